@@ -1,0 +1,24 @@
+"""TensorFlow set up once for all tests, and the embedded data sets prepared once."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported
+
+import pytest
+import tensorflow as tf
+
+from tfbench.data import prepare
+from tfbench.data.catalog import EMBEDDED_DATASETS
+
+# Four logical devices stand for four accelerators; they must be made before any operation runs.
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 4)
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory):
+    """A folder with all embedded data sets. Tests read it only; those that damage it copy it first."""
+    path = tmp_path_factory.mktemp("data")
+    for dataset in EMBEDDED_DATASETS:
+        prepare.prepare(dataset, path)
+    return path

@@ -1,0 +1,187 @@
+"""The analysis program from outside: what it prints and writes, how it fails, what it does not import."""
+
+import html.parser
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tfbench import UserError
+from tfbench.analysis import analyse
+from tfbench.stats.csv_table import from_csv
+
+ROOT = pathlib.Path(__file__).parents[1]
+PUBLISHED = ROOT / "tfbench/stats/published/kornblith2019_v3_fig2_digitised.csv"
+HOSTILE = "<script>alert(1)</script> \"'&$\\frac{\x1b[31m"
+# Fails the process on any import of TensorFlow, wherever it comes from.
+BLOCKED = ("import runpy, sys; sys.modules.update(dict.fromkeys(('tensorflow', 'keras', 'ray')));"
+           "runpy.run_module('tfbench.analysis', run_name='__main__', alter_sys=True)")
+
+
+def analysis(*flags, cwd=ROOT):
+    """Runs the program in a process of its own, where TensorFlow cannot be imported."""
+    return subprocess.run([sys.executable, "-c", BLOCKED, *map(str, flags)], cwd=cwd, text=True,
+                          capture_output=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+
+
+def write_rows(folder, networks=("resnet_50", "mobilenet_v1", "inception_v1", "densenet_121"), skip=(), **more):
+    """A study's folder: each network pretrained, and in all regimes on two data sets but `skip`."""
+    (folder / "rows").mkdir(parents=True)
+
+    def add(regime, network, dataset, accuracy, source):
+        number = len(list((folder / "rows").iterdir()))
+        row = {"schema": 1, "key": f"{number:016x}", "regime": regime, "network": network, "dataset": dataset,
+               "metric": "top1", "accuracy": accuracy, "source": source,
+               "n_test": 2000 if regime == "pretrain" else 1000,
+               "validation_accuracy": 0.4321, "selected": {"learning_rate": 0.01}, "trials": [],
+               "test_split": {"n": 1000, "sha256": "a" * 64}, "spec": {"number": number},
+               "deviations": ["12 steps instead of 19,531"], "warnings": ["widen the grid & repeat"],
+               "versions": {"tfbench": "0.1.0"}, "hardware": {"device": "CPU"}, "seconds": 12.5,
+               "finished": "2025-01-01T00:00:00Z"}
+        (folder / "rows" / f"{number}.json").write_text(json.dumps(row | more))
+
+    for i, network in enumerate(networks):
+        accuracy = 0.6 + 0.05 * i
+        source = {"dataset": "glyphs", "accuracy": accuracy, "n_test": 2000, "weights_sha256": "b" * 64}
+        add("pretrain", network, "glyphs", accuracy, None)
+        for j, dataset in enumerate(("digits", "diacritics")):
+            for regime, gain in (("logistic_regression", 0), ("finetune", 0.1), ("train_from_scratch", -0.1)):
+                if (network, dataset, regime) not in skip:
+                    scratch = regime == "train_from_scratch"
+                    add(regime, network, dataset, accuracy + gain + 0.02 * j, None if scratch else source)
+    return folder
+
+
+class Page(html.parser.HTMLParser):
+    """Elements, their ids and addresses, and the text of a report."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.tags, self.ids, self.addresses, self.text, self.open = [], [], [], "", []
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.open += [tag] if tag not in ("meta", "br") else []
+        self.ids += [value for name, value in attrs if name == "id"]
+        self.addresses += [value for name, value in attrs if name in ("src", "href", "xlink:href")]
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_help_is_quick():
+    start = time.monotonic()
+    done = subprocess.run([sys.executable, "-X", "importtime", "-m", "tfbench.analysis", "--help"], cwd=ROOT,
+                          text=True, capture_output=True)
+    assert time.monotonic() - start < 3  # under 1 s on a quiet machine
+    assert "--accuracies" in done.stdout
+    assert "python -m tfbench.analysis --results_dir=results" in done.stdout
+    for heavy in ("numpy", "pandas", "matplotlib", "scipy", "tensorflow"):
+        assert f" {heavy}\n" not in done.stderr
+
+
+def test_paper_from_its_published_table(tmp_path):
+    done = analysis(f"--accuracies={PUBLISHED}", f"--output_dir={tmp_path}")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-6:] == [
+        "logistic regression: r = .986, rho = .985 (16 networks, 12 data sets)",
+        "fine-tuning: r = .954, rho = .964 (16 networks, 12 data sets)",
+        "training from scratch: r = .548, rho = .570 (16 networks, 12 data sets)",
+        "fine-tuning better than logistic regression: 177 of 192, equal 3",
+        "fine-tuning better than training from scratch: 189 of 192, equal 0",
+        f"report: {tmp_path / 'index.html'}"]
+    page = Page(tmp_path / "index.html")
+    assert page.tags.count("svg") == 3
+    assert page.open == []
+    assert len(page.ids) == len(set(page.ids))
+    assert all(address.startswith("#") for address in page.addresses)  # nothing is fetched
+    assert "177 of 192 comparisons and equal in 3" in page.text
+    content = json.loads((tmp_path / "correlations.json").read_text())
+    assert content["correlations"]["finetune"]["r"] == pytest.approx(0.954, abs=5e-4)
+    assert from_csv(tmp_path / "accuracies.csv").equals(from_csv(PUBLISHED))
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {
+        f"{regime}.{kind}" for regime in content["correlations"] for kind in ("svg", "png")}
+
+
+def test_study_with_a_gap_and_a_hostile_name(tmp_path):
+    folder = write_rows(tmp_path / "study", ("resnet_50", "mobilenet_v1", "inception_v1", HOSTILE),
+                        skip={("resnet_50", "diacritics", "finetune")})
+    done = analysis(f"--results_dir={folder}")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\x1b" not in done.stdout
+    for line in ("rho = 1.000 (4 networks, 1 data set)", "rho = 1.000 (4 networks, 2 data sets)"):
+        assert line in done.stdout
+    assert "missing: 1 result" in done.stdout
+    page = Page(folder / "report/index.html")
+    assert "script" not in page.tags
+    assert page.open == []
+    for text in (HOSTILE.replace("\x1b", "?"), "ResNet-50 on Diacritics, fine-tuning", "12 steps instead of 19,531",
+                 "widen the grid & repeat", "learning rate 0.01", "43.21", "tfbench 0.1.0", "7 of 7 comparisons"):
+        assert text in page.text
+
+
+def test_reports_are_the_same_every_time(tmp_path):
+    folder = write_rows(tmp_path / "study")
+    contents = []
+    for name in ("a", "b"):
+        assert analysis(f"--results_dir={folder}", f"--output_dir={tmp_path / name}").returncode == 0
+        contents.append({str(path.relative_to(tmp_path / name)): path.read_bytes()
+                         for path in sorted((tmp_path / name).rglob("*.*"))})
+    assert contents[0] == contents[1]
+
+
+def test_one_network_is_a_partial_study(tmp_path):
+    folder = write_rows(tmp_path / "study", ("resnet_50",))
+    done = analysis(f"--results_dir={folder}")
+    assert done.returncode == 0
+    assert "logistic regression: no correlation: a correlation needs at least 3 networks, found 1" in done.stdout
+    correlations = json.loads((folder / "report/correlations.json").read_text())["correlations"]
+    assert correlations["finetune"]["r"] is None
+    assert correlations["finetune"]["points"][0]["standard_error"] is None
+
+
+def test_folders_without_results(tmp_path):
+    with pytest.raises(UserError, match="there is no results folder"):
+        analyse(tmp_path / "absent")
+    done = analysis(f"--results_dir={tmp_path}")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "found none: run study" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_damaged_rows(tmp_path):
+    folder = write_rows(tmp_path / "study")
+    victim = folder / "rows/3.json"
+    for content, words in ((victim.read_text()[:100], "is damaged"), ("[]", "is no row"),
+                           (victim.read_text().replace('"n_test": 1000', '"n_test": 999'), "not comparable")):
+        victim.write_text(content)
+        with pytest.raises(UserError, match=words):
+            analyse(folder)
+    assert not (folder / "report").exists()
+
+
+def test_report_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    done = analysis(f"--accuracies={PUBLISHED}", f"--output_dir={tmp_path / 'file'}")
+    assert done.returncode == 2
+    assert "--output_dir=DIR" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_table_that_cannot_be_read(tmp_path):
+    done = analysis(f"--accuracies={tmp_path / 'absent.csv'}", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "absent.csv" in done.stderr
+    assert not (tmp_path / "report").exists()

@@ -1,0 +1,90 @@
+"""Order, augmentation and geometry of the batches."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfbench.data.examples import Examples
+from tfbench.data.pipeline import (evaluation_batches, random_crop, to_value_range, training_batches,
+                                   training_order)
+
+GEOMETRY = {"image_size": 16, "value_range": "inception"}
+AUGMENTATION = {"batch_size": 4, "seed": 7, "min_crop_area": 0.3, "mirror": True}
+
+
+@pytest.fixture(scope="module")
+def examples():
+    """Ten pictures of different sizes; number i is of grey level 20 i, with a white left column."""
+    pictures = []
+    for i in range(10):
+        picture = np.full((20 + i, 24, 3), 20 * i, np.uint8)
+        picture[:, 0] = 255
+        pictures.append(tf.io.encode_png(picture).numpy())
+    return Examples(images=np.array(pictures, object), labels=np.arange(10), keys=[f"{i}" for i in range(10)],
+                    split_sha256="")
+
+
+def test_every_epoch_is_another_permutation_and_any_part_can_be_drawn():
+    order = training_order(10, 0, 40, seed=1)
+    for epoch in range(4):
+        assert sorted(order[10 * epoch:10 * epoch + 10]) == list(range(10))
+    assert not np.array_equal(order[:10], order[10:20])
+    assert not np.array_equal(order, training_order(10, 0, 40, seed=2))
+    for first, number in ((0, 7), (9, 2), (13, 20), (30, 10)):
+        np.testing.assert_array_equal(training_order(10, first, number, seed=1), order[first:first + number])
+
+
+def test_resumed_training_sees_what_an_uninterrupted_one_sees(examples):
+    whole = list(training_batches(examples, first_step=0, steps=6, **AUGMENTATION, **GEOMETRY).as_numpy_iterator())
+    rest = list(training_batches(examples, first_step=4, steps=6, **AUGMENTATION, **GEOMETRY).as_numpy_iterator())
+    assert len(whole) == 6 and len(rest) == 2
+    for (images, labels), (images_again, labels_again) in zip(whole[4:], rest, strict=True):
+        np.testing.assert_array_equal(images, images_again)
+        np.testing.assert_array_equal(labels, labels_again)
+    assert whole[0][0].shape == (4, 16, 16, 3) and whole[0][0].dtype == np.float32
+
+
+def test_training_crops_and_mirrors_at_random(examples):
+    def draw(**changes):
+        batches = training_batches(examples, first_step=0, steps=25, **{**AUGMENTATION, **changes}, **GEOMETRY)
+        return np.concatenate([images for images, _ in batches.as_numpy_iterator()])
+
+    def bright(images, column):  # images whose column shows the white line
+        return (images[:, 8, column, 0] > images[:, 8, 8, 0] + 0.01).mean()
+
+    assert bright(draw(min_crop_area=1.0, mirror=False), 0) > 0.85 and bright(draw(min_crop_area=1.0, mirror=False), -1) == 0
+    mirrored = draw(min_crop_area=1.0)
+    assert 0.25 < bright(mirrored, 0) < 0.75 and 0.25 < bright(mirrored, -1) < 0.75
+    assert bright(draw(mirror=False), 0) < 0.7  # most crops lose the line at the edge
+    assert not np.array_equal(draw(), draw(seed=8))
+
+
+def test_crops_keep_to_area_and_aspect():
+    """A picture of its own coordinates tells what part of it a crop shows."""
+    rows, columns = np.meshgrid(np.arange(100), np.arange(200), indexing="ij")
+    picture = np.stack([rows, columns, 0 * rows], -1).astype(np.uint8)
+    areas, aspects = [], []
+    for i in range(200):
+        crop = random_crop(tf.constant(picture), 64, 0.25, tf.constant([3, i], tf.int64)).numpy()
+        height, width = np.ptp(crop[..., 0]) + 1, np.ptp(crop[..., 1]) + 1
+        areas.append(height * width / 20000)
+        aspects.append(width / height)
+    assert min(areas) > 0.22 and max(areas) < 0.67 and np.ptp(areas) > 0.25  # 4/3 of the short side at most
+    assert min(aspects) > 0.7 and max(aspects) < 1.4 and np.ptp(aspects) > 0.4
+
+
+def test_evaluation_is_ordered_whole_and_padded(examples):
+    batches = list(evaluation_batches(examples, batch_size=4, **GEOMETRY).as_numpy_iterator())
+    indices = np.concatenate([index for _, index in batches])
+    np.testing.assert_array_equal(indices, [*range(10), -1, -1])
+    images = np.concatenate([images for images, _ in batches])
+    np.testing.assert_allclose(images[:10, 8, 8, 0], np.arange(10) * 20 / 127.5 - 1, atol=1e-5)
+    assert images.min() >= -1 and images.max() <= 1  # bicubic overshoot is clipped
+
+
+@pytest.mark.parametrize("value_range, mode", [("inception", "tf"), ("caffe", "caffe"), ("torch", "torch")])
+def test_value_ranges_equal_keras(value_range, mode):
+    images = np.random.RandomState(0).uniform(0, 255, (2, 5, 5, 3)).astype(np.float32)
+    expected = keras.applications.imagenet_utils.preprocess_input(images.copy(), mode=mode)
+    np.testing.assert_allclose(to_value_range(tf.constant(images), value_range), expected, atol=1e-4)

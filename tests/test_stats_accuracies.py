@@ -1,0 +1,177 @@
+"""The accuracies table, from rows and from CSV: what it holds, and what it refuses."""
+
+import copy
+import csv
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tfbench import UserError
+from tfbench.stats import accuracies, csv_table
+from tfbench.stats.accuracies import COLUMNS, from_rows
+from tfbench.stats.csv_table import from_csv
+
+HEADER = "setting,model,imagenet_top1,DTD,VOC2007\n"
+
+
+def row(regime="finetune", network="resnet_50", dataset="digits", accuracy=0.9, *, source=0.8, key="k1", **more):
+    """A row with the fields that the statistics read; `source` is the source accuracy, or None."""
+    found = {"schema": 1, "key": key, "regime": regime, "network": network, "dataset": dataset, "metric": "top1",
+             "accuracy": accuracy, "n_test": 359, "test_split": {"n": 359, "sha256": "a" * 64},
+             "source": None, "spec": {"key": key}}
+    if source is not None:
+        found["source"] = {"dataset": "glyphs", "accuracy": source, "n_test": 2000, "weights_sha256": "b" * 64}
+    return found | more
+
+
+def pretrain(network="resnet_50", accuracy=0.8, **more):
+    return row("pretrain", network, "glyphs", accuracy, source=None, key="p", n_test=2000) | more
+
+
+def write(tmp_path, text):
+    path = tmp_path / "table.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+# ---- rows ----------------------------------------------------------------------------------------
+
+
+def test_rows_become_lines():
+    table = from_rows([row(accuracy=0.9), row("logistic_regression", accuracy=0.7, key="k2"), pretrain()])
+    assert list(table.columns) == list(COLUMNS)
+    assert table.to_dict("records") == [
+        {"regime": "logistic_regression", "network": "resnet_50", "dataset": "digits", "accuracy": 0.7, "n": 359,
+         "source_accuracy": 0.8, "source_n": 2000},
+        {"regime": "finetune", "network": "resnet_50", "dataset": "digits", "accuracy": 0.9, "n": 359,
+         "source_accuracy": 0.8, "source_n": 2000}]
+
+
+@pytest.mark.parametrize("beside", [pretrain(), row(key="k2")])
+def test_scratch_takes_its_networks_source(beside):
+    table = from_rows([row("train_from_scratch", source=None), beside])
+    assert table.set_index("regime").loc["train_from_scratch", "source_accuracy"] == 0.8
+
+
+def test_unknown_source_stays_unknown():
+    table = from_rows([row("train_from_scratch", source=None), pretrain("inception_v1")])
+    assert np.isnan(table["source_accuracy"][0])
+    assert accuracies.without_source(table) == ["resnet_50"]
+
+
+def test_copies_of_one_run_count_once():
+    assert len(from_rows([row(), copy.deepcopy(row())])) == 1
+
+
+@pytest.mark.parametrize(("rows", "words"), [
+    ([], ["none among 0 rows"]),
+    ([pretrain()], ["none among 1 rows"]),
+    ([row(), row(key="k2", accuracy=0.91)],
+     ["two different runs", "finetune-resnet_50-digits-k1", "finetune-resnet_50-digits-k2"]),
+    ([row(), row("logistic_regression", source=0.7, key="k2")], ["2 source accuracies", "0.7000", "0.8000"]),
+    ([row(), pretrain(accuracy=0.81)], ["2 source accuracies", "0.8100", "pretrain-resnet_50-glyphs-p"]),
+    ([row(), pretrain("inception_v1", dataset="imagenet")], ["not comparable", "glyphs, imagenet"]),
+    ([row(), row("logistic_regression", key="k2", n_test=358)], ["digits", "not comparable", "359", "358", "k2"]),
+    ([row(), row(network="vgg", key="k2", test_split={"n": 359, "sha256": "c" * 64})],
+     ["not comparable", "aaaaaaaaaaaa", "cccccccccccc"]),
+    ([row(), row(network="vgg", key="k2", metric="voc_map")], ["not comparable", "voc_map"]),
+    ([row(accuracy=90)], ["k1", "accuracy", "90"]),
+    ([row(accuracy=None)], ["accuracy", "None"]),
+    ([row(accuracy=float("nan"))], ["accuracy", "nan"]),
+    ([row(accuracy=True)], ["accuracy", "True"]),
+    ([row(source="high")], ["source accuracy", "high"]),
+    ([row(source=None) | {"source": [1]}], ["source", "[1]"]),
+    ([row(n_test=0)], ["n_test", "0"]),
+    ([row(network=3)], ["network", "3"]),
+    ([row(regime="zero_shot")], ["regime", "zero_shot"]),
+])
+def test_rows_that_do_not_go_together(rows, words):
+    with pytest.raises(UserError) as error:
+        from_rows(rows)
+    assert [word for word in words if word not in str(error.value)] == []
+
+
+# ---- CSV -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", [
+    "logreg,A,70,60,50\nrandom_init,B,80,10,\n", "logistic_regression,A,.7,.6,.5\ntrain_from_scratch,B,.8,.1,\n"])
+def test_percent_and_fractions_are_told_apart(tmp_path, text):
+    table = from_csv(write(tmp_path, HEADER + text))
+    assert table["accuracy"].tolist() == pytest.approx([0.6, 0.5, 0.1])
+    assert table["source_accuracy"].tolist() == pytest.approx([0.7, 0.7, 0.8])
+    assert table["regime"].tolist() == ["logistic_regression"] * 2 + ["train_from_scratch"]
+    assert table["n"].isna().all()
+
+
+def test_report_tables_come_back(tmp_path):
+    table = from_rows([row(), row("logistic_regression", accuracy=1 / 3, key="k2"),
+                       row("train_from_scratch", "vgg", source=None, key="k3")])
+    table.to_csv(tmp_path / "t.csv", index=False)
+    pd.testing.assert_frame_equal(from_csv(tmp_path / "t.csv"), table)
+
+
+def test_byte_order_mark_quotes_and_windows_line_ends(tmp_path):
+    text = b"\xef\xbb\xbf" + (HEADER + 'logreg,"A, big",70,60,50\n\n').replace("\n", "\r\n").encode()
+    assert from_csv(write(tmp_path, text))["network"].tolist() == ["A, big"] * 2
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("", ["empty"]),
+    (HEADER, ["found none"]),
+    (HEADER + "logreg,A,70,,\n", ["found none"]),
+    ("model,imagenet_top1,DTD\nA,70,60\n", ["columns setting"]),
+    ("setting,model,DTD\nlogreg,A,70\n", ["imagenet_top1"]),
+    ("setting,model,imagenet_top1,DTD,DTD\nlogreg,A,70,60,50\n", ["rename"]),
+    ("regime,dataset,accuracy\nfinetune,digits,.5\n", ["network", "source_accuracy"]),
+    (HEADER + "logreg,A,70,60\n", ["line 2", "5 cells", "found 4"]),
+    (HEADER + "zeroshot,A,70,60,50\n", ["line 2", "zeroshot", "logreg"]),
+    (HEADER + "logreg,,70,60,50\n", ["line 2", "'model'"]),
+    (HEADER + "logreg,A,70,60,50\nlogreg,B,70,sixty,50\n", ["line 3", "'DTD'", "sixty"]),
+    (HEADER + "logreg,A,70,60,101\n", ["line 2", "'VOC2007'", "101"]),
+    (HEADER + "logreg,A,70,-1,50\n", ["line 2", "'DTD'", "-1"]),
+    (HEADER + "logreg,A,70,nan,50\n", ["line 2", "'DTD'", "nan"]),
+    (HEADER + "logreg,A,inf,60,50\n", ["line 2", "'imagenet_top1'", "inf"]),
+    (HEADER + "logreg,A,70,60,50\nlogreg,A,70,61,51\n", ["lines 2 and 3"]),
+    (HEADER + "logreg,A,70,60,50\nfinetune,A,71,61,51\n", ["lines 2 and 3", "70 and 71"]),
+    (HEADER + "logreg,A,0.7,60,50\n", ["percent or fractions", "'DTD'", "0.7"]),
+    ("regime,network,dataset,accuracy,n,source_accuracy\nfinetune,a,d,.5,many,.6\n", ["line 2", "'n'", "many"]),
+    (b"\xff\xfe\x00s", ["cannot read"]),
+    (HEADER + 'logreg,"A,70,60,50\n', ["cannot read"]),
+])
+def test_csv_errors_name_the_place(tmp_path, text, words):
+    path = write(tmp_path, text)
+    with pytest.raises(UserError) as error:
+        from_csv(path)
+    assert [word for word in [str(path), *words] if word not in str(error.value)] == []
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    for path in (tmp_path, tmp_path / "absent.csv"):
+        with pytest.raises(UserError, match="--accuracies=FILE"):
+            from_csv(path)
+
+
+# ---- views ---------------------------------------------------------------------------------------
+
+
+def test_views_of_a_table_with_a_gap(tmp_path):
+    table = from_csv(write(tmp_path, HEADER + "logreg,A,70,60,50\nlogreg,B,80,65,\nfinetune,A,70,60,55\n"))
+    assert accuracies.regimes(table) == ["logistic_regression", "finetune"]
+    assert accuracies.missing(table) == [("logistic_regression", "B", "VOC2007")]
+    assert accuracies.pivot(table, "logistic_regression").index.tolist() == ["B", "A"]  # best source first
+    matrix = accuracies.complete(table, "logistic_regression")
+    assert (matrix.networks, matrix.datasets) == (("A", "B"), ("DTD",))
+    np.testing.assert_allclose(matrix.accuracy, [[0.6], [0.65]])
+    assert accuracies.wins(table, "finetune", "logistic_regression") == (1, 1, 2)
+
+
+def test_published_table_is_read_cell_by_cell():
+    path = csv_table.pathlib.Path(csv_table.__file__).parent / "published/kornblith2019_v3_fig2_digitised.csv"
+    table = from_csv(path).set_index(["regime", "network", "dataset"])["accuracy"]
+    with path.open(newline="") as file:
+        cells = [(csv_table.SETTINGS[line["setting"]], line["model"], dataset, float(text) / 100)
+                 for line in csv.DictReader(file) for dataset, text in list(line.items())[3:]]
+    assert len(cells) == len(table) == 3 * 16 * 12
+    assert all(table[cell[:3]] == cell[3] for cell in cells)

@@ -1,0 +1,10 @@
+"""tfbench: do better ImageNet models transfer better? (Kornblith, Shlens, Le; arXiv 1805.08974)."""
+
+__version__ = "0.1.0"
+
+
+class UserError(Exception):
+    """Something only the user can mend. Its text is one sentence: expected, found, what to do.
+
+    The programs print it as one line and leave with exit code 2 (see tfbench/cli/app.py).
+    """

@@ -1,0 +1,39 @@
+"""Starts a program: parses its flags, runs it, turns what the user can mend into one line."""
+
+import os
+import sys
+
+from absl import app, logging
+
+from tfbench import UserError
+
+INTERRUPTED = 130  # the shell's code for a program that ^C ended
+
+
+def run(main) -> None:
+    """Runs `main(argv)` under absl and ends the process with its exit code.
+
+    UserError becomes one line on stderr and exit code 2, ^C one line and exit code 130; any other
+    exception is a defect of tfbench and keeps its traceback.
+    """
+    # TensorFlow's C++ start-up notes (missing GPU driver, CPU features) would bury our own lines.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    logging.set_verbosity(logging.ERROR)  # TFDS warns of its own deprecated properties
+
+    def guarded(argv):
+        if len(argv) > 1:
+            return _fail(f"unexpected argument {argv[1]!r}: every option is written --name=value")
+        try:
+            return main(argv)
+        except UserError as error:
+            return _fail(str(error))
+        except KeyboardInterrupt:
+            print("\ninterrupted: the same command continues where it stopped", file=sys.stderr)
+            return INTERRUPTED
+
+    app.run(guarded)
+
+
+def _fail(text: str) -> int:
+    print(f"error: {text}", file=sys.stderr)
+    return 2

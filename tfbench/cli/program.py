@@ -1,0 +1,49 @@
+"""The frame around one run: from flags to catalog rows and data, and from a row to the terminal."""
+
+from tfbench.cli import flags as cli
+from tfbench.cli.plan import cost, matrix_rate
+from tfbench.cli.progress import Display
+from tfbench.data.catalog import DATASETS
+from tfbench.data.prepare import prepare, read_manifest
+from tfbench.models.catalog import NETWORKS
+from tfbench.models.weights import read_certificate
+from tfbench.results import store
+from tfbench.results.row import summary
+
+
+def resolve(options, progress):
+    """Checks what `options` name and prepares the data set if it is one of the embedded ones.
+
+    Returns:
+      (network row, data set row, manifest of the prepared data, certificate of the pretrained weights or
+      None for a program without --weights).
+
+    Raises:
+      UserError: this version cannot do it, or a folder cannot be written. Before TensorFlow is
+        imported, except to draw an embedded data set.
+    """
+    network, dataset = NETWORKS[options.model], DATASETS[options.dataset]
+    cli.check_available(network, dataset, options.image_size)
+    certificate = read_certificate(options.weights, network) if "weights" in options else None
+    store.check_writable(options.results_dir)
+    manifest = read_manifest(dataset, options.data_dir)
+    if manifest is None:
+        progress.line(f"drawing the data set {dataset.name} into {options.data_dir}")
+        manifest = prepare(dataset, options.data_dir)
+    return network, dataset, manifest, certificate
+
+
+def run_one(regime: str, run, options) -> dict:
+    """Runs a program's only run with a progress bar, says what came out and returns the row."""
+    work = cost(regime, options, matrix_rate())
+    images = work.trained + work.evaluated
+    with Display(images) as progress:
+        progress.run(f"{options.model} {options.dataset}", images, images)
+        row, new = run(options, progress)
+        progress.finish_run()
+    print(summary(row))
+    for warning in row["warnings"]:
+        print(f"warning: {warning}")
+    print(f"{'row' if new else 'finished before, nothing to do; row'}: "
+          f"{store.row_path(options.results_dir, row['spec'])}")
+    return row

@@ -1,0 +1,1 @@
+"""Data sets: their catalog, the embedded ones, splits, preparing and the input pipeline."""

@@ -1,0 +1,52 @@
+"""Which examples are held out, and how a split is recognised: by the keys of its examples.
+
+Both depend on keys alone, never on the order in which files happen to be read, so they are the same
+on every machine (tfds.load(split="train[:80%]") is not). This module imports no TensorFlow.
+"""
+
+import hashlib
+
+import numpy as np
+
+
+def split_hash(keys) -> str:
+    """SHA-256, in hex, of the sorted keys, each followed by a newline."""
+    return hashlib.sha256("".join(f"{key}\n" for key in sorted(keys)).encode()).hexdigest()
+
+
+def held_out(keys, labels, size: int, seed: int = 0) -> np.ndarray:
+    """Chooses `size` examples, from each class in proportion to its share.
+
+    Shares are rounded by largest remainder (ties: the smaller label first). Within a class, the
+    examples whose SHA-256 of "SEED|KEY" comes first are chosen.
+
+    Args:
+      keys: n different strings.
+      labels: n integers.
+      size: how many to hold out, 0 to n.
+      seed: another one chooses others.
+
+    Returns:
+      [n] bool, True for the held-out examples.
+
+    Raises:
+      ValueError: keys repeat, lengths differ, or there are fewer than `size` examples.
+    """
+    labels = np.asarray(labels, np.int64)
+    if labels.shape != (len(keys),) or len(set(keys)) != len(keys):
+        raise ValueError(f"expected different keys with one label each, found {len(keys)} keys, "
+                         f"{len(set(keys))} of them different, and labels of shape {labels.shape}")
+    if not 0 <= size <= len(keys):
+        raise ValueError(f"expected a size of 0 to {len(keys)}, the number of examples, found {size}")
+    chosen = np.zeros(len(keys), bool)
+    if not size:
+        return chosen
+    classes, counts = np.unique(labels, return_counts=True)
+    quotas, remainders = np.divmod(counts * size, len(keys))  # integers: no rounding to disagree on
+    spare = size - quotas.sum()
+    quotas[np.argsort(-remainders, kind="stable")[:spare]] += 1
+    for label, quota in zip(classes, quotas, strict=True):
+        members = np.flatnonzero(labels == label)
+        ranked = sorted(members, key=lambda i: hashlib.sha256(f"{seed}|{keys[i]}".encode()).digest())
+        chosen[ranked[:quota]] = True
+    return chosen

@@ -1,0 +1,1 @@
+"""Networks: their catalog, how they are built, and the weights files they start from."""

@@ -1,0 +1,1 @@
+"""Rows: what a run found out, one JSON file per run, written once and never changed."""

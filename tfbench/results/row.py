@@ -1,0 +1,149 @@
+"""What a row holds, and the facts about the machine and the deviations that go into it.
+
+A row is a JSON object:
+
+    schema            version of this layout
+    key               hash of `spec` (results/store.py)
+    regime, network, dataset, metric
+    accuracy          on the test split, fraction in [0, 1]
+    n_test            test examples, each counted once
+    validation_accuracy, selected, trials
+                      how the hyperparameters were chosen; trials have their own accuracy and seconds
+    source            data set, accuracy and weights' hash of the pretrained network; null without
+    test_split        {"n", "sha256"}: hash of the sorted keys of the test examples
+    spec              everything that determines the outcome
+    deviations        where the run departs from the paper, in words
+    warnings          what to mind, e.g. the best value on the edge of its grid
+    versions, hardware, seconds, finished
+"""
+
+import datetime
+import importlib.metadata
+import os
+import platform
+
+import numpy as np
+
+from tfbench import __version__
+from tfbench.data.catalog import DATASETS
+from tfbench.models.catalog import NETWORKS
+from tfbench.results import store
+
+SCHEMA = 1
+
+PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "tf-models-official", "numpy", "scikit-learn")
+
+TRAINED = ("finetune", "train_from_scratch")  # the regimes that train the whole network
+
+# (applies?, what deviates); quoted in every row and in the report. `run` is the specification with the
+# catalog's "embedded" and "own_size" added.
+DEVIATIONS = (
+    (lambda run: run["embedded"], "embedded data set instead of one of the paper's twelve"),
+    (lambda run: run["source_dataset"] is not None,
+     "network pretrained on a small source set instead of ImageNet"),
+    (lambda run: run["image_size"] != run["own_size"], "image size differs from the network's ImageNet size"),
+    (lambda run: run["regime"] == "finetune" and run["steps"] != 19531, "other than 19,531 steps"),
+    (lambda run: run["regime"] == "train_from_scratch" and run["steps"] != 78125, "other than 78,125 steps"),
+    (lambda run: run["regime"] in TRAINED and run["batch_size"] != 256, "batch size other than 256"),
+    (lambda run: run["regime"] in TRAINED and (len(run["learning_rate"]), len(run["weight_decay"])) != (7, 8),
+     "grid other than 7 learning rates by 8 weight decays"),
+    (lambda run: run["regime"] in TRAINED and run["min_crop_area"] != 0.08,
+     "random crops of other than 8 to 100 % of the image"),
+    (lambda run: run["regime"] in TRAINED,
+     "tested on the whole image (the paper chose between it and the central 87.5 % on validation)"),
+    (lambda run: run["regime"] == "logistic_regression" and len(run["l2"]) != 45,
+     "grid other than 45 strengths of L2 regularisation"),
+    (lambda run: run["regime"] == "pretrain", "not the paper's ImageNet recipe: cosine schedule, no average "
+     "of the weights"),
+)
+
+
+def make_spec(options, regime: str, *, manifest: dict, certificate: dict | None, **more) -> dict:
+    """What determines a run's outcome.
+
+    Args:
+      options: flag values of the program.
+      manifest: of the prepared data set (data/prepare.py).
+      certificate: of the pretrained weights (models/weights.py), or None for random ones.
+      more: what only this regime has, e.g. its grid.
+    """
+    certificate = certificate or {"dataset": None, "sha256": None}
+    return {
+        "schema": SCHEMA, "regime": regime, "network": options.model, "dataset": options.dataset,
+        "data": {split: manifest["splits"][split]["sha256"] for split in ("train", "validation", "test")} | {
+            "content": manifest["content"]},
+        "source_dataset": certificate["dataset"], "weights_sha256": certificate["sha256"],
+        "image_size": options.image_size or NETWORKS[options.model].image_size,
+        "batch_size": options.batch_size, "seed": options.seed, "deterministic": options.deterministic,
+        "devices": options.devices, **more}
+
+
+def training_spec(options, regime: str, **arguments) -> dict:
+    """make_spec for a regime that trains the whole network (see cli.flags.define_training_flags)."""
+    return make_spec(options, regime, steps=options.steps, learning_rate=list(options.learning_rate),
+                     weight_decay=list(options.weight_decay), min_crop_area=options.min_crop_area, **arguments)
+
+
+def source_of(certificate: dict) -> dict:
+    """The `source` field of a row: where the pretrained weights come from and how good they were."""
+    return {name: certificate[name] for name in ("dataset", "accuracy", "n_test")} | {
+        "weights_sha256": certificate["sha256"]}
+
+
+def make_row(spec: dict, *, metric: str, accuracy: float, test_split: dict, seconds: float,
+             validation_accuracy: float | None = None, selected: dict | None = None, trials=(), source=None,
+             warnings=(), **more) -> dict:
+    """A row as the module's docstring lays it out; `more` is added as it is."""
+    return {
+        "schema": SCHEMA, "key": store.key_of(spec), "regime": spec["regime"], "network": spec["network"],
+        "dataset": spec["dataset"], "metric": metric, "accuracy": accuracy, "n_test": test_split["n"],
+        "validation_accuracy": validation_accuracy, "selected": selected or {}, "trials": list(trials),
+        "source": source, "test_split": {name: test_split[name] for name in ("n", "sha256")}, "spec": spec,
+        "deviations": deviations(spec), "warnings": list(warnings),
+        "versions": versions(), "hardware": hardware(), "seconds": round(seconds, 2),
+        "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), **more}
+
+
+def deviations(spec: dict) -> list[str]:
+    """Where the run departs from the paper."""
+    run = spec | {"embedded": DATASETS[spec["dataset"]].embedded,
+                  "own_size": NETWORKS[spec["network"]].image_size}
+    return [text for applies, text in DEVIATIONS if applies(run)]
+
+
+def test_predictions(scores, test) -> dict[str, np.ndarray]:
+    """What is kept of every test example: key, label and predicted class, or all scores if multi-label.
+
+    Args:
+      scores: float [n, classes].
+      test: the Examples scored.
+    """
+    kept = {"keys": np.array(test.keys), "labels": test.labels}
+    if test.labels.ndim == 2:
+        return kept | {"scores": scores.astype(np.float32)}
+    return kept | {"predictions": scores.argmax(axis=1).astype(np.int32)}
+
+
+def summary(row: dict) -> str:
+    """One line on a row for the terminal."""
+    chosen = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in row["selected"].items())
+    return (f"{row['regime']} {row['network']} {row['dataset']}: {100 * row['accuracy']:.1f} % "
+            f"{row['metric'].replace('_', ' ')} on {row['n_test']:,} test images" + (f" ({chosen})" if chosen else ""))
+
+
+def edge_warnings(grids: dict[str, list[float]], selected: dict[str, float]) -> list[str]:
+    """A warning for each selected value that lies on the edge of a grid of three or more."""
+    return [f"the selected {name} {selected[name]:g} lies on the edge of its grid"
+            for name, grid in grids.items()
+            if len(grid) > 2 and selected[name] in (min(grid), max(grid)) and selected[name] != 0]
+
+
+def versions() -> dict[str, str]:
+    """Versions of tfbench, Python and the packages that compute."""
+    return {"tfbench": __version__, "python": platform.python_version()} | {
+        name: importlib.metadata.version(name) for name in PACKAGES}
+
+
+def hardware() -> dict[str, object]:
+    """Processor, cores and system this process runs on."""
+    return {"machine": platform.machine(), "system": platform.system(), "cores": os.cpu_count()}

@@ -1,0 +1,143 @@
+"""Where rows lie and how they are written: atomically, once, named by what determines them.
+
+    RESULTS_DIR/rows/NAME.json    the row
+    RESULTS_DIR/rows/NAME.npz     its per-example test predictions
+    RESULTS_DIR/rows/NAME.flags   flagfile that repeats the run
+    RESULTS_DIR/work/NAME/        trials so far, checkpoints, TensorBoard summaries
+    RESULTS_DIR/weights/          what pretrain made
+
+NAME is regime-network-dataset-KEY, KEY the hash of the run's *specification*: everything that
+determines its outcome (weights' hash, split hash, hyperparameters, seed, schema version; see
+results/row.py). So a repeated command finds its row, and a changed one never meets another's.
+"""
+
+import hashlib
+import io
+import json
+import os
+import pathlib
+import re
+import tempfile
+
+import numpy as np
+
+from tfbench import UserError
+
+
+def key_of(spec: dict) -> str:
+    """First 16 hex digits of the SHA-256 of `spec` as JSON with sorted keys."""
+    text = json.dumps(spec, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def name_of(spec: dict) -> str:
+    """The run's file name without ending, e.g. "finetune-resnet_50-digits-0123456789abcdef"."""
+    parts = (spec["regime"], spec["network"], spec["dataset"])
+    return "-".join(re.sub(r"[^\w.]+", "_", part) for part in parts) + "-" + key_of(spec)
+
+
+def file_sha256(path) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def write_atomically(path, content: bytes) -> None:
+    """Writes a file that is either whole or not there, whatever happens in between."""
+    path = pathlib.Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path} ({error.strerror}): make the folder writable and free some space, "
+            "or choose another with --results_dir=DIR") from error
+
+
+def write_json(path, value) -> None:
+    """Atomically writes `value` as JSON, indented, for people too."""
+    write_atomically(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
+
+
+def check_writable(results_dir) -> None:
+    """Raises UserError unless rows can be written below `results_dir` (created when missing)."""
+    probe = pathlib.Path(results_dir) / "rows" / ".tfbench-can-write"
+    write_atomically(probe, b"")
+    probe.unlink(missing_ok=True)
+
+
+def read_json(path, *, cure: str):
+    """Reads JSON; a damaged file raises UserError that says `cure`."""
+    try:
+        return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    except (ValueError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is damaged, it does not hold whole JSON ({error}): {cure}") from error
+
+
+def row_path(results_dir, spec: dict) -> pathlib.Path:
+    """Where the row of the run that `spec` describes lies, or will."""
+    return pathlib.Path(results_dir) / "rows" / f"{name_of(spec)}.json"
+
+
+def read_row(path) -> dict:
+    """One row.
+
+    Raises:
+      UserError: the file is cut, is no row, or was written by a newer tfbench.
+    """
+    flagfile = pathlib.Path(path).with_suffix(".flags")
+    cure = f"delete it and run its command again (its flags are in {flagfile})"
+    row = read_json(path, cure=cure)
+    missing = {"schema", "key", "regime", "network", "dataset", "metric", "accuracy", "n_test"} - set(
+        row if isinstance(row, dict) else ())
+    if missing:
+        raise UserError(f"{path} is no row of tfbench (missing: {', '.join(sorted(missing))}): {cure}")
+    return row
+
+
+def finished(results_dir, spec: dict) -> dict | None:
+    """The row of the run that `spec` describes, or None while it is not finished."""
+    path = row_path(results_dir, spec)
+    return read_row(path) if path.exists() else None
+
+
+def read_rows(results_dir) -> list[dict]:
+    """All rows below `results_dir`, in the order of their file names.
+
+    Raises:
+      UserError: the folder does not exist, or a row is damaged (see read_row).
+    """
+    if not pathlib.Path(results_dir).is_dir():
+        raise UserError(
+            f"there is no results folder {results_dir}: name an existing one with --results_dir=DIR")
+    return [read_row(path) for path in sorted(pathlib.Path(results_dir).glob("rows/*.json"))]
+
+
+def write_row(results_dir, row: dict, predictions: dict[str, np.ndarray], flagfile: str) -> pathlib.Path:
+    """Writes predictions and flags, then the row: where a row is, everything beside it is whole.
+
+    Args:
+      row: see results/row.py; `row["spec"]` names the files.
+      predictions: arrays with one entry per test example, in the order of the split's keys.
+      flagfile: text that repeats the run as `--flagfile=NAME.flags`.
+    """
+    path = row_path(results_dir, row["spec"])
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **predictions)
+    write_atomically(path.with_suffix(".npz"), buffer.getvalue())
+    write_atomically(path.with_suffix(".flags"), flagfile.encode())
+    write_json(path, row)
+    return path

@@ -1,0 +1,1 @@
+"""Metrics, statistics, figures and the report. Nothing in here imports TensorFlow."""

@@ -1,0 +1,217 @@
+"""The table that all statistics start from: one line per (regime, network, data set).
+
+A pandas DataFrame with the columns
+
+    regime           "logistic_regression", "finetune" or "train_from_scratch"
+    network, dataset names
+    accuracy         on the test split, fraction in [0, 1]
+    n                test examples, <NA> where unknown
+    source_accuracy  the network's accuracy on the source (ImageNet) test split, NaN where unknown
+    source_n         test examples of that, <NA> where unknown
+
+Nothing is imputed: a cell that was not measured has no line. It comes from rows (from_rows) or from
+a CSV file (csv_table.from_csv).
+"""
+
+import dataclasses
+import math
+from collections import defaultdict
+
+import numpy as np
+import pandas as pd
+
+from tfbench import UserError
+from tfbench.data.catalog import DATASETS
+from tfbench.stats.titles import REGIMES, printable
+
+COLUMNS = ("regime", "network", "dataset", "accuracy", "n", "source_accuracy", "source_n")
+
+
+@dataclasses.dataclass(frozen=True)
+class Matrix:
+    """One regime's accuracies on the data sets that all its networks have.
+
+    Attributes:
+      networks: M names by ascending source accuracy (networks without one are left out).
+      datasets: D names.
+      source, source_n: [M]. accuracy, n: [M, D]. Fractions and float counts, NaN count if unknown.
+    """
+
+    networks: tuple[str, ...]
+    datasets: tuple[str, ...]
+    source: np.ndarray
+    source_n: np.ndarray
+    accuracy: np.ndarray
+    n: np.ndarray
+
+
+def table_of(records: list[dict]) -> pd.DataFrame:
+    """The table of `records` (dicts with COLUMNS as keys), typed; regimes and data sets in catalog order."""
+    order = list(DATASETS)
+    place = {name: order.index(name) if name in order else len(order)
+             for name in (record["dataset"] for record in records)}
+    ordered = sorted(records, key=lambda r: (list(REGIMES).index(r["regime"]), place[r["dataset"]]))
+    return pd.DataFrame(ordered, columns=list(COLUMNS)).astype(
+        {"accuracy": float, "n": "Int64", "source_accuracy": float, "source_n": "Int64"})
+
+
+def from_rows(rows: list[dict]) -> pd.DataFrame:
+    """The table of a results folder's rows (tfbench.results.store.read_rows).
+
+    A row without a source of its own (train_from_scratch) takes the source accuracy of the same
+    network's pretrain row or of its other rows.
+
+    Raises:
+      UserError: no transfer results; a damaged row; two runs of one cell; several source accuracies
+        of one network, or source data sets; results on unequal test splits.
+    """
+    for row in rows:
+        _check_row(row)
+    sources = _sources(rows)
+    rows = _one_per_cell(rows)
+    _check_comparable(rows)
+    transfers = [row for row in rows if row["regime"] in REGIMES]
+    if not transfers:
+        raise UserError(f"expected results of logistic_regression, finetune or train_from_scratch, found "
+                        f"none among {len(rows)} rows: run one of these programs, or study, first")
+    records = []
+    for row in transfers:
+        source, source_n = sources.get(row["network"], (math.nan, None))
+        records.append({"regime": row["regime"], "network": row["network"], "dataset": row["dataset"],
+                        "accuracy": row["accuracy"], "n": row["n_test"],
+                        "source_accuracy": source, "source_n": source_n})
+    return table_of(records)
+
+
+def row_label(row: dict) -> str:
+    """The row's regime, network, data set and key, as error lines quote it (its file name but for odd characters)."""
+    return printable(f"{row['regime']}-{row['network']}-{row['dataset']}-{row['key']}")
+
+
+def _check_row(row: dict) -> None:
+    """Raises UserError where a row's fields are not what the statistics need."""
+    def damaged(expected, found):
+        return UserError(f"row {row_label(row)}: expected {expected}, found {found!r}: delete the row and run "
+                         "its command again")
+
+    source = row.get("source")
+    if not isinstance(source, dict | None):
+        raise damaged("source as a group of fields or null", source)
+    for where, part in (("", row), ("source ", source)):
+        if not part:
+            continue
+        accuracy, n, dataset = (part.get(name) for name in ("accuracy", "n_test", "dataset"))
+        if isinstance(accuracy, bool) or not isinstance(accuracy, int | float) or not 0 <= accuracy <= 1:
+            raise damaged(f"{where}accuracy as a fraction in [0, 1]", accuracy)
+        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+            raise damaged(f"{where}n_test as a positive whole number", n)
+        if not isinstance(dataset, str):
+            raise damaged(f"{where}dataset as a name", dataset)
+    if not isinstance(row["network"], str):
+        raise damaged("network as a name", row["network"])
+    known = ("pretrain", *REGIMES)
+    if row["regime"] not in known:
+        raise damaged(f"a regime among {', '.join(known)}", row["regime"])
+
+
+def _sources(rows: list[dict]) -> dict[str, tuple[float, int]]:
+    """Network name -> (source accuracy, its number of examples); UserError unless unique."""
+    found = defaultdict(dict)  # network -> (data set, accuracy) -> (n, label) of a row that says so
+    for row in rows:
+        source = row.get("source") or (row if row["regime"] == "pretrain" else None)
+        if source:
+            key = (source["dataset"], round(float(source["accuracy"]), 9))
+            found[row["network"]].setdefault(key, (source["n_test"], row_label(row)))
+    for network, values in found.items():
+        if len(values) > 1:
+            seen = "; ".join(f"{accuracy:.4f} on {dataset} ({label})"
+                             for (dataset, accuracy), (_, label) in sorted(values.items()))
+            raise UserError(f"network {network!r} has {len(values)} source accuracies: {seen}. Expected one "
+                            "pretraining per network in a results folder: keep each in a folder of its own")
+    datasets = {next(iter(values))[0] for values in found.values()}
+    if len(datasets) > 1:
+        raise UserError("the networks' source accuracies are not comparable, they are on different data "
+                        f"sets ({', '.join(sorted(datasets))}): keep each source in a results folder of its own")
+    return {network: (accuracy, n) for network, values in found.items()
+            for (_, accuracy), (n, _) in values.items()}
+
+
+def _one_per_cell(rows: list[dict]) -> list[dict]:
+    """`rows` without copies of the same run; UserError where two runs claim one cell."""
+    cells = {}
+    for row in rows:
+        other = cells.setdefault((row["regime"], row["network"], row["dataset"]), row)
+        if other is not row and (other["key"] != row["key"] or other.get("spec") != row.get("spec")):
+            raise UserError(f"two different runs of {row['regime']}, {row['network']}, {row['dataset']}: "
+                            f"{row_label(other)} and {row_label(row)}. Expected one: move the other one's "
+                            "files to another results folder")
+    return list(cells.values())
+
+
+def _check_comparable(rows: list[dict]) -> None:
+    """Raises UserError where two rows measured one data set on unequal test splits or by other metrics."""
+    first = {}
+    for row in rows:
+        split = (row["metric"], row["n_test"], (row.get("test_split") or {}).get("sha256"))
+        other, expected = first.setdefault(row["dataset"], (row, split))
+        if split != expected:
+            said = " against ".join(f"{metric} on {n} examples, split {str(sha)[:12]} ({row_label(r)})"
+                                    for (metric, n, sha), r in ((expected, other), (split, row)))
+            raise UserError(f"results on {row['dataset']} are not comparable: {said}. Expected one test "
+                            "split: prepare the data set again and repeat the runs of the wrong one")
+
+
+def regimes(table: pd.DataFrame) -> list[str]:
+    """The regimes present, in the paper's order."""
+    present = set(table["regime"])
+    return [regime for regime in REGIMES if regime in present]
+
+
+def pivot(table: pd.DataFrame, regime: str) -> pd.DataFrame:
+    """One regime's accuracies, [network, data set], NaN where missing; by descending source accuracy."""
+    part = table[table["regime"] == regime]
+    networks = part.drop_duplicates("network").sort_values("source_accuracy", ascending=False, kind="stable")
+    wide = part.pivot(index="network", columns="dataset", values="accuracy")
+    return wide.reindex(index=networks["network"], columns=part["dataset"].unique())
+
+
+def missing(table: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """(regime, network, data set) of the cells that their regime's other networks or data sets imply."""
+    cells = []
+    for regime in regimes(table):
+        gaps = pivot(table, regime).isna()
+        cells += [(regime, network, dataset) for network in gaps.index
+                  for dataset in gaps.columns if gaps.loc[network, dataset]]
+    return cells
+
+
+def without_source(table: pd.DataFrame) -> list[str]:
+    """Networks whose source accuracy is unknown, so that no correlation can use them."""
+    return list(table[table["source_accuracy"].isna()]["network"].unique())
+
+
+def complete(table: pd.DataFrame, regime: str) -> Matrix:
+    """One regime's networks with known source accuracy × the data sets that all of these have."""
+    part = table[(table["regime"] == regime) & table["source_accuracy"].notna()]
+    accuracy = pivot(part, regime).iloc[::-1].dropna(axis=1)
+    n = part.pivot(index="network", columns="dataset", values="n").reindex(
+        index=accuracy.index, columns=accuracy.columns)
+    source = part.drop_duplicates("network").set_index("network").reindex(accuracy.index)
+    return Matrix(tuple(accuracy.index), tuple(accuracy.columns), source["source_accuracy"].to_numpy(float),
+                  source["source_n"].to_numpy(float, na_value=np.nan), accuracy.to_numpy(float),
+                  n.astype("Float64").to_numpy(float, na_value=np.nan))
+
+
+def wins(table: pd.DataFrame, regime: str, other: str) -> tuple[int, int, int]:
+    """In how many cells `regime` is better than `other`, in how many equal, and of how many."""
+    keys = ["network", "dataset"]
+    both = table[table["regime"] == regime].merge(table[table["regime"] == other], on=keys)
+    better = (both["accuracy_x"] > both["accuracy_y"]).sum()
+    return int(better), int((both["accuracy_x"] == both["accuracy_y"]).sum()), len(both)
+
+
+def comparisons(table) -> list[tuple[str, str, int, int, int]]:
+    """(fine-tuning, other regime, cells where it is better, equal, cells that have both)."""
+    found = [("finetune", other, *wins(table, "finetune", other))
+             for other in ("logistic_regression", "train_from_scratch")]
+    return [comparison for comparison in found if comparison[-1]]

@@ -1,0 +1,143 @@
+"""Runs a matrix of networks, data sets and regimes in this process, then the analysis.
+
+Each network is pretrained on the source set, then transferred to every data set in every regime.
+First the plan is shown: how many runs and images, and how long they will take here. Finished runs are
+kept, interrupted ones continued: the same command again is always right.
+
+  python -m tfbench.study --flagfile=flags/miniature.flags
+"""
+
+import dataclasses
+import sys
+
+from absl import flags
+
+from tfbench import UserError, finetune, logistic_regression, pretrain, train_from_scratch
+from tfbench.cli import app, plan
+from tfbench.cli import flags as cli
+from tfbench.cli.progress import Display
+from tfbench.data.catalog import DATASETS
+from tfbench.models.catalog import NETWORKS
+from tfbench.results.row import summary
+
+REGIMES = {"logistic_regression": logistic_regression, "finetune": finetune,
+           "train_from_scratch": train_from_scratch}
+PROGRAMS = {"pretrain": pretrain, **REGIMES}
+
+SHARED = ("image_size", "batch_size", "seed", "deterministic", "devices", "results_dir", "data_dir")
+
+
+def define_flags(fv=flags.FLAGS) -> None:
+    """The flags of this program: the matrix, and for each program its own flags as one string."""
+    cli.define_names("models", None, "networks of the study, comma-separated", "network", NETWORKS, fv)
+    cli.define_names("datasets", None, "target data sets, comma-separated", "data set", DATASETS, fv)
+    cli.define_names("regimes", tuple(REGIMES), "regimes, comma-separated", "regime", REGIMES, fv)
+    cli.define_name("source", None, "data set on which every network is pretrained", "data set", DATASETS, fv)
+    flags.mark_flags_as_required(["models", "datasets", "source"], flag_values=fv)
+    for program in PROGRAMS:
+        flags.DEFINE_string(program, "", f"flags for tfbench.{program}, separated by spaces, e.g. "
+                            "'--steps=100 --weight_decay=0'", flag_values=fv)
+    cli.define_machine_flags(fv)
+    cli.define_folder_flags(fv)
+    flags.DEFINE_boolean("yes", False, "start without asking", flag_values=fv)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One planned run: a program, its flag values and its cost."""
+
+    regime: str
+    options: flags.FlagValues
+    cost: plan.Cost
+
+    @property
+    def title(self) -> str:
+        """What the run is called on the terminal."""
+        return f"{self.regime} {self.options.model} {self.options.dataset}"
+
+
+def plan_runs(options, rate: float) -> list[Run]:
+    """The runs in the order that shares most traced graphs.
+
+    Args:
+      rate: of matrix products on this machine (cli.plan.matrix_rate).
+
+    Raises:
+      UserError: flags that a program refuses, or what this version cannot do.
+    """
+    shared = [f"--{name}={value}" for name in SHARED if (value := options[name].value) is not None]
+
+    def planned(regime, network, dataset):
+        arguments = [f"--model={network}", f"--dataset={dataset}", *shared, *options[regime].value.split()]
+        try:
+            values = cli.parse(PROGRAMS[regime].define_flags, arguments)
+        except flags.Error as error:
+            raise UserError(f"tfbench.{regime} refuses --{regime}={options[regime].value!r}: {error}") from None
+        cli.check_available(NETWORKS[network], DATASETS[dataset], values.image_size)
+        return Run(regime, values, plan.cost(regime, values, rate))
+
+    fixed = [regime for regime in options.regimes if regime == "logistic_regression"]
+    trained = [regime for regime in options.regimes if regime != "logistic_regression"]
+    runs = []
+    for network in options.models:
+        runs.append(planned("pretrain", network, options.source))
+        runs += [planned(regime, network, dataset) for regime in fixed for dataset in options.datasets]
+        runs += [planned(regime, network, dataset) for dataset in options.datasets for regime in trained]
+    return runs
+
+
+def describe(options, runs: list[Run]) -> str:
+    """The plan in words."""
+    transfers = len(options.models) * len(options.datasets) * len(options.regimes)
+    seconds = sum(run.cost.seconds for run in runs)
+    return "\n".join((
+        f"study of {len(options.models)} networks × {len(options.datasets)} data sets × "
+        f"{len(options.regimes)} regimes: {transfers} runs, after {len(options.models)} pretrainings on "
+        f"{options.source}",
+        f"  images          {sum(run.cost.trained for run in runs):,} trained on, "
+        f"{sum(run.cost.evaluated for run in runs):,} evaluated",
+        f"  estimated time  {max(seconds / 60, 1):.0f} minutes on this machine, less what is finished already",
+        f"  results         {options.results_dir}",
+        f"  data            {options.data_dir}"))
+
+
+def run_all(runs: list[Run]) -> None:
+    """Runs everything; weights made by a pretraining go to the runs of the same network after it."""
+    with Display(sum(run.cost.seconds for run in runs), stages=False) as progress:
+        for number, planned in enumerate(runs, start=1):
+            progress.run(planned.title, planned.cost.seconds, planned.cost.trained + planned.cost.evaluated)
+            if planned.regime in ("logistic_regression", "finetune"):
+                planned.options["weights"].value = str(weights)
+            row, new = PROGRAMS[planned.regime].run(planned.options, progress)
+            if planned.regime == "pretrain":
+                weights = pretrain.weights_file(planned.options.results_dir, row["spec"])
+            progress.finish_run()
+            spent = f"{row['seconds']:.0f} s" if new else "finished before"
+            progress.line(f"[{number}/{len(runs)}] {summary(row)} – {spent}")
+
+
+def main(argv) -> int | None:
+    del argv
+    options = cli.own(define_flags)
+
+    # ---- what to run -------------------------------------------------------------------------------
+    runs = plan_runs(options, plan.matrix_rate())
+    print(describe(options, runs))
+    if not options.yes:
+        if not sys.stdin.isatty():
+            raise UserError("nobody is there to confirm the plan: add --yes to start without asking")
+        if input("Start? [Y/n] ").strip().lower() not in ("", "y", "yes"):
+            print("nothing was started")
+            return 1
+
+    # ---- run, then analyse -------------------------------------------------------------------------
+    run_all(runs)
+    from tfbench import analysis
+
+    analysis.analyse(results_dir=options.results_dir)
+    return None
+
+
+if __name__ == "__main__":
+    define_flags()
+    app.run(main)

@@ -1,0 +1,55 @@
+"""Trains a network on a data set from random initial weights: regime 3 of the paper.
+
+As tfbench.finetune, with a grid and a length of its own and no pretrained weights: every point of
+the grid is scored on the validation split, the best is trained again on train + validation and
+tested once. The same command again continues what was interrupted, or shows the finished row.
+
+  python -m tfbench.train_from_scratch --model=inception_v4 --dataset=birdsnap
+  python -m tfbench.train_from_scratch --model=resnet_50 --dataset=digits --image_size=32 \\
+      --batch_size=64 --steps=100 --learning_rate=0.03,0.1 --weight_decay=0
+"""
+
+from tfbench.cli import app, program
+from tfbench.cli import flags as cli
+from tfbench.results import row as rows
+from tfbench.results import store
+from tfbench.training import protocol
+
+# The paper's experiment (v3 appendix A.5; the number of steps is the longest of its convergence figure).
+STEPS = 78125
+LEARNING_RATES = protocol.log_spaced(1e-3, 1.0, 7)
+WEIGHT_DECAYS = protocol.log_spaced(1e-5, 10 ** -1.5, 8)
+
+
+def define_flags(fv=cli.flags.FLAGS) -> None:
+    """The flags of this program."""
+    cli.define_run_flags(fv)
+    cli.define_training_flags(fv, steps=STEPS, learning_rate=LEARNING_RATES, weight_decay=WEIGHT_DECAYS,
+                              origin="random initialisation in v3 appendix A.5")
+
+
+def run(options, progress) -> tuple[dict, bool]:
+    """Runs, continues or finds the run that `options` describe.
+
+    Returns:
+      (its row, whether it was computed now).
+    """
+    _, _, manifest, _ = program.resolve(options, progress)
+    spec = rows.training_spec(options, "train_from_scratch", manifest=manifest, certificate=None)
+    if finished := store.finished(options.results_dir, spec):
+        return finished, False
+
+    from tfbench.training import experiment  # TensorFlow, only now that there is something to compute
+
+    return experiment.run(spec, options, weights_file=None, source=None,
+                          flagfile=cli.flagfile(options, "train_from_scratch"), progress=progress), True
+
+
+def main(argv) -> None:
+    del argv
+    program.run_one("train_from_scratch", run, cli.own(define_flags))
+
+
+if __name__ == "__main__":
+    define_flags()
+    app.run(main)

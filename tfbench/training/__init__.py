@@ -1,0 +1,1 @@
+"""Training: the step, its schedule, the replicas, one trial, a regime's search."""
