@@ -1,7 +1,6 @@
 """The programs as a user meets them: help, refusals, one whole run, repetition, interruption."""
 
 import json
-import os
 import pathlib
 import signal
 import subprocess
@@ -150,8 +149,8 @@ def test_finished_command_says_so_within_five_seconds(weights, folders, results)
 def test_interrupted_search_continues_with_the_missing_trials(number, code, folders, results, tmp_path):
     flags = [*SMALL, folders[1], f"--results_dir={tmp_path}", "--dataset=digits", "--steps=6", "--weight_decay=0",
              "--learning_rate=" + ",".join(f"{0.01 + 0.001 * i:g}" for i in range(40)), "--deterministic"]
-    process = subprocess.Popen([sys.executable, "-m", "tfbench.train_from_scratch", *flags], cwd=ROOT, text=True,
-                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=os.environ | {"PYTHONUNBUFFERED": "1"})
+    process = subprocess.Popen([sys.executable, "-um", "tfbench.train_from_scratch", *flags], cwd=ROOT, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     for line in process.stdout:
         if line.startswith("trial 4/40"):
             break

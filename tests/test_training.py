@@ -121,9 +121,9 @@ def test_interrupted_trial_continues_from_its_checkpoint(tmp_path):
 
 def test_diverging_trial_says_so(tmp_path):
     trainer = make_trainer()
-    infinite = INPUTS * np.float32(np.inf)
-    assert not train(trainer, trainer.weights(), tmp_path, make_batches=lambda first: tf.data.Dataset.from_tensor_slices(
-        (infinite, LABELS)).repeat().batch(BATCH, drop_remainder=True))
+    infinite = tf.data.Dataset.from_tensor_slices((INPUTS * np.float32(np.inf), LABELS))
+    batches_of_it = infinite.repeat().batch(BATCH, drop_remainder=True)
+    assert not train(trainer, trainer.weights(), tmp_path, make_batches=lambda first_step: batches_of_it)
 
 
 def test_multi_label_loss_ignores_difficult_labels():

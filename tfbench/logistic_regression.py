@@ -72,20 +72,19 @@ def run(options, progress) -> tuple[dict, bool]:
 
     # ---- optimize: choose on validation, strongest first, ties to the stronger ---------------------
     progress.stage(f"logistic regression at {len(options.l2)} strengths")
+    settings = {"classes": dataset.classes, "max_iterations": options.max_iterations}
     trials = []
-    for strength, scores, converged in logistic.path(train_features, train.labels, options.l2,
-                                                     max_iterations=options.max_iterations):
-        accuracy = metrics.score(dataset.metric, scores(validation_features), validation.labels)
-        trials.append({"l2": strength, "validation_accuracy": accuracy, "converged": converged})
+    for fit in logistic.path(train_features, train.labels, options.l2, **settings):
+        accuracy = metrics.score(dataset.metric, fit.scores(validation_features), validation.labels)
+        trials.append({"l2": fit.strength, "validation_accuracy": accuracy, "converged": fit.converged})
     best = max(trials, key=lambda trial: trial["validation_accuracy"])
     both = np.concatenate([train_features, validation_features])
     both_labels = np.concatenate([train.labels, validation.labels])
-    (_, scores, converged), = logistic.path(both, both_labels, [best["l2"]],
-                                            max_iterations=options.max_iterations)
+    refit, = logistic.path(both, both_labels, [best["l2"]], **settings)
 
     # ---- evaluate: one look at the test split ------------------------------------------------------
     test = load_split(dataset, "test", options.data_dir)
-    test_scores = scores(extract(test))
+    test_scores = refit.scores(extract(test))
     accuracy = metrics.score(dataset.metric, test_scores, test.labels)
 
     # ---- record ------------------------------------------------------------------------------------
@@ -93,7 +92,7 @@ def run(options, progress) -> tuple[dict, bool]:
     if unconverged := [trial["l2"] for trial in trials if not trial["converged"]]:
         warnings.append(f"L-BFGS stopped at {options.max_iterations} iterations at {len(unconverged)} of "
                         f"{len(trials)} strengths")
-    if not converged:
+    if not refit.converged:
         warnings.append("the refit did not converge")
     row = rows.make_row(
         spec, metric=dataset.metric, accuracy=accuracy,

@@ -103,14 +103,15 @@ def describe(options, runs: list[Run]) -> str:
 
 def run_all(runs: list[Run]) -> None:
     """Runs everything; weights made by a pretraining go to the runs of the same network after it."""
+    weights = {}  # network -> file
     with Display(sum(run.cost.seconds for run in runs), stages=False) as progress:
         for number, planned in enumerate(runs, start=1):
             progress.run(planned.title, planned.cost.seconds, planned.cost.trained + planned.cost.evaluated)
             if planned.regime in ("logistic_regression", "finetune"):
-                planned.options["weights"].value = str(weights)
+                planned.options["weights"].value = str(weights[planned.options.model])
             row, new = PROGRAMS[planned.regime].run(planned.options, progress)
             if planned.regime == "pretrain":
-                weights = pretrain.weights_file(planned.options.results_dir, row["spec"])
+                weights[row["network"]] = pretrain.weights_file(planned.options.results_dir, row["spec"])
             progress.finish_run()
             spent = f"{row['seconds']:.0f} s" if new else "finished before"
             progress.line(f"[{number}/{len(runs)}] {summary(row)} – {spent}")

@@ -9,7 +9,7 @@ import numpy as np
 
 from tfbench import UserError
 from tfbench.data import prepare
-from tfbench.data.catalog import Dataset
+from tfbench.data.catalog import Dataset, check_dataset
 from tfbench.data.splits import split_hash
 
 _PARTS = {"train": ("train",), "validation": ("validation",), "test": ("test",),
@@ -47,12 +47,12 @@ def load_split(dataset: Dataset, split: str, data_dir) -> Examples:
       KeyError: another split.
     """
     wanted = _PARTS[split]
-    prepare.require_embedded(dataset)
+    check_dataset(dataset)
     path = prepare.folder(dataset, data_dir)
     manifest = prepare.read_manifest(dataset, data_dir)
     if manifest is None:
-        raise UserError(f"expected the prepared data set {dataset.name} in {path}, found none: run "
-                                f"python -m tfbench.prepare_data --dataset={dataset.name} first")
+        raise UserError(f"expected the prepared data set {dataset.name} in {path}, found none: any program that "
+                        f"is given --dataset={dataset.name} --data_dir={data_dir} prepares it")
     parts = prepare.read_parts(dataset, wanted, data_dir)
     for name, (keys, _, _) in parts.items():
         expected = manifest["splits"][name]

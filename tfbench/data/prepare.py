@@ -19,7 +19,7 @@ import tempfile
 import numpy as np
 
 from tfbench import UserError
-from tfbench.data.catalog import EMBEDDED_DATASETS, Dataset
+from tfbench.data.catalog import Dataset, check_dataset
 from tfbench.data.splits import held_out, split_hash
 from tfbench.results import store
 
@@ -39,14 +39,6 @@ def damaged(path, found: str) -> UserError:
     """The error for a folder that is not what `prepare` leaves behind."""
     return UserError(f"the data folder {path} is half written ({found}): delete it and run the same "
                      "command again")
-
-
-def require_embedded(dataset: Dataset) -> None:
-    """Raises UserError for a data set that this version cannot prepare or read."""
-    if not dataset.embedded:
-        names = [row.name for row in EMBEDDED_DATASETS]
-        raise UserError(f"this version of tfbench reads the embedded data sets only ({', '.join(names)}), "
-                        f"not {dataset.name}: choose one of them, e.g. --dataset=digits")
 
 
 def read_manifest(dataset: Dataset, data_dir) -> dict | None:
@@ -93,7 +85,7 @@ def prepare(dataset: Dataset, data_dir) -> dict:
       UserError: the data set is not embedded, `data_dir` cannot be written, what lies there is damaged,
         or the counts are not the catalog's.
     """
-    require_embedded(dataset)
+    check_dataset(dataset)
     manifest = read_manifest(dataset, data_dir)
     if manifest is not None:
         return manifest

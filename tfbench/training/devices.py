@@ -16,6 +16,10 @@ def make_strategy(devices: int) -> tf.distribute.Strategy:
     """
     kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
     names = [device.name for device in tf.config.list_logical_devices(kind)]
+    if kind == "CPU":
+        # Rewriting the graph takes half of a large network's start-up there and speeds up no step
+        # (BUILD.md, "Start-up"); on GPUs it chooses the layout of the images.
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     wanted = devices or (len(names) if kind == "GPU" else 1)
     if wanted > len(names):
         raise UserError(f"--devices={wanted}: TensorFlow sees {len(names)} {kind} here: use --devices="

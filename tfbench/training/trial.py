@@ -29,7 +29,8 @@ def train(trainer, weights: list[np.ndarray], make_batches, *, learning_rate: fl
     folder.mkdir(parents=True, exist_ok=True)
     checkpoints = tf.train.CheckpointManager(
         trainer.checkpoint, str(folder / "checkpoints"), max_to_keep=2, step_counter=trainer.global_step,
-        checkpoint_interval=checkpoint_every, last_checkpoint_step=0)
+        checkpoint_interval=checkpoint_every,
+        last_checkpoint_step=-1)  # TensorFlow takes 0 for "none yet" and would save after the first loop
     losses = []
 
     with open(folder / "orbit.log", "a") as log, contextlib.redirect_stdout(log):
