@@ -178,7 +178,7 @@ def test_an_unprepared_set_is_told(tmp_path):
 
 def test_the_papers_sets_are_refused_in_one_sentence(tmp_path):
     for use in (prepare.prepare, lambda row, path: examples.load_split(row, "test", path)):
-        with pytest.raises(UserError, match="embedded data sets only .*--dataset=digits") as error:
+        with pytest.raises(UserError, match="cannot be read yet .* one of the embedded ones, glyphs, digits") as error:
             use(DATASETS["voc2007"], tmp_path)
         assert "\n" not in str(error.value)
     assert not list(tmp_path.iterdir())

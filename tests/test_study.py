@@ -33,8 +33,8 @@ def test_plan_counts_runs_and_images():
     assert by_regime["finetune"].evaluated == 360 + 359
     assert by_regime["logistic_regression"].evaluated == 1797
     text = study.describe(cli.parse(study.define_flags, MATRIX), runs)
-    assert "2 networks × 1 data sets × 3 regimes: 6 runs, after 2 pretrainings on glyphs" in text
-    assert "1,344 trained on, 10,470 evaluated" in text
+    assert "2 networks × 1 data set × 3 regimes: 6 runs, after 2 pretrainings on glyphs" in text
+    assert "1,728 trained on, 10,470 evaluated" in text
 
 
 def test_papers_grid_is_the_default():

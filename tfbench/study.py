@@ -19,6 +19,7 @@ from tfbench.cli.progress import Display
 from tfbench.data.catalog import DATASETS
 from tfbench.models.catalog import NETWORKS
 from tfbench.results.row import summary
+from tfbench.stats.titles import count
 
 REGIMES = {"logistic_regression": logistic_regression, "finetune": finetune,
            "train_from_scratch": train_from_scratch}
@@ -91,9 +92,9 @@ def describe(options, runs: list[Run]) -> str:
     transfers = len(options.models) * len(options.datasets) * len(options.regimes)
     seconds = sum(run.cost.seconds for run in runs)
     return "\n".join((
-        f"study of {len(options.models)} networks × {len(options.datasets)} data sets × "
-        f"{len(options.regimes)} regimes: {transfers} runs, after {len(options.models)} pretrainings on "
-        f"{options.source}",
+        f"study of {count(len(options.models), 'network')} × {count(len(options.datasets), 'data set')} × "
+        f"{count(len(options.regimes), 'regime')}: {count(transfers, 'run')}, after "
+        f"{count(len(options.models), 'pretraining')} on {options.source}",
         f"  images          {sum(run.cost.trained for run in runs):,} trained on, "
         f"{sum(run.cost.evaluated for run in runs):,} evaluated",
         f"  estimated time  {max(seconds / 60, 1):.0f} minutes on this machine, less what is finished already",
