@@ -1,5 +1,6 @@
 """Starts a program: parses its flags, runs it, turns what the user can mend into one line."""
 
+import logging as logging_of_python
 import os
 import sys
 
@@ -18,6 +19,7 @@ def run(main) -> None:
     """
     # TensorFlow's C++ start-up notes (missing GPU driver, CPU features) would bury our own lines.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    logging_of_python.getLogger("tensorflow").setLevel("ERROR")  # it takes another network for retracing
     logging.set_verbosity(logging.ERROR)  # TFDS warns of its own deprecated properties
 
     def guarded(argv):
