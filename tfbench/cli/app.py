@@ -1,10 +1,11 @@
 """Starts a program: parses its flags, runs it, turns what the user can mend into one line."""
 
-import logging as logging_of_python
+import logging
 import os
 import sys
 
-from absl import app, logging
+from absl import app
+from absl import logging as absl_logging
 
 from tfbench import UserError
 
@@ -19,8 +20,8 @@ def run(main) -> None:
     """
     # TensorFlow's C++ start-up notes (missing GPU driver, CPU features) would bury our own lines.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    logging_of_python.getLogger("tensorflow").setLevel("ERROR")  # it takes another network for retracing
-    logging.set_verbosity(logging.ERROR)  # TFDS warns of its own deprecated properties
+    logging.getLogger("tensorflow").setLevel("ERROR")  # it takes another network for retracing
+    absl_logging.set_verbosity(absl_logging.ERROR)  # TFDS warns of its own deprecated properties
 
     def guarded(argv):
         if len(argv) > 1:

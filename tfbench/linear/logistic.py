@@ -66,11 +66,9 @@ def _eigenbasis(features):
     """Mean [width], orthonormal axes [width, rank], coordinates [n, rank] and their squared norms [rank]."""
     features = np.asarray(features, np.float64)
     mean = features.mean(axis=0)
-    centred = features - mean
-    _, singular, axes = scipy.linalg.svd(centred, full_matrices=False)
+    directions, singular, axes = scipy.linalg.svd(features - mean, full_matrices=False)
     kept = singular > singular[0] * max(features.shape) * np.finfo(np.float64).eps
-    axes = axes[kept].T
-    return mean, axes, centred @ axes, singular[kept] ** 2
+    return mean, axes[kept].T, directions[:, kept] * singular[kept], singular[kept] ** 2
 
 
 def _fit(inputs, labels, penalty, loss, weights, bias, bias_scale, max_iterations: int):

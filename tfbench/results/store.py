@@ -1,10 +1,11 @@
 """Where rows lie and how they are written: atomically, once, named by what determines them.
 
-    RESULTS_DIR/rows/NAME.json    the row
-    RESULTS_DIR/rows/NAME.npz     its per-example test predictions
-    RESULTS_DIR/rows/NAME.flags   flagfile that repeats the run
-    RESULTS_DIR/work/NAME/        trials so far, checkpoints, TensorBoard summaries
-    RESULTS_DIR/weights/          what pretrain made
+    RESULTS_DIR
+      rows/NAME.json     the row
+      rows/NAME.npz      its per-example test predictions
+      rows/NAME.flags    flagfile that repeats the run
+      work/NAME/         trials so far, checkpoints, TensorBoard summaries
+      weights/           what pretrain made
 
 NAME is regime-network-dataset-KEY, KEY the hash of the run's *specification*: everything that
 determines its outcome (weights' hash, split hash, hyperparameters, seed, schema version; see
