@@ -5,6 +5,7 @@ handle on the test split.
 """
 
 import dataclasses
+import gc
 import pathlib
 import time
 
@@ -40,27 +41,15 @@ class Engine:
         backbone(self.trainer.model).load_weights(path)
         return self.trainer.weights()
 
-    def release(self) -> None:
-        """Gives the memory of all variables back; the engine cannot be used any more.
-
-        A traced step that applies a Keras optimizer keeps its variables alive after the last reference
-        is gone (TensorFlow 2.20, Keras 3.15), about 200 MB for each ResNet-50.
-        """
-        trainer = self.trainer
-        for variable in (*trainer.model.variables, *trainer.optimizer.variables):
-            for part in trainer.strategy.experimental_local_results(variable.value):
-                tf.raw_ops.AssignVariableOp(resource=part.handle, value=tf.zeros([0], part.dtype))
-
 
 _engine: dict[tuple, Engine] = {}  # the latest one: the regimes of one (network, data set) share what was traced
 
 
 def shared_engine(*key) -> Engine:
-    """make_engine(*key), or the latest one if it was made with the same key; another one is released first."""
+    """make_engine(*key), or the latest one if it was made with the same key."""
     if key not in _engine:
-        for old in _engine.values():
-            old.release()
         _engine.clear()
+        gc.collect()  # traced functions and their network refer to each other
         _engine[key] = make_engine(*key)
     return _engine[key]
 

@@ -100,12 +100,27 @@ class Trainer(orbit.StandardTrainer):
             logits = self.model(images, training=True)["logits"]
             loss = tf.reduce_sum(example_losses(logits, labels, self.multi_label)) / self.batch_size
         gradients = tape.gradient(loss, [variable.value for variable in variables])
-        # Keras sums gradients over the replicas: each adds its share of the decay.
+        # Gradients are summed over the replicas: each adds its share of the decay.
         share = self.l2 / self.strategy.num_replicas_in_sync
         gradients = [gradient + share * variable if decayed else gradient
                      for gradient, variable, decayed in zip(gradients, variables, self.is_decayed, strict=True)]
-        self.optimizer.apply(gradients, variables)
+        tf.distribute.get_replica_context().merge_call(self._update, args=(gradients,))
         self.loss_sum.assign_add(loss)
+
+    def _update(self, strategy, gradients):
+        """What `optimizer.apply` does, without `all_reduce`.
+
+        Each all_reduce in a traced function registers a gradient in a table of TensorFlow's that is never
+        emptied (2.20), and with it keeps the function and the network's variables for good.
+        """
+        variables = [variable.value for variable in self.model.trainable_variables]
+        rate = self.optimizer.learning_rate
+        summed = strategy.extended.batch_reduce_to(tf.distribute.ReduceOp.SUM, list(zip(gradients, variables)))
+        for gradient, variable in zip(summed, variables, strict=True):
+            strategy.extended.update(
+                variable, lambda variable, gradient: self.optimizer.update_step(gradient, variable, rate),
+                args=(gradient,), group=False)
+        self.optimizer.iterations.assign_add(1)
 
 
 def example_losses(logits, labels, multi_label: bool):
