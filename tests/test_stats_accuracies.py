@@ -58,6 +58,9 @@ def test_unknown_source_stays_unknown():
     table = from_rows([row("train_from_scratch", source=None), pretrain("inception_v1")])
     assert np.isnan(table["source_accuracy"][0])
     assert accuracies.without_source(table) == ["resnet_50"]
+    unmeasured = row(source=0.5)
+    unmeasured["source"] |= {"accuracy": None, "n_test": None}  # weights of which nobody says how good they are
+    assert np.isnan(from_rows([unmeasured])["source_accuracy"][0])
 
 
 def test_copies_of_one_run_count_once():

@@ -42,7 +42,7 @@ def run(options, progress) -> tuple[dict, bool]:
 
     from tfbench.training import experiment  # TensorFlow, only now that there is something to compute
 
-    return experiment.run(spec, options, weights_file=options.weights, source=rows.source_of(certificate),
+    return experiment.run(spec, options, weights_file=program.weights_path(options), source=rows.source_of(certificate),
                           flagfile=cli.flagfile(options, "finetune"), progress=progress), True
 
 

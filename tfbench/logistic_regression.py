@@ -60,12 +60,12 @@ def run(options, progress) -> tuple[dict, bool]:
     train, validation = (load_split(dataset, split, options.data_dir) for split in ("train", "validation"))
     if train.labels.ndim == 1 and (absent := set(range(dataset.classes)) - set(train.labels.tolist())):
         raise UserError(f"{dataset.name} has no training image of class {min(absent)}: every class needs one")
-    extractor = features.make_extractor(network.name, options.weights, certificate["sha256"],
+    extractor = features.make_extractor(network.name, program.weights_path(options), certificate["sha256"],
                                         spec["image_size"], options.devices)
 
     def extract(examples):
-        return features.extract(extractor, examples, network=network.name, image_size=spec["image_size"],
-                                batch_size=options.batch_size, report=progress.images)
+        return features.extract(extractor, examples, value_range=spec["value_range"],
+                                image_size=spec["image_size"], batch_size=options.batch_size, report=progress.images)
 
     progress.stage("features")
     train_features, validation_features = extract(train), extract(validation)

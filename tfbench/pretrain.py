@@ -54,7 +54,6 @@ def run(options, progress) -> tuple[dict, bool]:
 
     from tfbench.data.examples import load_split  # TensorFlow, only now that there is something to compute
     from tfbench.models import weights
-    from tfbench.models.build import backbone
     from tfbench.training import experiment
 
     # ---- data and model ----------------------------------------------------------------------------
@@ -74,9 +73,9 @@ def run(options, progress) -> tuple[dict, bool]:
     accuracy = task.accuracy(logits, test.labels)
 
     # ---- record: the row comes last, so where it is, the weights are --------------------------------
-    weights.save(backbone(task.engine.trainer.model), path, {
+    weights.save(task.engine.trainer.model, path, {
         "network": network.name, "dataset": dataset.name, "metric": dataset.metric, "accuracy": accuracy,
-        "n_test": len(test.labels), "spec": spec, "versions": rows.versions()})
+        "n_test": len(test.labels), "value_range": spec["value_range"], "spec": spec, "versions": rows.versions()})
     row = rows.make_row(spec, metric=dataset.metric, accuracy=accuracy, selected=point,
                         test_split={"n": len(test.labels), "sha256": test.split_sha256},
                         seconds=time.monotonic() - start)

@@ -25,6 +25,8 @@ REGIMES = {"logistic_regression": logistic_regression, "finetune": finetune,
            "train_from_scratch": train_from_scratch}
 PROGRAMS = {"pretrain": pretrain, **REGIMES}
 
+IMAGENET = "imagenet"  # as a source: nothing is pretrained here
+
 SHARED = ("image_size", "batch_size", "seed", "deterministic", "devices", "results_dir", "data_dir")
 
 
@@ -33,7 +35,8 @@ def define_flags(fv=flags.FLAGS) -> None:
     cli.define_names("models", None, "networks of the study, comma-separated", "network", NETWORKS, fv)
     cli.define_names("datasets", None, "target data sets, comma-separated", "data set", DATASETS, fv)
     cli.define_names("regimes", tuple(REGIMES), "regimes, comma-separated", "regime", REGIMES, fv)
-    cli.define_name("source", None, "data set on which every network is pretrained", "data set", DATASETS, fv)
+    cli.define_name("source", None, "data set on which every network is pretrained, or `imagenet` for the public "
+                    "weights that tfbench.prepare_models made", "data set", (*DATASETS, IMAGENET), fv)
     flags.mark_flags_as_required(["models", "datasets", "source"], flag_values=fv)
     for program in PROGRAMS:
         flags.DEFINE_string(program, "", f"flags for tfbench.{program}, separated by spaces, e.g. "
@@ -81,7 +84,8 @@ def plan_runs(options, rate: float) -> list[Run]:
     trained = [regime for regime in options.regimes if regime != "logistic_regression"]
     runs = []
     for network in options.models:
-        runs.append(planned("pretrain", network, options.source))
+        if options.source != IMAGENET:
+            runs.append(planned("pretrain", network, options.source))
         runs += [planned(regime, network, dataset) for regime in fixed for dataset in options.datasets]
         runs += [planned(regime, network, dataset) for dataset in options.datasets for regime in trained]
     return runs
@@ -91,10 +95,11 @@ def describe(options, runs: list[Run]) -> str:
     """The plan in words."""
     transfers = len(options.models) * len(options.datasets) * len(options.regimes)
     seconds = sum(run.cost.seconds for run in runs)
+    first = (f"after {count(len(options.models), 'pretraining')} on {options.source}" if options.source != IMAGENET
+             else "from the public ImageNet weights")
     return "\n".join((
         f"study of {count(len(options.models), 'network')} × {count(len(options.datasets), 'data set')} × "
-        f"{count(len(options.regimes), 'regime')}: {count(transfers, 'run')}, after "
-        f"{count(len(options.models), 'pretraining')} on {options.source}",
+        f"{count(len(options.regimes), 'regime')}: {count(transfers, 'run')}, {first}",
         f"  images          {sum(run.cost.trained for run in runs):,} trained on, "
         f"{sum(run.cost.evaluated for run in runs):,} evaluated",
         f"  estimated time  {max(seconds / 60, 1):.0f} minutes on this machine, less what is finished already",
@@ -108,7 +113,7 @@ def run_all(runs: list[Run]) -> None:
     with Display(sum(run.cost.seconds for run in runs), stages=False) as progress:
         for number, planned in enumerate(runs, start=1):
             progress.run(planned.title, planned.cost.seconds, planned.cost.trained + planned.cost.evaluated)
-            if planned.regime in ("logistic_regression", "finetune"):
+            if planned.options.model in weights and planned.regime in ("logistic_regression", "finetune"):
                 planned.options["weights"].value = str(weights[planned.options.model])
             row, new = PROGRAMS[planned.regime].run(planned.options, progress)
             if planned.regime == "pretrain":

@@ -125,9 +125,17 @@ def define_folder_flags(fv=flags.FLAGS) -> None:
 
 
 def define_weights_flag(fv=flags.FLAGS) -> None:
-    """--weights."""
+    """--weights --weights_dir."""
     flags.DEFINE_string("weights", "imagenet", "pretrained weights: a file made by tfbench.pretrain, or "
-                        "`imagenet` for the public checkpoint", flag_values=fv)
+                        "`imagenet` for the public ones that tfbench.prepare_models put into --weights_dir",
+                        flag_values=fv)
+    define_weights_folder_flag(fv)
+
+
+def define_weights_folder_flag(fv=flags.FLAGS) -> None:
+    """--weights_dir."""
+    flags.DEFINE_string("weights_dir", "~/tfbench_weights", "folder of public ImageNet weights, made by "
+                        "tfbench.prepare_models", flag_values=fv)
 
 
 def define_training_flags(fv, *, steps: int, learning_rate, weight_decay, origin: str) -> None:

@@ -6,7 +6,7 @@ from tfbench.cli.progress import Display
 from tfbench.data.catalog import DATASETS
 from tfbench.data.prepare import prepare, read_manifest
 from tfbench.models.catalog import NETWORKS
-from tfbench.models.weights import read_certificate
+from tfbench.models.weights import imagenet_path, read_certificate
 from tfbench.results import store
 from tfbench.results.row import summary
 
@@ -24,13 +24,20 @@ def resolve(options, progress):
     """
     network, dataset = NETWORKS[options.model], DATASETS[options.dataset]
     cli.check_available(network, dataset, options.image_size)
-    certificate = read_certificate(options.weights, network) if "weights" in options else None
+    certificate = read_certificate(weights_path(options), network) if "weights" in options else None
     store.check_writable(options.results_dir)
     manifest = read_manifest(dataset, options.data_dir)
     if manifest is None:
         progress.line(f"drawing the data set {dataset.name} into {options.data_dir}")
         manifest = prepare(dataset, options.data_dir)
     return network, dataset, manifest, certificate
+
+
+def weights_path(options) -> str:
+    """The weights file that --weights names."""
+    if options.weights == "imagenet":
+        return str(imagenet_path(options.weights_dir, options.model))
+    return options.weights
 
 
 def run_one(regime: str, run, options) -> dict:

@@ -11,6 +11,7 @@ from tfbench.data.examples import Examples
 
 # Per-channel statistics of ImageNet: Caffe's mean (B, G, R; 0 to 255), torchvision's (R, G, B; 0 to 1).
 CAFFE_MEAN = (103.939, 116.779, 123.68)
+RGB_MEAN = (123.68, 116.78, 103.94)  # as TF-Slim rounds it
 TORCH_MEAN = (0.485, 0.456, 0.406)
 TORCH_STD = (0.229, 0.224, 0.225)
 
@@ -23,6 +24,8 @@ def to_value_range(image, value_range: str):
         return image / 127.5 - 1.0
     if value_range == "caffe":
         return image[..., ::-1] - tf.constant(CAFFE_MEAN)
+    if value_range == "rgb_mean":
+        return image - tf.constant(RGB_MEAN)
     if value_range == "torch":
         return (image / 255.0 - tf.constant(TORCH_MEAN)) / tf.constant(TORCH_STD)
     raise ValueError(f"unknown value range {value_range!r}")

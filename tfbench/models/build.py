@@ -3,40 +3,83 @@
 import keras
 
 from tfbench.models.catalog import NETWORKS, check_network
+from tfbench.models.layers import Switches, truncated_normal, variance_scaling
+from tfbench.models.names import FAMILIES
+from tfbench.models.weights import load, read_certificate
+
+# Initialiser of the classifier in the original definitions, by network or family.
+CLASSIFIERS = {
+    "inception_v4": keras.initializers.GlorotUniform,
+    "inception_resnet_v2": keras.initializers.GlorotUniform,
+    "inception": variance_scaling,
+    "resnet_v1": variance_scaling,
+    "resnet_v2": variance_scaling,
+    "vgg": keras.initializers.GlorotUniform,
+    "mobilenet": lambda: truncated_normal(0.09),
+    "densenet": lambda: keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform"),
+    "nasnet": lambda: keras.initializers.VarianceScaling(2.0, "fan_out", "truncated_normal"),
+    "pnasnet": lambda: keras.initializers.VarianceScaling(2.0, "fan_out", "truncated_normal"),
+}
 
 
-def build_network(name: str, *, num_classes: int, image_size: int | None = None, seed: int = 0) -> keras.Model:
-    """A randomly initialised network with a new classifier.
+def build_network(name: str, *, weights: str | None = None, num_classes: int | None = None,
+                  image_size: int | None = None, bn_scale: bool | None = None, dropout: float = 0.0,
+                  auxiliary_head: bool = False, initializer: str = "original", seed: int = 0) -> keras.Model:
+    """A network of the catalog, the same function as the original (TF-Slim; DenseNet: torchvision).
+
+    The four switches of the paper's ablation (v3 appendix) are `bn_scale`, `dropout`, `auxiliary_head`
+    and the label smoothing of the loss; they are independent of each other.
 
     Args:
       name: a key of NETWORKS.
-      num_classes: width of the logits.
+      weights: a file NAME.weights.h5 made by prepare_models or pretrain; None for random weights.
+      num_classes: width of the logits of a new classifier; None for the classifier of `weights` or, without,
+        a new one for ImageNet's 1,000 classes.
       image_size: side of the square input in pixels; None for the network's own.
+      bn_scale: whether batch norm has a scale; None for what the original has (Inception: none), or what
+        the weights have. Weights without one can be loaded into a network with it: it starts at 1.
+      dropout: fraction of the features dropped in training; the originals' are in the network's row.
+      auxiliary_head: whether to build the auxiliary classifier (Inception v3, v4, Inception-ResNet v2,
+        NASNet, PNASNet; the others have none, and ignore it).
+      initializer: "original" for the network's own initialisers, "keras" for Glorot uniform everywhere.
       seed: all initial weights are a function of it (and of the network): Keras's global seed is set.
 
     Returns:
-      A Keras model. Input: images [batch, image_size, image_size, 3] float32 in the value range of
-      the network's row. Output: {"features": [batch, feature_width] float32, the global average
-      pool of the last feature map, "logits": [batch, num_classes] float32}.
+      A Keras model. Input: images [batch, image_size, image_size, 3] float32 in the value range of the
+      weights' certificate or, for random ones, of the network's row. Output: {"features": [batch,
+      feature_width] float32, the global average of the last feature map (VGG: fc7) before dropout,
+      "logits": [batch, num_classes] float32} and, with the auxiliary classifier, "auxiliary_logits".
 
     Raises:
-      UserError: the network is not available, or the size too small (see check_network).
+      UserError: the size is too small, or the weights do not fit.
     """
+    if initializer not in ("original", "keras"):
+        raise ValueError(f"initializer is 'original' or 'keras', not {initializer!r}")
     row = NETWORKS[name]
     size = image_size or row.image_size
     check_network(row, size)
+    if weights:
+        certificate = read_certificate(weights, row)
+        bn_scale = certificate["bn_scale"] if bn_scale is None else bn_scale
+    classes = num_classes or (certificate["classes"] if weights else 1000)
+    switches = Switches(
+        bn_scale=row.bn_scale if bn_scale is None else bn_scale, bn_epsilon=row.bn_epsilon,
+        bn_momentum=row.bn_momentum, dropout=dropout, num_classes=classes,
+        auxiliary_head=auxiliary_head, original_initializer=initializer == "original")
+
     keras.utils.set_random_seed(seed)
-    width = {"alpha": row.alpha} if row.keras_name.startswith("MobileNet") else {}
-    body = getattr(keras.applications, row.keras_name)(
-        include_top=False, weights=None, input_shape=(size, size, 3), **width)
-    features = keras.layers.GlobalAveragePooling2D(name="features")(body.output)
-    logits = keras.layers.Dense(num_classes, name="logits")(features)
-    return keras.Model(body.input, {"features": features, "logits": logits}, name=name)
-
-
-def backbone(model: keras.Model) -> keras.Model:
-    """The part below the classifier, images -> features, sharing the weights of `model`."""
-    return keras.Model(model.input, model.output["features"], name=f"{model.name}_backbone")
+    images, features, auxiliary_logits = FAMILIES[row.family].body(row, size, switches)
+    kept = keras.layers.Dropout(dropout, name="dropout")(features)
+    classifier = CLASSIFIERS.get(name) or CLASSIFIERS[row.family]
+    logits = keras.layers.Dense(switches.num_classes, kernel_initializer=switches.initializer(classifier()),
+                                dtype="float32", name="logits")(kept)
+    outputs = {"features": features, "logits": logits}
+    if auxiliary_logits is not None:
+        outputs["auxiliary_logits"] = auxiliary_logits
+    model = keras.Model(images, outputs, name=name)
+    if weights:
+        load(model, weights, classifier=num_classes is None)
+    return model
 
 
 def set_batch_norm_momentum(model: keras.Model, momentum: float) -> None:
@@ -47,9 +90,16 @@ def set_batch_norm_momentum(model: keras.Model, momentum: float) -> None:
 
 
 def decayed_kernels(model: keras.Model) -> list[keras.Variable]:
-    """The variables under L2 regularisation: kernels of convolutions and of the classifier.
+    """The variables under L2 regularisation: kernels of convolutions and of the classifiers.
 
-    As TF-Slim's regularisers: no biases, no batch norm, and none of MobileNet's depthwise kernels.
+    As TF-Slim's regularisers: no batch norm, no biases but those of Inception-ResNet v2, none of
+    MobileNet's depthwise kernels and not the separable first convolution of BN-Inception.
     """
-    return [variable for layer in model.layers for variable in layer.trainable_variables
-            if "kernel" in variable.name and not isinstance(layer, keras.layers.DepthwiseConv2D)]
+    def decayed(layer, variable):
+        if isinstance(layer, keras.layers.DepthwiseConv2D):
+            return False
+        if model.name == "bn_inception" and isinstance(layer, keras.layers.SeparableConv2D):
+            return False
+        return "kernel" in variable.name or (model.name == "inception_resnet_v2" and variable.name == "bias")
+
+    return [variable for layer in model.layers for variable in layer.trainable_variables if decayed(layer, variable)]

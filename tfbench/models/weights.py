@@ -1,13 +1,16 @@
-"""Weights files: NAME.weights.h5 with the network below its classifier, NAME.json its certificate.
+"""Weights files: NAME.weights.h5, a network with its classifier, and NAME.json, its certificate.
 
 The certificate says what the weights are: network, source data set and the accuracy reached there,
-SHA-256 of the file. Programs take the pair as `--weights=NAME.weights.h5`; a file whose bytes are
-not those certified is refused. Reading a certificate needs no TensorFlow.
+value range of the images, whether batch norm has a scale, SHA-256 of the file. Programs take the pair
+as `--weights=NAME.weights.h5`, or `--weights=imagenet` for what prepare_models made; a file whose bytes
+are not those certified is refused. Reading a certificate needs no TensorFlow.
 """
 
 import os
 import pathlib
 import tempfile
+
+import numpy as np
 
 from tfbench import UserError
 from tfbench.models.catalog import Network
@@ -21,23 +24,23 @@ def certificate_path(path) -> pathlib.Path:
     return pathlib.Path(str(path).removesuffix(ENDING) + ".json")
 
 
-def read_certificate(path: str, network: Network) -> dict:
+def imagenet_path(weights_dir, network_name: str) -> pathlib.Path:
+    """Where prepare_models puts a network's public ImageNet weights."""
+    return pathlib.Path(weights_dir).expanduser() / f"{network_name}{ENDING}"
+
+
+def read_certificate(path, network: Network) -> dict:
     """Checks that `path` holds weights for `network` and returns their certificate.
 
     Returns:
-      {"network", "dataset", "accuracy", "n_test", "sha256", ...}: accuracy is the test accuracy on the
-      source data set in [0, 1].
+      {"network", "dataset", "accuracy", "n_test", "sha256", "value_range", "bn_scale", "classes", ...}:
+      accuracy is the test accuracy on the source data set in [0, 1].
 
     Raises:
-      UserError: ImageNet weights are asked for, or the file or its certificate is missing, damaged or
-        of another network.
+      UserError: the file or its certificate is missing, damaged or of another network.
     """
-    if path == "imagenet":
-        raise UserError(
-            "--weights=imagenet cannot be loaded by this version of tfbench yet: make weights with "
-            f"`python -m tfbench.pretrain --model={network.name} --dataset=glyphs` and pass the file it "
-            "names as --weights=FILE")
-    remake = f"make it with `python -m tfbench.pretrain --model={network.name} --dataset=glyphs`"
+    remake = (f"make it with `python -m tfbench.prepare_models --model={network.name}` (public ImageNet weights) or "
+              f"`python -m tfbench.pretrain --model={network.name} --dataset=glyphs`")
     for file in (pathlib.Path(path), certificate_path(path)):
         if not file.is_file():
             raise UserError(f"there is no weights file {file}: {remake}, or correct --weights")
@@ -51,11 +54,64 @@ def read_certificate(path: str, network: Network) -> dict:
     return certificate
 
 
-def save(backbone, path, certificate: dict) -> None:
-    """Atomically writes a Keras model's weights, then their certificate with the file's SHA-256."""
+def save(model, path, certificate: dict) -> None:
+    """Atomically writes a network's weights, then their certificate with what the network itself tells.
+
+    Args:
+      model: of build_network.
+      path: NAME.weights.h5.
+      certificate: at least "network", "dataset", "accuracy", "value_range".
+    """
     path = pathlib.Path(path)
-    with tempfile.TemporaryDirectory() as folder:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".weights-") as folder:
         temporary = os.path.join(folder, "x" + ENDING)
-        backbone.save_weights(temporary)
-        store.write_atomically(path, pathlib.Path(temporary).read_bytes())
-    store.write_json(certificate_path(path), certificate | {"sha256": store.file_sha256(path)})
+        model.save_weights(temporary)
+        os.replace(temporary, path)
+    scales = [layer.scale for layer in model.layers if type(layer).__name__ == "BatchNormalization"]
+    store.write_json(certificate_path(path), certificate | {
+        "classes": model.output["logits"].shape[-1], "bn_scale": all(scales),
+        "sha256": store.file_sha256(path)})
+
+
+def load(model, path, *, classifier: bool) -> None:
+    """Assigns a weights file to a network, layer by layer, by name.
+
+    A batch norm's scale starts at 1 if the file has none.
+
+    Args:
+      model: of build_network.
+      classifier: whether to take the classifier from the file; otherwise it is left as it is. An auxiliary
+        one is taken where both have it.
+
+    Raises:
+      UserError: anything else does not fit; every layer that does not is named.
+    """
+    import h5py  # here, so that certificates are read without it
+
+    wrong, found = [], set()
+    with h5py.File(path) as file:
+        stored = {group["vars"].attrs["name"]: [group["vars"][str(number)][()] for number in range(len(group["vars"]))]
+                  for group in file["layers"].values()}
+    for layer in model.layers:
+        variables, values = layer.weights, stored.get(layer.name, [])
+        found.add(layer.name)
+        if type(layer).__name__ == "BatchNormalization" and layer.scale and len(values) == len(variables) - 1:
+            values = [np.ones_like(values[0]), *values]
+        if layer.name == "logits" and not classifier:
+            continue
+        if [tuple(variable.shape) for variable in variables] == [value.shape for value in values]:
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value)
+        elif not is_auxiliary(layer.name):
+            wrong.append(layer.name)
+    wrong += [name for name, values in stored.items() if values and name not in found and not is_auxiliary(name)]
+    if wrong:
+        shown = ", ".join(wrong[:5]) + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
+        raise UserError(f"{path} does not fit the network {model.name}: {shown} differ in the file or are not in it. "
+                        "Build the network as its weights were made (batch-norm scale, see the certificate)")
+
+
+def is_auxiliary(layer_name: str) -> bool:
+    """Whether a layer belongs to the auxiliary classifier."""
+    return "aux" in layer_name.lower()

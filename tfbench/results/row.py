@@ -29,7 +29,7 @@ from tfbench.data.catalog import DATASETS
 from tfbench.models.catalog import NETWORKS
 from tfbench.results import store
 
-SCHEMA = 1
+SCHEMA = 2
 
 PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "tf-models-official", "numpy", "scikit-learn")
 
@@ -39,8 +39,10 @@ TRAINED = ("finetune", "train_from_scratch")  # the regimes that train the whole
 # catalog's "embedded" and "own_size" added.
 DEVIATIONS = (
     (lambda run: run["embedded"], "embedded data set instead of one of the paper's twelve"),
-    (lambda run: run["source_dataset"] is not None,
+    (lambda run: run["source_dataset"] not in (None, "imagenet"),
      "network pretrained on a small source set instead of ImageNet"),
+    (lambda run: run["source_dataset"] == "imagenet", "public ImageNet weights (the paper trained all networks anew, "
+     "with batch-norm scale, without label smoothing, dropout and auxiliary head)"),
     (lambda run: run["image_size"] != run["own_size"], "image size differs from the network's ImageNet size"),
     (lambda run: run["regime"] == "finetune" and run["steps"] != 19531, "other than 19,531 steps"),
     (lambda run: run["regime"] == "train_from_scratch" and run["steps"] != 78125, "other than 78,125 steps"),
@@ -67,13 +69,16 @@ def make_spec(options, regime: str, *, manifest: dict, certificate: dict | None,
       certificate: of the pretrained weights (models/weights.py), or None for random ones.
       more: what only this regime has, e.g. its grid.
     """
-    certificate = certificate or {"dataset": None, "sha256": None}
+    network = NETWORKS[options.model]
+    certificate = certificate or {"dataset": None, "sha256": None, "bn_scale": network.bn_scale,
+                                  "value_range": network.value_range}
     return {
         "schema": SCHEMA, "regime": regime, "network": options.model, "dataset": options.dataset,
         "data": {split: manifest["splits"][split]["sha256"] for split in ("train", "validation", "test")} | {
             "content": manifest["content"]},
         "source_dataset": certificate["dataset"], "weights_sha256": certificate["sha256"],
-        "image_size": options.image_size or NETWORKS[options.model].image_size,
+        "bn_scale": certificate["bn_scale"], "value_range": certificate["value_range"],
+        "image_size": options.image_size or network.image_size,
         "batch_size": options.batch_size, "seed": options.seed, "deterministic": options.deterministic,
         "devices": options.devices, **more}
 

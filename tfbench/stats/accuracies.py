@@ -98,7 +98,7 @@ def _check_row(row: dict) -> None:
     if not isinstance(source, dict | None):
         raise damaged("source as a group of fields or null", source)
     for where, part in (("", row), ("source ", source)):
-        if not part:
+        if not part or (where and part.get("accuracy") is None):  # a source's may be unknown
             continue
         accuracy, n, dataset = (part.get(name) for name in ("accuracy", "n_test", "dataset"))
         if isinstance(accuracy, bool) or not isinstance(accuracy, int | float) or not 0 <= accuracy <= 1:
@@ -119,7 +119,7 @@ def _sources(rows: list[dict]) -> dict[str, tuple[float, int]]:
     found = defaultdict(dict)  # network -> (data set, accuracy) -> (n, label) of a row that says so
     for row in rows:
         source = row.get("source") or (row if row["regime"] == "pretrain" else None)
-        if source:
+        if source and source["accuracy"] is not None:
             key = (source["dataset"], round(float(source["accuracy"]), 9))
             found[row["network"]].setdefault(key, (source["n_test"], row_label(row)))
     for network, values in found.items():

@@ -10,14 +10,13 @@ import pathlib
 import time
 
 import numpy as np
-import tensorflow as tf
 
 from tfbench import UserError
 from tfbench.data.catalog import DATASETS, Dataset
 from tfbench.data.examples import load_split
 from tfbench.data.pipeline import evaluation_batches, training_batches
-from tfbench.models.build import backbone, build_network, set_batch_norm_momentum
-from tfbench.models.catalog import NETWORKS
+from tfbench.models import weights as weights_files
+from tfbench.models.build import build_network, set_batch_norm_momentum
 from tfbench.results import store
 from tfbench.results.row import edge_warnings, make_row, test_predictions
 from tfbench.stats import metrics
@@ -35,10 +34,10 @@ class Engine:
     random_weights: list[np.ndarray]
 
     def pretrained_weights(self, path) -> list[np.ndarray]:
-        """The weights file's backbone below the randomly initialised classifier."""
+        """The weights file's network below the randomly initialised classifier."""
         for variable, value in zip(self.trainer.model.variables, self.random_weights, strict=True):
             variable.assign(value)
-        backbone(self.trainer.model).load_weights(path)
+        weights_files.load(self.trainer.model, path, classifier=False)
         return self.trainer.weights()
 
 
@@ -54,8 +53,8 @@ def shared_engine(*key) -> Engine:
     return _engine[key]
 
 
-def make_engine(network: str, num_classes: int, image_size: int, batch_size: int, devices: int, seed: int,
-                multi_label: bool, batch_norm_momentum: float) -> Engine:
+def make_engine(network: str, num_classes: int, image_size: int, bn_scale: bool, batch_size: int, devices: int,
+                seed: int, multi_label: bool, batch_norm_momentum: float) -> Engine:
     """Builds and places a network; its graphs are traced at first use."""
     strategy = make_strategy(devices)
     if batch_size % strategy.num_replicas_in_sync:
@@ -63,7 +62,7 @@ def make_engine(network: str, num_classes: int, image_size: int, batch_size: int
                         f"{strategy.num_replicas_in_sync} devices: take a multiple of it")
 
     def make_model():
-        model = build_network(network, num_classes=num_classes, image_size=image_size, seed=seed)
+        model = build_network(network, num_classes=num_classes, image_size=image_size, bn_scale=bn_scale, seed=seed)
         set_batch_norm_momentum(model, batch_norm_momentum)
         return model
 
@@ -105,7 +104,7 @@ class Task:
 
     def _geometry(self) -> dict:
         return {"image_size": self.spec["image_size"],
-                "value_range": NETWORKS[self.spec["network"]].value_range}
+                "value_range": self.spec["value_range"]}
 
 
 def make_task(spec: dict, options, train_images: int, progress) -> Task:
@@ -117,8 +116,8 @@ def make_task(spec: dict, options, train_images: int, progress) -> Task:
     set_determinism(spec["deterministic"])
     dataset = DATASETS[spec["dataset"]]
     engine = shared_engine(
-        spec["network"], dataset.classes, spec["image_size"], spec["batch_size"], options.devices, spec["seed"],
-        dataset.multi_label, protocol.batch_norm_momentum(train_images, spec["batch_size"]))
+        spec["network"], dataset.classes, spec["image_size"], spec["bn_scale"], spec["batch_size"], options.devices,
+        spec["seed"], dataset.multi_label, protocol.batch_norm_momentum(train_images, spec["batch_size"]))
     folder = pathlib.Path(options.results_dir) / "work" / store.name_of(spec)
     return Task(engine, spec, dataset, folder, options.checkpoint_every, progress)
 

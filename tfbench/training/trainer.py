@@ -10,6 +10,7 @@ import orbit
 import tensorflow as tf
 
 from tfbench.models.build import decayed_kernels
+from tfbench.models.layers import set_drop_path_progress
 from tfbench.training import protocol
 
 
@@ -87,6 +88,7 @@ class Trainer(orbit.StandardTrainer):
         self.first_step = int(self.global_step.numpy())
 
     def train_step(self, iterator):
+        set_drop_path_progress(self.model, tf.cast(self.global_step, tf.float32) / self.schedule.steps)
         self.strategy.run(self._replica_step, args=next(iterator))
         self.global_step.assign_add(1)
 
@@ -115,7 +117,8 @@ class Trainer(orbit.StandardTrainer):
         """
         variables = [variable.value for variable in self.model.trainable_variables]
         rate = self.optimizer.learning_rate
-        summed = strategy.extended.batch_reduce_to(tf.distribute.ReduceOp.SUM, list(zip(gradients, variables)))
+        summed = strategy.extended.batch_reduce_to(
+            tf.distribute.ReduceOp.SUM, list(zip(gradients, variables, strict=True)))
         for gradient, variable in zip(summed, variables, strict=True):
             strategy.extended.update(
                 variable, lambda variable, gradient: self.optimizer.update_step(gradient, variable, rate),
