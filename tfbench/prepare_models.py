@@ -1,0 +1,160 @@
+"""Fetches the public ImageNet weights of a network, converts and certifies them.
+
+Writes WEIGHTS_DIR/NAME.weights.h5 and its certificate NAME.json, which the programs find as
+--weights=imagenet. A finished one is kept; an interrupted download goes on where it stopped.
+
+  python -m tfbench.prepare_models --model=inception_v4
+  python -m tfbench.prepare_models --model=inception_v4 --archive=inception_v4_2016_09_09.tar.gz
+  python -m tfbench.prepare_models --model=resnet_50 --source=keras
+  python -m tfbench.prepare_models --model=inception_v4 --checkpoint=train/model.ckpt-1000 \\
+      --output=mine.weights.h5
+  python -m tfbench.prepare_models --model=inception_v4 --imagenet_val=/data/imagenet/val
+"""
+
+import pathlib
+import time
+
+from tfbench import UserError
+from tfbench.cli import app
+from tfbench.cli import flags as cli
+from tfbench.cli.progress import Display
+from tfbench.models import checkpoints, fetch, weights
+from tfbench.models.catalog import NETWORKS
+from tfbench.results import row as rows
+from tfbench.results import store
+
+SOURCES = ("slim", "keras")
+
+
+def define_flags(fv=cli.flags.FLAGS) -> None:
+    """The flags of this program."""
+    flags = cli.flags
+    cli.define_name("model", None, "network, a row of NETWORKS", "network", NETWORKS, fv)
+    flags.mark_flags_as_required(["model"], flag_values=fv)
+    flags.DEFINE_enum("source", None, SOURCES, "whose weights: TF-Slim's checkpoint or Keras Applications' file; "
+                      "unset: TF-Slim's where there is one (DenseNets: Keras's)", flag_values=fv)
+    cli.define_weights_folder_flag(fv)
+    flags.DEFINE_string("archive", None, "the public file if it is on this machine already; unset: it is downloaded "
+                        "into WEIGHTS_DIR/downloads, or found there", flag_values=fv)
+    flags.DEFINE_string("checkpoint", None, "a TensorFlow checkpoint in the original naming instead of the public "
+                        "one: the file (V1) or the prefix (V2)", flag_values=fv)
+    flags.DEFINE_string("output", None, "weights file to write, ending in .weights.h5; unset: WEIGHTS_DIR/NAME"
+                        ".weights.h5; required with --checkpoint", flag_values=fv)
+    flags.DEFINE_string("imagenet_val", None, "evaluate the weights on these ImageNet validation images: a folder of "
+                        "images by class, or a TFDS data folder with imagenet2012", flag_values=fv)
+    flags.DEFINE_integer("batch_size", 64, "images per step of that evaluation", lower_bound=1, flag_values=fv)
+
+
+def output_path(options) -> pathlib.Path:
+    """Where the weights go.
+
+    Raises:
+      UserError: --checkpoint without a well-formed --output.
+    """
+    if options.checkpoint and not options.output:
+        raise UserError("--checkpoint needs --output=FILE.weights.h5: the folder of public weights is not for others")
+    if options.output and not options.output.endswith(weights.ENDING):
+        raise UserError(f"--output={options.output} must end in {weights.ENDING}")
+    return pathlib.Path(options.output) if options.output else weights.imagenet_path(
+        options.weights_dir, options.model)
+
+
+def obtain(options, public) -> tuple[pathlib.Path, dict]:
+    """The public file, downloaded if need be.
+
+    Returns:
+      (its path, what the certificate says of it).
+    """
+    path = pathlib.Path(options.archive) if options.archive else (
+        pathlib.Path(options.weights_dir).expanduser() / "downloads" / pathlib.PurePosixPath(public.url).name)
+    if options.archive or path.exists():
+        sha256 = fetch.check(path, size=public.size, checksum=public.checksum)
+    else:
+        print(f"fetching {public.url}")
+        with Display(public.size or 1) as progress:
+            progress.run(path.name, public.size or 1, public.size or 1)
+            sha256 = fetch.download(public.url, path, size=public.size, checksum=public.checksum,
+                                    report=progress.images)
+    return path, {"url": public.url, "file": path.name, "file_sha256": sha256, "checksum_known": public.checksum}
+
+
+def convert(options, public, path: pathlib.Path) -> dict:
+    """Makes the weights file and its certificate from the public file or --checkpoint.
+
+    Returns:
+      The certificate.
+    """
+    row = NETWORKS[options.model]
+    start = time.monotonic()
+    if options.checkpoint:
+        file, origin = pathlib.Path(options.checkpoint), {"checkpoint": options.checkpoint}
+        public, kind = None, "slim"
+    else:
+        file, origin = obtain(options, public)
+        kind = public.source
+
+    from tfbench.models import convert as conversion  # TensorFlow, only now that there is something to convert
+    from tfbench.models import keras_files
+
+    if kind == "keras":
+        tensors = keras_files.read(row, file)
+    elif options.checkpoint:
+        tensors = conversion.read_checkpoint(file)
+    else:
+        folder = file.parent / f"{file.name}.unpacked"
+        tensors = conversion.read_checkpoint(fetch.find_checkpoint(fetch.unpack(file, folder)))
+    read = time.monotonic()
+    model = conversion.network_of(row.name, tensors)
+    built = time.monotonic()
+    account = conversion.assign(model, tensors)
+    weights.save(model, path, {
+        "network": row.name, "dataset": "imagenet", "metric": "top1",
+        "accuracy": public.top1 if public else None, "n_test": 50_000 if public else None,
+        "accuracy_is": "published" if public else "unknown",
+        "source": kind, "value_range": public.value_range if public else row.value_range,
+        **origin, **account, "versions": rows.versions()})
+    print(f"{account['tensors_used']} tensors ({account['averaged']} moving averages) into {path}: read in "
+          f"{read - start:.1f} s, network built in {built - read:.1f} s, converted in "
+          f"{time.monotonic() - built:.1f} s")
+    for why, number in account["not_needed"].items():
+        print(f"  not needed: {number} tensors ({why})")
+    return weights.read_certificate(path, row)
+
+
+def certify(options, public, path: pathlib.Path, certificate: dict) -> None:
+    """Evaluates the weights on ImageNet validation images and adds the outcome to the certificate."""
+    from tfbench.models import imagenet
+    from tfbench.models.build import build_network
+
+    images = imagenet.read(options.imagenet_val)
+    model = build_network(options.model, weights=str(path), image_size=public.eval_size)
+    with Display(len(images.labels)) as progress:
+        progress.run(f"{options.model} on ImageNet validation images", len(images.labels), len(images.labels))
+        result = imagenet.evaluate(model, images, public, value_range=certificate["value_range"],
+                                   batch_size=options.batch_size, report=progress.images)
+    if result["n"] == imagenet.VALIDATION_IMAGES:
+        certificate |= {"accuracy": result["top1"], "accuracy_is": "certified", "n_test": result["n"]}
+    store.write_json(weights.certificate_path(path), certificate | {"imagenet": result})
+    print(imagenet.describe(result))
+
+
+def main(argv) -> None:
+    del argv
+    options = cli.own(define_flags)
+    path = output_path(options)
+    public = checkpoints.checkpoint(options.model, options.source)
+    if path.exists() and not options.checkpoint:
+        certificate = weights.read_certificate(path, NETWORKS[options.model])
+        if options.source and certificate["source"] != options.source:
+            raise UserError(f"{path} was made from {certificate['source']}: delete it, or choose another --output")
+        print(f"prepared before: {path}")
+    else:
+        certificate = convert(options, public, path)
+    if options.imagenet_val:
+        certify(options, public, path, certificate)
+    print(f"certificate: {weights.certificate_path(path)}")
+
+
+if __name__ == "__main__":
+    define_flags()
+    app.run(main)
