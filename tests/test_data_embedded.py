@@ -9,7 +9,8 @@ from sklearn.datasets import load_digits
 
 from tfbench.data import diacritics, digits, digits_grid, examples, glyphs, png, typefaces
 from tfbench.data.catalog import DATASETS, EMBEDDED_DATASETS
-from tfbench.data.prepare import prepare, read_split
+from tfbench.data.examples import load_split
+from tfbench.data.prepare import prepare
 
 # Of everything in a set (prepare.content_hash). Another hash is another data set: raise its version.
 CONTENT = {
@@ -153,7 +154,7 @@ def test_digits_are_those_of_scikit_learn(data_dir):
 def test_grid_labels_are_vocs(data_dir):
     dataset = DATASETS["digits_grid"]
     for split in digits_grid.SPLITS:
-        _, labels, _ = read_split(dataset, split, data_dir)
+        labels = load_split(dataset, split, data_dir).labels
         for index in range(0, len(labels), 7):
             _, shown, difficult = digits_grid.draw(split, index)
             plain = {label for label, hard in zip(shown, difficult, strict=True) if not hard}

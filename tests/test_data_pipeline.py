@@ -1,12 +1,22 @@
 """Order, augmentation and geometry of the batches."""
 
+import io
+
 import keras
 import numpy as np
+import PIL.Image
 import pytest
 import tensorflow as tf
 
 from tfbench.data.examples import Examples
-from tfbench.data.pipeline import evaluation_batches, random_crop, to_value_range, training_batches, training_order
+from tfbench.data.pipeline import (
+    decode,
+    evaluation_batches,
+    random_crop,
+    to_value_range,
+    training_batches,
+    training_order,
+)
 
 GEOMETRY = {"image_size": 16, "value_range": "inception"}
 AUGMENTATION = {"batch_size": 4, "seed": 7, "min_crop_area": 0.3, "mirror": True}
@@ -60,18 +70,54 @@ def test_training_crops_and_mirrors_at_random(examples):
     assert not np.array_equal(draw(), draw(seed=8))
 
 
-def test_crops_keep_to_area_and_aspect():
+def jpeg(picture):
+    return tf.io.encode_jpeg(picture, quality=100, chroma_downsampling=False)
+
+
+@pytest.mark.parametrize("encode", [tf.io.encode_png, jpeg])
+def test_crops_keep_to_area_and_aspect(encode):
     """A picture of its own coordinates tells what part of it a crop shows."""
     rows, columns = np.meshgrid(np.arange(100), np.arange(200), indexing="ij")
-    picture = np.stack([rows, columns, 0 * rows], -1).astype(np.uint8)
+    encoded = encode(np.stack([rows, columns, 0 * rows], -1).astype(np.uint8))
     areas, aspects = [], []
     for i in range(200):
-        crop = random_crop(tf.constant(picture), 64, 0.25, tf.constant([3, i], tf.int64)).numpy()
+        crop = random_crop(encoded, 64, 0.25, tf.constant([3, i], tf.int64), False).numpy()
         height, width = np.ptp(crop[..., 0]) + 1, np.ptp(crop[..., 1]) + 1
         areas.append(height * width / 20000)
         aspects.append(width / height)
     assert min(areas) > 0.22 and max(areas) < 0.67 and np.ptp(areas) > 0.25  # 4/3 of the short side at most
     assert min(aspects) > 0.7 and max(aspects) < 1.4 and np.ptp(aspects) > 0.4
+
+
+def test_a_crop_of_a_jpeg_is_part_of_the_whole_jpeg():
+    """The same draw from a JPEG, whose crop is decoded alone, and from its pixels as PNG."""
+    encoded = jpeg(np.random.RandomState(0).randint(0, 255, (120, 160, 3), np.uint8))
+    pixels = tf.io.encode_png(decode(encoded))
+    for i in range(20):
+        draw = tf.constant([5, i], tf.int64)
+        crops = [random_crop(source, 32, 0.1, draw, i % 2 == 0) for source in (encoded, pixels)]
+        np.testing.assert_array_equal(*crops)
+
+
+def test_decoding_equals_pillow():
+    picture = np.random.RandomState(0).randint(0, 255, (33, 47, 3), np.uint8)
+    encoded = tf.io.encode_jpeg(picture, quality=80).numpy()
+    np.testing.assert_array_equal(decode(encoded), PIL.Image.open(io.BytesIO(encoded)))
+
+
+@pytest.mark.parametrize("mode, kind", [("L", "JPEG"), ("CMYK", "JPEG"), ("RGBA", "PNG"), ("P", "PNG"), ("LA", "PNG"),
+                                        ("P", "GIF"), ("RGB", "BMP"), ("1", "PNG")])
+def test_images_of_every_mode_become_rgb(mode, kind):
+    colour = {"L": 200, "CMYK": (0, 55, 55, 0), "RGBA": (255, 200, 200, 255), "LA": (200, 255), "1": 1,
+              "RGB": (255, 200, 200)}
+    picture = PIL.Image.new("RGB", (20, 10), (255, 200, 200)).quantize(4) if mode == "P" else PIL.Image.new(
+        mode, (20, 10), colour[mode])
+    file = io.BytesIO()
+    picture.save(file, kind)
+    expected = {"L": (200,) * 3, "LA": (200,) * 3, "1": (255,) * 3}.get(mode, (255, 200, 200))
+    for image in (decode(file.getvalue()), random_crop(file.getvalue(), 16, 0.5, tf.constant([1, 1], tf.int64), False)):
+        assert image.shape[-1] == 3
+        np.testing.assert_allclose(np.asarray(image, np.float32).mean((0, 1)), expected, atol=2)
 
 
 def test_evaluation_is_ordered_whole_and_padded(examples):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tfbench import UserError
-from tfbench.data import examples, prepare
+from tfbench.data import examples, index, prepare
 from tfbench.data.catalog import DATASETS
 from tfbench.data.splits import split_hash
 
@@ -29,6 +29,16 @@ def copied(data_dir, tmp_path):
 
 def shard(data_dir) -> pathlib.Path:
     return next(prepare.folder(DIGITS, data_dir).glob("digits-train.tfrecord*"))
+
+
+def flip(data_dir):
+    """Alters one byte in the record of a training image."""
+    folder = prepare.folder(DIGITS, data_dir)
+    found = index.load(folder)
+    row = index.membership(DIGITS, found)["train"][5]
+    content = bytearray(shard(data_dir).read_bytes())
+    content[found.offset[row] + found.length[row] // 2] ^= 0xFF
+    shard(data_dir).write_bytes(content)
 
 
 def test_folder_is_tfdss():
@@ -64,8 +74,8 @@ def test_the_manifest_describes_the_splits(data_dir):
 
 
 def test_validation_is_held_out_of_train_in_proportion(data_dir):
-    train, held, both = (examples.load_split(DIACRITICS, split, data_dir)
-                         for split in ("train", "validation", "train+validation"))
+    train, held = (examples.load_split(DIACRITICS, split, data_dir) for split in ("train", "validation"))
+    both = examples.join(train, held)
     assert set(held.keys) <= {f"train_{i:05d}" for i in range(1250)}
     assert sorted(train.keys + held.keys) == both.keys
     assert both.split_sha256 == split_hash(train.keys + held.keys)
@@ -76,7 +86,7 @@ def test_validation_is_held_out_of_train_in_proportion(data_dir):
 @pytest.mark.parametrize("name", ["glyphs", "digits", "digits_grid", "diacritics"])
 def test_examples_are_sorted_and_typed(name, data_dir):
     dataset = DATASETS[name]
-    both = examples.load_split(dataset, "train+validation", data_dir)
+    both = examples.join(*(examples.load_split(dataset, split, data_dir) for split in ("train", "validation")))
     assert both.keys == sorted(both.keys)
     assert both.images.dtype == object
     assert both.images[0].startswith(b"\x89PNG")
@@ -90,8 +100,8 @@ def test_examples_are_sorted_and_typed(name, data_dir):
 
 
 def test_train_and_validation_joined_are_their_parts(data_dir):
-    train, held, both = (examples.load_split(GRID, split, data_dir)
-                         for split in ("train", "validation", "train+validation"))
+    train, held = (examples.load_split(GRID, split, data_dir) for split in ("train", "validation"))
+    both = examples.join(train, held)
     parts = {key: (image, label.tolist()) for part in (train, held)
              for key, image, label in zip(part.keys, part.images, part.labels, strict=True)}
     assert [parts[key] for key in both.keys] == [
@@ -140,9 +150,7 @@ def test_a_cut_shard_without_manifest_is_told(copied):
 
 
 def test_flipped_bytes_of_equal_size_are_told(copied):
-    content = bytearray(shard(copied).read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    shard(copied).write_bytes(content)
+    flip(copied)
     with pytest.raises(UserError, match=f"half written.*{CURE}"):
         examples.load_split(DIGITS, "train", copied)
 
@@ -172,16 +180,23 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path):
 
 
 def test_an_unprepared_set_is_told(tmp_path):
-    with pytest.raises(UserError, match="expected the prepared data set digits .*--dataset=digits"):
+    with pytest.raises(UserError, match="digits is not prepared .*prepare_data --dataset=digits"):
         examples.load_split(DIGITS, "train", tmp_path)
 
 
-def test_the_papers_sets_are_refused_in_one_sentence(tmp_path):
-    for use in (prepare.prepare, lambda row, path: examples.load_split(row, "test", path)):
-        with pytest.raises(UserError, match="cannot be read yet .* one of the embedded ones, glyphs, digits") as error:
-            use(DATASETS["voc2007"], tmp_path)
-        assert "\n" not in str(error.value)
-    assert not list(tmp_path.iterdir())
+def test_images_from_the_disk_are_those_in_memory(data_dir):
+    held, stored = (examples.join(*(examples.load_split(GRID, split, data_dir, memory=memory)
+                                    for split in ("train", "validation"))) for memory in (1 << 30, 0))
+    assert held.keys == stored.keys
+    assert isinstance(stored.images, examples.StoredImages) and len(stored.images) == len(held.images)
+    assert [stored.images[i] for i in range(1500)] == held.images.tolist()
+
+
+def test_a_stored_image_that_was_altered_is_told(copied):
+    stored = examples.load_split(DIGITS, "train", copied, memory=0)
+    flip(copied)
+    with pytest.raises(UserError, match=f"does not hold the example digit_.*{CURE}"):
+        [stored.images[i] for i in range(len(stored.images))]
 
 
 def test_the_loser_of_a_race_uses_the_winners_files(data_dir, tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from tfbench.data.splits import held_out, split_hash
+from tfbench.data.splits import held_out, per_class, split_hash
 
 KEYS = [f"image_{i:03d}" for i in range(200)]
 LABELS = np.array([0] * 120 + [1] * 60 + [2] * 17 + [7] * 3)
@@ -63,3 +63,13 @@ def test_no_tensorflow_is_imported():
     code = ("import sys, tfbench.data.splits, tfbench.data.prepare, tfbench.data.examples\n"
             "sys.exit('tensorflow' in sys.modules or 'tensorflow_datasets' in sys.modules)")
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_per_class_takes_the_same_examples_whatever_their_order():
+    """Directories list their files in another order on every file system."""
+    chosen = per_class(KEYS, LABELS, 10)
+    assert [int(chosen[label == LABELS].sum()) for label in (0, 1, 2, 7)] == [10, 10, 10, 3]
+    order = np.random.RandomState(0).permutation(len(KEYS))
+    shuffled = per_class([KEYS[i] for i in order], LABELS[order], 10)
+    assert {KEYS[i] for i in np.flatnonzero(chosen)} == {KEYS[i] for i in order[shuffled]}
+    assert not np.array_equal(chosen, per_class(KEYS, LABELS, 10, seed=1))

@@ -79,7 +79,8 @@ def test_public_checkpoint_is_fetched_converted_and_found_by_the_programs(tmp_pa
 
 def test_archive_on_disk_needs_no_network(tmp_path, capsys, monkeypatch, archive, served):
     output = prepare(capsys, monkeypatch, "--model=inception_v1", f"--weights_dir={tmp_path}", f"--archive={archive}")
-    assert "fetching" not in output and (tmp_path / "inception_v1.weights.h5").exists()
+    assert "fetching" not in output
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["inception_v1.json", "inception_v1.weights.h5"]
     damaged = tmp_path / "damaged.tar.gz"
     damaged.write_bytes(archive.read_bytes()[:-100])
     with pytest.raises(UserError, match="damaged.tar.gz"):

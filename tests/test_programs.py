@@ -68,8 +68,8 @@ def test_wrong_calls_are_refused_at_once(arguments, expected):
 def test_canonical_call_says_in_one_line_what_is_missing_and_what_to_do():
     code, output, seconds = call("tfbench.finetune", "--model=inception_v4", "--dataset=birdsnap")
     assert code == 2 and output.startswith("error: ") and output.count("\n") == 1 and seconds < 2.0
-    assert "birdsnap cannot be read yet" in output
-    assert "use one of" in output
+    assert "birdsnap is not prepared" in output
+    assert "python -m tfbench.prepare_data --dataset=birdsnap" in output
 
 
 @pytest.fixture(scope="module")

@@ -54,7 +54,6 @@ def test_cost_grows_with_the_network_and_the_machine_is_measured():
     (["--finetune=--steps=0"], "tfbench.finetune refuses --finetune='--steps=0'"),
     (["--finetune=--weights"], "tfbench.finetune refuses"),
     (["--models=inception_v4"], "inception_v4 needs images of at least 75 pixels"),
-    (["--datasets=pets"], "pets cannot be read yet"),
     (["--image_size=16"], "at least 32 pixels")])
 def test_impossible_studies_are_refused_before_anything_runs(arguments, expected):
     with pytest.raises(UserError, match=re.escape(expected)):

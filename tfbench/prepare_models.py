@@ -12,6 +12,7 @@ Writes WEIGHTS_DIR/NAME.weights.h5 and its certificate NAME.json, which the prog
 """
 
 import pathlib
+import tempfile
 import time
 
 from tfbench import UserError
@@ -71,8 +72,9 @@ def obtain(options, public) -> tuple[pathlib.Path, dict]:
         sha256 = fetch.check(path, size=public.size, checksum=public.checksum)
     else:
         print(f"fetching {public.url}")
-        with Display(public.size or 1) as progress:
-            progress.run(path.name, public.size or 1, public.size or 1)
+        size = public.size or 4 * NETWORKS[options.model].parameters  # bytes, about, where nobody tells
+        with Display(size) as progress:
+            progress.run(path.name, size, size)
             sha256 = fetch.download(public.url, path, size=public.size, checksum=public.checksum,
                                     report=progress.images)
     return path, {"url": public.url, "file": path.name, "file_sha256": sha256, "checksum_known": public.checksum}
@@ -101,8 +103,9 @@ def convert(options, public, path: pathlib.Path) -> dict:
     elif options.checkpoint:
         tensors = conversion.read_checkpoint(file)
     else:
-        folder = file.parent / f"{file.name}.unpacked"
-        tensors = conversion.read_checkpoint(fetch.find_checkpoint(fetch.unpack(file, folder)))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".unpacked-") as folder:
+            tensors = conversion.read_checkpoint(fetch.find_checkpoint(fetch.unpack(file, f"{folder}/archive")))
     read = time.monotonic()
     model = conversion.network_of(row.name, tensors)
     built = time.monotonic()

@@ -17,7 +17,7 @@ from tfbench.cli import app, plan
 from tfbench.cli import flags as cli
 from tfbench.cli.progress import Display
 from tfbench.data.catalog import DATASETS
-from tfbench.models.catalog import NETWORKS
+from tfbench.models.catalog import NETWORKS, check_network
 from tfbench.results.row import summary
 from tfbench.stats.titles import count
 
@@ -77,7 +77,7 @@ def plan_runs(options, rate: float) -> list[Run]:
             values = cli.parse(PROGRAMS[regime].define_flags, arguments)
         except flags.Error as error:
             raise UserError(f"tfbench.{regime} refuses --{regime}={options[regime].value!r}: {error}") from None
-        cli.check_available(NETWORKS[network], DATASETS[dataset], values.image_size)
+        check_network(NETWORKS[network], values.image_size or NETWORKS[network].image_size)
         return Run(regime, values, plan.cost(regime, values, rate))
 
     fixed = [regime for regime in options.regimes if regime == "logistic_regression"]

@@ -10,9 +10,8 @@ import math
 
 from absl import flags
 
-from tfbench import UserError
-from tfbench.data.catalog import DATASETS, check_dataset
-from tfbench.models.catalog import NETWORKS, check_network
+from tfbench.data.catalog import DATASETS
+from tfbench.models.catalog import NETWORKS
 
 flags.disclaim_key_flags()  # `--help` of a program lists these flags as the program's own
 
@@ -120,6 +119,11 @@ def define_folder_flags(fv=flags.FLAGS) -> None:
     """--results_dir --data_dir."""
     flags.DEFINE_string("results_dir", "results", "folder of rows, weights and work in progress",
                         flag_values=fv)
+    define_data_folder_flag(fv)
+
+
+def define_data_folder_flag(fv=flags.FLAGS) -> None:
+    """--data_dir."""
     flags.DEFINE_string("data_dir", "~/tensorflow_datasets", "folder of prepared data sets, in TFDS's layout",
                         flag_values=fv)
 
@@ -182,16 +186,3 @@ def own(define_flags, parsed=flags.FLAGS) -> flags.FlagValues:
 def flagfile(fv: flags.FlagValues, program: str) -> str:
     """Text of a flagfile that repeats the run `python -m tfbench.PROGRAM` with the values of `fv`."""
     return f"# python -m tfbench.{program} --flagfile=THIS_FILE\n{fv.flags_into_string()}"
-
-
-def check_available(network, dataset, image_size: int | None) -> None:
-    """Raises one UserError for all that this version of tfbench cannot do yet with the two rows."""
-    reasons = []
-    for check, arguments in ((check_network, (network, image_size or network.image_size)),
-                             (check_dataset, (dataset,))):
-        try:
-            check(*arguments)
-        except UserError as error:
-            reasons.append(str(error))
-    if reasons:
-        raise UserError("; and ".join(reasons))

@@ -1,11 +1,10 @@
 """The frame around one run: from flags to catalog rows and data, and from a row to the terminal."""
 
-from tfbench.cli import flags as cli
 from tfbench.cli.plan import cost, matrix_rate
 from tfbench.cli.progress import Display
 from tfbench.data.catalog import DATASETS
-from tfbench.data.prepare import prepare, read_manifest
-from tfbench.models.catalog import NETWORKS
+from tfbench.data.prepare import prepare, read_manifest, unprepared
+from tfbench.models.catalog import NETWORKS, check_network
 from tfbench.models.weights import imagenet_path, read_certificate
 from tfbench.results import store
 from tfbench.results.row import summary
@@ -23,10 +22,12 @@ def resolve(options, progress):
         imported, except to draw an embedded data set.
     """
     network, dataset = NETWORKS[options.model], DATASETS[options.dataset]
-    cli.check_available(network, dataset, options.image_size)
+    check_network(network, options.image_size or network.image_size)
     certificate = read_certificate(weights_path(options), network) if "weights" in options else None
     store.check_writable(options.results_dir)
     manifest = read_manifest(dataset, options.data_dir)
+    if manifest is None and not dataset.embedded:
+        raise unprepared(dataset, options.data_dir)
     if manifest is None:
         progress.line(f"drawing the data set {dataset.name} into {options.data_dir}")
         manifest = prepare(dataset, options.data_dir)

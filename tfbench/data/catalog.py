@@ -7,8 +7,6 @@ since the paper does not give them. This module imports no TensorFlow: programs 
 
 import dataclasses
 
-from tfbench import UserError
-
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
@@ -17,13 +15,17 @@ class Dataset:
     Attributes:
       name: what `--dataset` takes.
       title: the name in figures and tables.
-      tfds: TFDS builder and version, "builder[/config]:version".
+      tfds: TFDS builder and version, "builder[/config]:version"; TFDS's own or one of tfbench.data.
       classes: number of classes.
       metric: "top1", "mean_per_class" or "voc_map" (11 points); see stats/metrics.py.
       train, validation, test: numbers of images. Hyperparameters are chosen on `validation` after
         training on `train`; the final model is refitted on both and tested once.
       official_validation: True where the data set comes with a validation split; otherwise
         `validation` images are held out of its training split (data/splits.py).
+      key: feature that identifies an image, whichever release or copy it comes from.
+      test_split: what TFDS calls the test split.
+      train_per_class: where positive, the data set has no reproducible split: so many images of each class,
+        chosen by hash, are for training and validation, all others for testing.
       embedded: True for the sets that tfbench draws itself (data/prepare.py), False for the paper's.
       mirror: whether training mirrors images at random. A mirrored bird is a bird; a mirrored
         letter is none.
@@ -38,6 +40,9 @@ class Dataset:
     validation: int
     test: int
     official_validation: bool = False
+    key: str = "id"
+    test_split: str = "test"
+    train_per_class: int = 0
     embedded: bool = False
     mirror: bool = True
 
@@ -48,21 +53,33 @@ class Dataset:
 
 
 PAPER_DATASETS = (
-    Dataset("food101", "Food-101", "food101:2.1.0", 101, "top1", 68175, 7575, 25250),
+    Dataset("food101", "Food-101", "food101:2.1.0", 101, "top1", 68175, 7575, 25250,
+            test_split="validation"),
     Dataset("cifar10", "CIFAR-10", "cifar10:3.0.2", 10, "top1", 45000, 5000, 10000),
     Dataset("cifar100", "CIFAR-100", "cifar100:3.0.2", 100, "top1", 44933, 5067, 10000),
-    Dataset("birdsnap", "Birdsnap", "birdsnap:1.1.0", 500, "top1", 42405, 4981, 2443),
-    Dataset("sun397", "SUN397", "sun397/standard-part1-120k:4.0.0", 397, "top1", 15880, 3970, 19850),
+    Dataset("birdsnap", "Birdsnap", "birdsnap/full:1.1.0", 500, "top1", 42405, 4981, 2443),
+    Dataset("sun397", "SUN397", "sun397/standard-part1-full:4.0.0", 397, "top1", 15880, 3970, 19850,
+            key="file_name"),
     Dataset("cars", "Stanford Cars", "cars196:2.1.0", 196, "top1", 6494, 1650, 8041),
     Dataset("aircraft", "FGVC Aircraft", "fgvc_aircraft/variant:1.0.0", 100, "mean_per_class",
             3334, 3333, 3333, official_validation=True),
     Dataset("voc2007", "VOC2007", "voc/2007:5.0.0", 20, "voc_map",
-            2501, 2510, 4952, official_validation=True),
-    Dataset("dtd", "DTD", "dtd:3.0.1", 47, "top1", 1880, 1880, 1880, official_validation=True),
-    Dataset("pets", "Oxford-IIIT Pets", "oxford_iiit_pet:4.0.0", 37, "mean_per_class", 2940, 740, 3669),
-    Dataset("caltech101", "Caltech-101", "caltech101:3.0.2", 102, "mean_per_class", 2550, 510, 6084),
+            2501, 2510, 4952, official_validation=True, key="image/filename"),
+    Dataset("dtd", "DTD", "dtd:3.0.1", 47, "top1", 1880, 1880, 1880, official_validation=True,
+            key="file_name"),
+    Dataset("pets", "Oxford-IIIT Pets", "oxford_iiit_pet:4.0.0", 37, "mean_per_class", 2940, 740, 3669,
+            key="file_name"),
+    Dataset("caltech101", "Caltech-101", "caltech101:3.0.2", 102, "mean_per_class", 2550, 510, 6084,
+            key="image/file_name", train_per_class=30),
     Dataset("flowers", "102 Flowers", "oxford_flowers102:2.1.1", 102, "mean_per_class",
-            1020, 1020, 6149, official_validation=True),
+            1020, 1020, 6149, official_validation=True, key="file_name"),
+)
+
+# The paper's sets in other forms, by option.
+VARIANTS = (
+    Dataset("birdsnap_available", "Birdsnap (available)", "birdsnap/available:1.1.0", 500, "top1", 42405, 4981, 2443),
+    Dataset("sun397_120k", "SUN397 (120k)", "sun397/standard-part1-120k:4.0.0", 397, "top1", 15880, 3970, 19850,
+            key="file_name"),
 )
 
 EMBEDDED_DATASETS = (
@@ -76,12 +93,4 @@ EMBEDDED_DATASETS = (
             embedded=True, mirror=False),
 )
 
-DATASETS = {row.name: row for row in PAPER_DATASETS + EMBEDDED_DATASETS}
-
-
-def check_dataset(row: Dataset) -> None:
-    """Raises UserError unless this version of tfbench can read the data set."""
-    if not row.embedded:
-        embedded = ", ".join(other.name for other in EMBEDDED_DATASETS)
-        raise UserError(f"the data set {row.name} cannot be read yet by this version of tfbench: use one of "
-                        f"the embedded ones, {embedded}")
+DATASETS = {row.name: row for row in PAPER_DATASETS + VARIANTS + EMBEDDED_DATASETS}

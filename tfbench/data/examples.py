@@ -1,19 +1,29 @@
-"""Loads a split into memory as encoded images and labels, checked against the manifest.
-
-The embedded sets fit in memory many times over; decoding and preprocessing is the pipeline's work.
-"""
+"""Loads a split: its keys and labels, and its encoded images in memory or, if they are many, from the disk."""
 
 import dataclasses
 
 import numpy as np
 
-from tfbench import UserError
-from tfbench.data import prepare
-from tfbench.data.catalog import Dataset, check_dataset
+from tfbench.data import index, prepare
+from tfbench.data.catalog import Dataset
 from tfbench.data.splits import split_hash
 
-_PARTS = {"train": ("train",), "validation": ("validation",), "test": ("test",),
-          "train+validation": ("train", "validation")}
+MEMORY = 2 << 30  # bytes of encoded images up to which a split is held in memory
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredImages:
+    """The encoded images of some rows of an index, each read when it is asked for."""
+
+    folder: str
+    index: index.Index
+    rows: np.ndarray
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, position: int) -> bytes:
+        return index.read_image(self.folder, self.index, self.rows[position])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,49 +31,60 @@ class Examples:
     """The n examples of a split, in the order of their keys.
 
     Attributes:
-      images: [n] object, encoded bytes.
+      images: [n] object, encoded bytes, or StoredImages.
       labels: [n] int64, the classes; for a multi-label set [n, classes] float32: +1 where an example of
         the class is present, 0 where only difficult ones are (neither right nor wrong), -1 where none is.
       keys: n strings, ascending.
       split_sha256: splits.split_hash of the keys.
     """
 
-    images: np.ndarray
+    images: np.ndarray | StoredImages
     labels: np.ndarray
     keys: list[str]
     split_sha256: str
 
 
-def load_split(dataset: Dataset, split: str, data_dir) -> Examples:
+def join(train: Examples, validation: Examples) -> Examples:
+    """Both splits as one, in the order of the keys."""
+    keys = train.keys + validation.keys
+    order = np.array(sorted(range(len(keys)), key=keys.__getitem__))
+    if isinstance(train.images, np.ndarray) and isinstance(validation.images, np.ndarray):
+        images = np.concatenate([train.images, validation.images])[order]
+    else:
+        stored = next(part.images for part in (train, validation) if isinstance(part.images, StoredImages))
+        rows = np.searchsorted(stored.index.keys, [keys[i] for i in order])
+        images = StoredImages(stored.folder, stored.index, rows)
+    return Examples(images=images, labels=np.concatenate([train.labels, validation.labels])[order],
+                    keys=[keys[i] for i in order], split_sha256=split_hash(keys))
+
+
+def load_split(dataset: Dataset, split: str, data_dir, *, memory: int = MEMORY) -> Examples:
     """Reads one split of a prepared data set.
 
     Args:
       dataset: a row of the catalog.
-      split: "train", "validation", "train+validation" or "test".
+      split: "train", "validation" or "test".
       data_dir: where prepare.prepare put it.
+      memory: bytes of encoded images up to which they are held in memory.
 
     Raises:
       UserError: the data set is not prepared, or the folder is damaged or not what the manifest says.
       KeyError: another split.
     """
-    wanted = _PARTS[split]
-    check_dataset(dataset)
     path = prepare.folder(dataset, data_dir)
     manifest = prepare.read_manifest(dataset, data_dir)
     if manifest is None:
-        raise UserError(f"expected the prepared data set {dataset.name} in {path}, found none: any program that "
-                        f"is given --dataset={dataset.name} --data_dir={data_dir} prepares it")
-    parts = prepare.read_parts(dataset, wanted, data_dir)
-    for name, (keys, _, _) in parts.items():
-        expected = manifest["splits"][name]
-        if (len(keys), split_hash(keys)) != (expected["n"], expected["sha256"]):
-            raise prepare.damaged(path, f"expected the {expected['n']:,} {name} examples of its manifest, "
-                                  f"found {len(keys):,} or others")
-    keys = [key for name in wanted for key in parts[name][0]]
-    order = sorted(range(len(keys)), key=keys.__getitem__)
-    return Examples(
-        images=np.concatenate([parts[name][2] for name in wanted])[order],
-        labels=np.concatenate([parts[name][1] for name in wanted])[order],
-        keys=[keys[i] for i in order],
-        split_sha256=split_hash(keys),
-    )
+        raise prepare.unprepared(dataset, data_dir)
+    found = index.load(path)
+    rows = index.membership(dataset, found)[split]
+    keys, expected = found.keys[rows].tolist(), manifest["splits"][split]
+    if (len(keys), split_hash(keys)) != (expected["n"], expected["sha256"]):
+        raise prepare.damaged(path, f"expected the {expected['n']:,} {split} examples of its manifest, "
+                              f"found {len(keys):,} or others")
+    images = StoredImages(str(path), found, rows)
+    if found.sizes[rows].sum() <= memory:
+        held = np.empty(len(rows), object)
+        for position in np.lexsort((found.offset[rows], found.shard[rows])):  # in the order of the disk
+            held[position] = images[position]
+        images = held
+    return Examples(images=images, labels=found.labels[rows], keys=keys, split_sha256=expected["sha256"])

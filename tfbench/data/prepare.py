@@ -1,6 +1,7 @@
 """Prepares a data set once, apart from training, and leaves a manifest of what was made.
 
     DATA_DIR/<builder>[/<config>]/<version>/    the folder, in TFDS's format
+        tfbench_index.npz                       keys, labels and places of all examples (data/index.py)
         tfbench_splits.json                     the manifest, written last: it is there = all is there
 
 The manifest holds the splits as tfbench uses them (the validation split held out where the data set
@@ -17,14 +18,17 @@ import pathlib
 import tempfile
 
 import numpy as np
+from google.protobuf.message import DecodeError
 
 from tfbench import UserError
-from tfbench.data.catalog import Dataset, check_dataset
-from tfbench.data.splits import held_out, split_hash
+from tfbench.data import index
+from tfbench.data.catalog import Dataset
+from tfbench.data.splits import split_hash
 from tfbench.results import store
 
 MANIFEST = "tfbench_splits.json"
 SPLITS = ("train", "validation", "test")
+OWN = ("birdsnap", "fgvc_aircraft")  # builders of tfbench.data besides those of the embedded sets
 _INFO = "dataset_info.json"  # the last file TFDS writes
 _PACKAGES = ("tensorflow", "tensorflow-datasets", "numpy", "scikit-learn", "matplotlib", "fonttools")
 
@@ -39,6 +43,12 @@ def damaged(path, found: str) -> UserError:
     """The error for a folder that is not what `prepare` leaves behind."""
     return UserError(f"the data folder {path} is half written ({found}): delete it and run the same "
                      "command again")
+
+
+def unprepared(dataset: Dataset, data_dir) -> UserError:
+    """The error for a data set that must be prepared first."""
+    return UserError(f"the data set {dataset.name} is not prepared in {folder(dataset, data_dir)}: run `python -m "
+                     f"tfbench.prepare_data --dataset={dataset.name} --data_dir={data_dir}`")
 
 
 def read_manifest(dataset: Dataset, data_dir) -> dict | None:
@@ -65,7 +75,7 @@ def read_manifest(dataset: Dataset, data_dir) -> dict | None:
 
 
 def prepare(dataset: Dataset, data_dir) -> dict:
-    """Makes sure that an embedded data set lies prepared in `data_dir`; at once if it does.
+    """Makes sure that a data set lies prepared in `data_dir`; at once if it does.
 
     Several processes may do so at the same time: TFDS writes to a folder of its own and renames it, so
     the first to finish wins, and the others use its files.
@@ -82,10 +92,9 @@ def prepare(dataset: Dataset, data_dir) -> dict:
         versions: of Python packages.
 
     Raises:
-      UserError: the data set is not embedded, `data_dir` cannot be written, what lies there is damaged,
-        or the counts are not the catalog's.
+      UserError: `data_dir` cannot be written, what lies there is damaged, an archive is missing or another
+        than expected, or the counts of an embedded set are not the catalog's.
     """
-    check_dataset(dataset)
     manifest = read_manifest(dataset, data_dir)
     if manifest is not None:
         return manifest
@@ -94,7 +103,7 @@ def prepare(dataset: Dataset, data_dir) -> dict:
         raise damaged(path, f"it has no {_INFO}")
     _check_writable(data_dir)
     if not path.exists():
-        _draw(dataset, data_dir)
+        _make(dataset, data_dir)
     manifest = _describe(dataset, data_dir)
     try:
         store.write_json(path / MANIFEST, manifest)
@@ -134,96 +143,71 @@ def _quiet():
         logging.set_verbosity(verbosity)
 
 
-def _draw(dataset: Dataset, data_dir) -> None:
-    """Runs the builder of an embedded set: module and class are named after it."""
-    import tensorflow as tf
+def make_builder(dataset: Dataset, data_dir):
+    """The TFDS builder of a data set: one of tfbench.data, or TFDS's own."""
     import tensorflow_datasets as tfds
 
-    name = dataset.name
-    module = importlib.import_module(f"tfbench.data.{name}")
-    builder_class = getattr(module, "".join(part.capitalize() for part in name.split("_")))
+    name, version = dataset.tfds.split(":")
+    base, _, config = name.partition("/")
     root = pathlib.Path(data_dir).expanduser()
-    try:
-        # TFDS wants a folder for downloads, of which there are none.
-        with _quiet(), tempfile.TemporaryDirectory() as downloads:
-            builder_class(data_dir=root).download_and_prepare(
-                download_dir=downloads, file_format="tfrecord",
-                download_config=tfds.download.DownloadConfig(try_download_gcs=False))
-    except (OSError, tf.errors.OpError) as error:
-        # Where another process was first, the rename at the end fails, and its files are ours.
-        if not (folder(dataset, data_dir) / _INFO).exists():
-            raise _unwritable(data_dir, error if isinstance(error, OSError)
-                              else OSError(error.message)) from error
+    if dataset.embedded or base in OWN:  # module and class are named after the builder
+        module = importlib.import_module(f"tfbench.data.{base}")
+        own = getattr(module, "".join(part.capitalize() for part in base.split("_")))
+        return own(data_dir=root, **({"config": config} if config else {}))
+    if config == "standard-part1-full":  # TFDS only has SUN397 shrunk to 120,000 pixels
+        from tensorflow_datasets.datasets.sun397 import sun397_dataset_builder as sun397
+
+        return tfds.builder(base, data_dir=root, config=sun397.Sun397Config(
+            name=config, version=tfds.core.Version(version), partition=1, target_pixels=None, quality=95,
+            description="The first of the ten official partitions, images of their own size."))
+    return tfds.builder(dataset.tfds, data_dir=root)
 
 
-def read_split(dataset: Dataset, split: str, data_dir) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Reads one split of the folder, as TFDS names it, in the order of the keys.
-
-    Returns:
-      keys: n strings, ascending.
-      labels: [n] int64; for a multi-label set [n, classes] float32: +1 where an example of the class is
-        present, 0 where only difficult ones are, -1 where none is.
-      images: [n] object, encoded bytes.
-
-    Raises:
-      UserError: the files are damaged or there is no such split.
-    """
+def _make(dataset: Dataset, data_dir) -> None:
+    """Runs the builder: draws an embedded set, or takes archives from DATA_DIR/downloads/manual or the network."""
     import tensorflow as tf
     import tensorflow_datasets as tfds
+    from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
+    from tensorflow_datasets.core.download.extractor import ExtractError
 
-    fields = ("labels", "labels_no_difficult") if dataset.multi_label else ("label",)
-
-    def labelled(example):
-        if not dataset.multi_label:
-            return example["id"], tf.cast(example["label"], tf.int64), example["image"]
-        shown, plain = (tf.reduce_max(tf.one_hot(tf.concat([example[field], [-1]], 0), dataset.classes), 0)
-                        for field in fields)
-        return example["id"], shown + plain - 1, example["image"]
-
-    path = folder(dataset, data_dir)
-    try:
-        decoders = tfds.decode.PartialDecoding(dict.fromkeys(("id", "image", *fields), True),
-                                               decoders={"image": tfds.decode.SkipDecoding()})
-        with _quiet():
-            examples = tfds.builder_from_directory(path).as_dataset(
-                split=split, decoders=decoders, shuffle_files=False,
-                read_config=tfds.ReadConfig(try_autocache=False))
-            batches = list(examples.map(labelled).batch(1000).as_numpy_iterator())
-    except (tf.errors.OpError, OSError, ValueError, KeyError) as error:
-        raise damaged(path, f"split {split!r}: {str(error).splitlines()[0][:200]}") from error
-    ids, labels, images = (np.concatenate(column) for column in zip(*batches, strict=True))
-    keys = [key.decode() for key in ids]
-    order = sorted(range(len(keys)), key=keys.__getitem__)
-    return [keys[i] for i in order], labels[order], images[order]
-
-
-def read_parts(dataset: Dataset, wanted, data_dir) -> dict[str, tuple[list[str], np.ndarray, np.ndarray]]:
-    """Reads splits as tfbench uses them: those of `wanted` (names out of SPLITS), each like read_split."""
-    if dataset.official_validation:
-        return {split: read_split(dataset, split, data_dir) for split in wanted}
-    parts = {"test": read_split(dataset, "test", data_dir)} if "test" in wanted else {}
-    if {"train", "validation"} & set(wanted):
-        keys, labels, images = read_split(dataset, "train", data_dir)
-        held = held_out(keys, labels, dataset.validation)
-        for split, chosen in (("train", ~held), ("validation", held)):
-            rows = np.flatnonzero(chosen)
-            parts[split] = [keys[i] for i in rows], labels[rows], images[rows]
-    return {split: parts[split] for split in wanted}
+    downloads = pathlib.Path(data_dir).expanduser() / "downloads"
+    refusals = (tfds.download.DownloadError, NonMatchingChecksumError, ExtractError, AssertionError,
+                FileNotFoundError, ValueError, KeyError)
+    with contextlib.ExitStack() as stack:
+        if dataset.embedded:
+            stack.enter_context(_quiet())
+            downloads = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))  # TFDS wants one
+        (downloads / "manual").mkdir(parents=True, exist_ok=True)
+        try:
+            make_builder(dataset, data_dir).download_and_prepare(
+                download_dir=downloads, file_format="tfrecord", download_config=tfds.download.DownloadConfig(
+                    manual_dir=downloads / "manual", try_download_gcs=False))
+        except (OSError, tf.errors.OpError, *refusals) as error:
+            if (folder(dataset, data_dir) / _INFO).exists():
+                return  # another process was first: the rename at the end failed, and its files are ours
+            if isinstance(error, refusals) and not dataset.embedded:
+                raise UserError(f"{dataset.name} could not be prepared ({_first_line(error)}): put the files that "
+                                f"`python -m tfbench.prepare_data --dataset={dataset.name} --action=plan` lists into "
+                                f"{downloads / 'manual'}, then run the same command again") from error
+            if isinstance(error, OSError | tf.errors.OpError):
+                raise _unwritable(data_dir, error if isinstance(error, OSError)
+                                  else OSError(error.message)) from error
+            raise
 
 
-def content_hash(parts) -> str:
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+
+
+def content_hash(found: index.Index) -> str:
     """SHA-256, in hex, of one line per example, sorted: key, labels, SHA-256 of the encoded image.
 
     The split is part of no line: held-out examples count like the rest of their training split.
-
-    Args:
-      parts: (keys, labels, images) of each split, as read_split returns them.
     """
     lines = []
-    for keys, labels, images in parts:
-        for key, label, image in zip(keys, labels, images, strict=True):
-            text = ",".join(str(int(value)) for value in np.atleast_1d(label))
-            lines.append(f"{key} {text} {hashlib.sha256(image).hexdigest()}\n")
+    for key, label, sha256 in zip(found.keys, found.labels, found.sha256, strict=True):
+        text = ",".join(str(int(value)) for value in np.atleast_1d(label))
+        lines.append(f"{key} {text} {sha256.tobytes().hex()}\n")
     return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
 
 
@@ -234,22 +218,37 @@ def _label_counts(dataset: Dataset, labels: np.ndarray):
 
 
 def _describe(dataset: Dataset, data_dir) -> dict:
-    """Reads all of a TFDS-complete folder and returns its manifest; checks it against the catalog."""
+    """Reads all of a TFDS-complete folder, writes its index and returns its manifest."""
+    import tensorflow as tf
+
     path = folder(dataset, data_dir)
-    parts = read_parts(dataset, SPLITS, data_dir)
-    for split, (keys, labels, _) in parts.items():
-        expected = getattr(dataset, split)
-        if len(keys) != expected or len(set(keys)) != expected:
-            raise damaged(path, f"expected {expected:,} {split} examples, found {len(set(keys)):,}")
+    try:
+        with _quiet():
+            found = index.build(dataset, path)
+    except (tf.errors.OpError, OSError, ValueError, KeyError, IndexError, DecodeError) as error:
+        raise damaged(path, str(error).splitlines()[0][:200]) from error
+    splits = {}
+    for split, rows in index.membership(dataset, found).items():
+        labels, expected = found.labels[rows], getattr(dataset, split)
+        if dataset.embedded and len(rows) != expected:
+            raise damaged(path, f"expected {expected:,} {split} examples, found {len(rows):,}")
+        if not len(rows):
+            raise damaged(path, f"its {split} split is empty")
         if not dataset.multi_label and not 0 <= labels.min() <= labels.max() < dataset.classes:
             raise damaged(path, f"expected labels 0 to {dataset.classes - 1} in {split}, found others")
+        splits[split] = {"n": len(rows), "sha256": split_hash(found.keys[rows]),
+                         "labels": _label_counts(dataset, labels)}
+    buffer = io.BytesIO()
+    found.save(buffer)
+    try:
+        store.write_atomically(path / index.FILE, buffer.getvalue())
+    except UserError as error:
+        raise _unwritable(data_dir, error.__cause__) from error
     return {
         "dataset": dataset.name,
         "tfds": dataset.tfds,
-        "splits": {split: {"n": len(keys), "sha256": split_hash(keys),
-                           "labels": _label_counts(dataset, labels)}
-                   for split, (keys, labels, _) in parts.items()},
-        "content": content_hash(parts.values()),
+        "splits": splits,
+        "content": content_hash(found),
         "files": {file.name: file.stat().st_size for file in sorted(path.iterdir())
                   if file.is_file() and not file.name.startswith(".") and file.name != MANIFEST},
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},

@@ -47,6 +47,22 @@ def held_out(keys, labels, size: int, seed: int = 0) -> np.ndarray:
     quotas[np.argsort(-remainders, kind="stable")[:spare]] += 1
     for label, quota in zip(classes, quotas, strict=True):
         members = np.flatnonzero(labels == label)
-        ranked = sorted(members, key=lambda i: hashlib.sha256(f"{seed}|{keys[i]}".encode()).digest())
-        chosen[ranked[:quota]] = True
+        chosen[_ranked(keys, members, seed)[:quota]] = True
     return chosen
+
+
+def per_class(keys, labels, number: int, seed: int = 0) -> np.ndarray:
+    """Chooses `number` examples of every class: those whose SHA-256 of "SEED|KEY" comes first.
+
+    Returns:
+      [n] bool, True for the chosen ones; all of a class that has no more.
+    """
+    labels = np.asarray(labels)
+    chosen = np.zeros(len(keys), bool)
+    for label in np.unique(labels):
+        chosen[_ranked(keys, np.flatnonzero(labels == label), seed)[:number]] = True
+    return chosen
+
+
+def _ranked(keys, members, seed: int) -> list[int]:
+    return sorted(members, key=lambda i: hashlib.sha256(f"{seed}|{keys[i]}".encode()).digest())

@@ -1,4 +1,4 @@
-"""Downloads, checks and unpacks the public files of CHECKPOINTS.
+"""Downloads, checks and unpacks public files: checkpoints and archives of data sets.
 
 A download lies in FILE.part until its size and checksum agree, and goes on where it was interrupted. An
 archive is unpacked beside its folder first. So what bears its final name is whole.
@@ -27,7 +27,7 @@ CONNECTION_ERRORS = (OSError, http.client.HTTPException)  # also URLError and ti
 
 
 def download(url: str, path, *, size: int | None = None, checksum: str | None = None, report=lambda number: None,
-             attempts: int = 5, pause: float = 1.0) -> str:
+             attempts: int = 5, pause: float = 1.0, manual: str = ", or name it with --archive=FILE") -> str:
     """Fetches a file; what is in PATH.part already is not fetched again.
 
     Without a known checksum it must have the length that the server tells, and the MD5 if the server tells one
@@ -39,6 +39,7 @@ def download(url: str, path, *, size: int | None = None, checksum: str | None = 
       report: called with numbers of further bytes.
       attempts: connections in a row that are tried, counted anew whenever further bytes come.
       pause: seconds before the second of them; doubled before every other.
+      manual: what else than putting the file at `path` would do, for what is said of a failure.
 
     Returns:
       The file's SHA-256 in hex.
@@ -48,7 +49,7 @@ def download(url: str, path, *, size: int | None = None, checksum: str | None = 
     """
     path = pathlib.Path(path)
     part, wrong = (path.with_name(path.name + ending) for ending in (".part", ".wrong"))
-    manual = f"fetch it by other means and put it at {path}, or name it with --archive=FILE"
+    manual = f"fetch it by other means and put it at {path}{manual}"
     make_folder(path.parent)
     if size and checksum and part.exists() and part.stat().st_size == size:
         length, md5 = size, None

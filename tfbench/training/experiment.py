@@ -13,7 +13,7 @@ import numpy as np
 
 from tfbench import UserError
 from tfbench.data.catalog import DATASETS, Dataset
-from tfbench.data.examples import load_split
+from tfbench.data.examples import join, load_split
 from tfbench.data.pipeline import evaluation_batches, training_batches
 from tfbench.models import weights as weights_files
 from tfbench.models.build import build_network, set_batch_norm_momentum
@@ -162,8 +162,8 @@ def run(spec: dict, options, *, weights_file: str | None, source: dict | None, f
 
     # ---- data and model ----------------------------------------------------------------------------
     dataset = DATASETS[spec["dataset"]]
-    train, validation, both = (load_split(dataset, split, options.data_dir)
-                               for split in ("train", "validation", "train+validation"))
+    train, validation = (load_split(dataset, split, options.data_dir) for split in ("train", "validation"))
+    both = join(train, validation)
     task = make_task(spec, options, len(both.labels), progress)
     engine = task.engine
     weights = engine.pretrained_weights(weights_file) if weights_file else engine.random_weights

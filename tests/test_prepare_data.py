@@ -1,0 +1,127 @@
+"""prepare_data as a user runs it: every one of the paper's twelve, from fabricated archives to batches."""
+
+import dataclasses
+
+import archives
+import numpy as np
+import pytest
+
+from tfbench import UserError, prepare_data
+from tfbench.cli import flags as cli
+from tfbench.data import examples, index, pipeline, prepare
+from tfbench.data.catalog import DATASETS, PAPER_DATASETS
+
+
+def run(monkeypatch, capsys, *arguments) -> str:
+    """Runs the program's main with these flags; returns what it prints."""
+    monkeypatch.setattr(prepare_data.cli, "own", lambda define: cli.parse(define, list(arguments)))
+    prepare_data.main([])
+    return capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """Prepares a data set from a fabricated archive once; returns (data_dir, truth)."""
+    done = {}
+
+    def get(name):
+        if name not in done:
+            folder = tmp_path_factory.mktemp(name)
+            truth = archives.FABRICATORS[name](prepare_data.manual_folder(folder))
+            with archives.patched_checksums(prepare_data.manual_folder(folder)):
+                prepare.prepare(DATASETS[name], folder)
+            done[name] = folder, truth
+        return done[name]
+
+    return get
+
+
+@pytest.mark.parametrize("name", [row.name for row in PAPER_DATASETS])
+def test_every_set_goes_from_its_archive_to_batches(name, prepared):
+    folder, truth = prepared(name)
+    dataset = DATASETS[name]
+    manifest = prepare.read_manifest(dataset, folder)
+    total = sum(len(split) for split in truth.values())
+    assert sum(manifest["splits"][split]["n"] for split in prepare.SPLITS) == total
+    parts = {split: examples.load_split(dataset, split, folder) for split in prepare.SPLITS}
+    keys = [key for part in parts.values() for key in part.keys]
+    assert len(keys) == len(set(keys)) == total
+    if not dataset.train_per_class:
+        assert len(parts["test"].keys) == len(truth[dataset.test_split])
+
+    both = examples.join(parts["train"], parts["validation"])
+    assert sorted(parts["train"].keys + parts["validation"].keys) == both.keys
+    geometry = {"image_size": 32, "value_range": "inception", "batch_size": 4}
+    for images, _ in pipeline.evaluation_batches(parts["test"], **geometry).as_numpy_iterator():
+        assert images.shape == (4, 32, 32, 3) and np.isfinite(images).all() and np.abs(images).max() <= 1
+    batches = pipeline.training_batches(both, seed=0, first_step=0, steps=2, min_crop_area=0.08, mirror=True,
+                                        **geometry)
+    assert [images.shape for images, _ in batches.as_numpy_iterator()] == [(4, 32, 32, 3)] * 2
+
+
+def test_labels_are_the_archives(prepared):
+    for name in ("dtd", "aircraft", "birdsnap", "pets"):
+        folder, truth = prepared(name)
+        test = examples.load_split(DATASETS[name], "test", folder)
+        by_key = dict(zip(test.keys, test.labels.tolist(), strict=True))
+        names = prepare.make_builder(DATASETS[name], folder).info.features["label"]
+        for key, label in truth["test"].items():
+            assert by_key[key] == (label if isinstance(label, int) else names.str2int(label)), (name, key)
+
+
+def test_difficult_objects_are_neither_present_nor_absent(prepared):
+    folder, truth = prepared("voc2007")
+    test = examples.load_split(DATASETS["voc2007"], "test", folder)
+    names = prepare.make_builder(DATASETS["voc2007"], folder).info.features["labels"].feature
+    for key, labels in zip(test.keys, test.labels, strict=True):
+        positive = {names.str2int(name) for name in truth["test"][key]["positive"]}
+        difficult = {names.str2int(name) for name in truth["test"][key]["difficult"]}
+        assert set(np.flatnonzero(labels == 1)) == positive and set(np.flatnonzero(labels == 0)) == difficult
+
+
+def test_caltech_is_split_by_name_whatever_tfds_drew(prepared):
+    """TFDS draws from an unsorted listing: our split must not depend on what it drew."""
+    folder, _ = prepared("caltech101")
+    dataset = dataclasses.replace(DATASETS["caltech101"], train_per_class=2)
+    found = index.load(prepare.folder(dataset, folder))
+    other = dataclasses.replace(found, splits=found.splits[np.random.RandomState(0).permutation(len(found.keys))])
+    for split, rows in index.membership(dataset, found).items():
+        np.testing.assert_array_equal(rows, index.membership(dataset, other)[split])
+    test = index.membership(dataset, found)["test"]
+    fitted = np.setdiff1d(np.arange(len(found.keys)), test)
+    assert set(np.bincount(found.labels[fitted])) <= {0, 2}
+
+
+def test_plan_status_and_prepare_from_files_in_place(tmp_path, monkeypatch, capsys):
+    arguments = ["--dataset=dtd", f"--data_dir={tmp_path}"]
+    assert "dtd-r1.0.1.tar.gz (625.2 MB" in run(monkeypatch, capsys, *arguments, "--action=plan")
+    assert "dtd: not prepared" in run(monkeypatch, capsys, *arguments, "--action=status")
+    everything = run(monkeypatch, capsys, "--dataset=all", f"--data_dir={tmp_path}", "--action=plan")
+    assert all(row.title in everything for row in PAPER_DATASETS) and "PUT IT THERE YOURSELF" in everything
+
+    manual = prepare_data.manual_folder(tmp_path)
+    archives.dtd(manual)
+    with pytest.raises(UserError, match="dtd-r1.0.1.tar.gz"):  # a wrong archive under the right name
+        run(monkeypatch, capsys, *arguments)
+    assert not prepare.folder(DATASETS["dtd"], tmp_path).exists()
+
+
+def test_what_cannot_be_fetched_is_told_with_where_to_put_it(tmp_path, monkeypatch, capsys):
+    with pytest.raises(UserError, match="cars needs cars_train.tgz, .* in .*downloads/manual, which cannot be fetched"):
+        run(monkeypatch, capsys, "--dataset=cars", f"--data_dir={tmp_path}")
+
+
+def test_missing_birds_are_refused_or_counted(tmp_path):
+    manual = prepare_data.manual_folder(tmp_path)
+    archives.birdsnap(manual)
+    next((manual / "birdsnap" / "images").rglob("*.jpg")).unlink()
+    with pytest.raises(UserError, match="birdsnap could not be prepared .* images are missing"):
+        prepare.prepare(DATASETS["birdsnap"], tmp_path)
+    prepare.prepare(DATASETS["birdsnap_available"], tmp_path)
+    metadata = prepare.make_builder(DATASETS["birdsnap_available"], tmp_path).info.metadata
+    assert metadata["train_missing"] + metadata["test_missing"] == 1 and metadata["train_altered"] == 0
+
+
+def test_embedded_sets_are_prepared_too(tmp_path, monkeypatch, capsys):
+    output = run(monkeypatch, capsys, "--dataset=digits", f"--data_dir={tmp_path}")
+    assert "digits: 1,078 / 360 / 359 images" in output
