@@ -23,11 +23,11 @@ def resolve(options, progress):
     """
     network, dataset = NETWORKS[options.model], DATASETS[options.dataset]
     check_network(network, options.image_size or network.image_size)
-    certificate = read_certificate(weights_path(options), network) if "weights" in options else None
     store.check_writable(options.results_dir)
     manifest = read_manifest(dataset, options.data_dir)
     if manifest is None and not dataset.embedded:
         raise unprepared(dataset, options.data_dir)
+    certificate = read_certificate(weights_path(options), network) if "weights" in options else None
     if manifest is None:
         progress.line(f"drawing the data set {dataset.name} into {options.data_dir}")
         manifest = prepare(dataset, options.data_dir)
