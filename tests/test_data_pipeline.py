@@ -1,5 +1,6 @@
 """Order, augmentation and geometry of the batches."""
 
+import dataclasses
 import io
 
 import keras
@@ -13,12 +14,14 @@ from tfbench.data.pipeline import (
     decode,
     evaluation_batches,
     random_crop,
+    resize,
+    to_network,
     to_value_range,
     training_batches,
     training_order,
 )
 
-GEOMETRY = {"image_size": 16, "value_range": "inception"}
+GEOMETRY = {"image_size": 16}
 AUGMENTATION = {"batch_size": 4, "seed": 7, "min_crop_area": 0.3, "mirror": True}
 
 
@@ -35,32 +38,36 @@ def examples():
 
 
 def test_every_epoch_is_another_permutation_and_any_part_can_be_drawn():
-    order = training_order(10, 0, 40, seed=1)
+    def draw(first, number, seed=1):
+        return np.array(list(training_order(10, first, seed).take(number).as_numpy_iterator()))
+
+    order = draw(0, 40)
     for epoch in range(4):
         assert sorted(order[10 * epoch:10 * epoch + 10]) == list(range(10))
     assert not np.array_equal(order[:10], order[10:20])
-    assert not np.array_equal(order, training_order(10, 0, 40, seed=2))
+    assert not np.array_equal(order, draw(0, 40, seed=2))
     for first, number in ((0, 7), (9, 2), (13, 20), (30, 10)):
-        np.testing.assert_array_equal(training_order(10, first, number, seed=1), order[first:first + number])
+        np.testing.assert_array_equal(draw(first, number), order[first:first + number])
 
 
 def test_resumed_training_sees_what_an_uninterrupted_one_sees(examples):
     whole = list(training_batches(examples, first_step=0, steps=6, **AUGMENTATION, **GEOMETRY).as_numpy_iterator())
     rest = list(training_batches(examples, first_step=4, steps=6, **AUGMENTATION, **GEOMETRY).as_numpy_iterator())
     assert len(whole) == 6 and len(rest) == 2
-    for (images, labels), (images_again, labels_again) in zip(whole[4:], rest, strict=True):
-        np.testing.assert_array_equal(images, images_again)
-        np.testing.assert_array_equal(labels, labels_again)
-    assert whole[0][0].shape == (4, 16, 16, 3) and whole[0][0].dtype == np.float32
+    for ((images, mirrored), labels), again in zip(whole[4:], rest, strict=True):
+        np.testing.assert_array_equal(images, again[0][0])
+        np.testing.assert_array_equal(mirrored, again[0][1])
+        np.testing.assert_array_equal(labels, again[1])
+    assert whole[0][0][0].shape == (4, 16, 16, 3) and whole[0][0][0].dtype == np.float32
 
 
 def test_training_crops_and_mirrors_at_random(examples):
     def draw(**changes):
         batches = training_batches(examples, first_step=0, steps=25, **{**AUGMENTATION, **changes}, **GEOMETRY)
-        return np.concatenate([images for images, _ in batches.as_numpy_iterator()])
+        return np.concatenate([to_network(images, "inception", mirrored) for (images, mirrored), _ in batches])
 
     def bright(images, column):  # images whose column shows the white line
-        return (images[:, 8, column, 0] > images[:, 8, 8, 0] + 0.01).mean()
+        return (images[:, 8, column, 0] > images[:, 8, 7, 0] + 0.01).mean()
 
     plain = draw(min_crop_area=1.0, mirror=False)
     assert bright(plain, 0) > 0.85 and bright(plain, -1) == 0
@@ -81,7 +88,7 @@ def test_crops_keep_to_area_and_aspect(encode):
     encoded = encode(np.stack([rows, columns, 0 * rows], -1).astype(np.uint8))
     areas, aspects = [], []
     for i in range(200):
-        crop = random_crop(encoded, 64, 0.25, tf.constant([3, i], tf.int64), False).numpy()
+        crop = random_crop(encoded, 64, 0.25, tf.constant([3, i], tf.int64)).numpy()
         height, width = np.ptp(crop[..., 0]) + 1, np.ptp(crop[..., 1]) + 1
         areas.append(height * width / 20000)
         aspects.append(width / height)
@@ -95,7 +102,7 @@ def test_a_crop_of_a_jpeg_is_part_of_the_whole_jpeg():
     pixels = tf.io.encode_png(decode(encoded))
     for i in range(20):
         draw = tf.constant([5, i], tf.int64)
-        crops = [random_crop(source, 32, 0.1, draw, i % 2 == 0) for source in (encoded, pixels)]
+        crops = [random_crop(source, 32, 0.1, draw) for source in (encoded, pixels)]
         np.testing.assert_array_equal(*crops)
 
 
@@ -115,7 +122,7 @@ def test_images_of_every_mode_become_rgb(mode, kind):
     file = io.BytesIO()
     picture.save(file, kind)
     expected = {"L": (200,) * 3, "LA": (200,) * 3, "1": (255,) * 3}.get(mode, (255, 200, 200))
-    for image in (decode(file.getvalue()), random_crop(file.getvalue(), 16, 0.5, tf.constant([1, 1], tf.int64), False)):
+    for image in (decode(file.getvalue()), random_crop(file.getvalue(), 16, 0.5, tf.constant([1, 1], tf.int64))):
         assert image.shape[-1] == 3
         np.testing.assert_allclose(np.asarray(image, np.float32).mean((0, 1)), expected, atol=2)
 
@@ -124,9 +131,45 @@ def test_evaluation_is_ordered_whole_and_padded(examples):
     batches = list(evaluation_batches(examples, batch_size=4, **GEOMETRY).as_numpy_iterator())
     indices = np.concatenate([index for _, index in batches])
     np.testing.assert_array_equal(indices, [*range(10), -1, -1])
-    images = np.concatenate([images for images, _ in batches])
+    images = np.concatenate([to_network(images, "inception") for images, _ in batches])
     np.testing.assert_allclose(images[:10, 8, 8, 0], np.arange(10) * 20 / 127.5 - 1, atol=1e-5)
     assert images.min() >= -1 and images.max() <= 1  # bicubic overshoot is clipped
+
+
+@pytest.mark.parametrize("function, compat", [("ResizeBilinear", "resize_bilinear"),
+                                              ("ResizeBicubic", "resize_bicubic")])
+def test_resizing_is_tensorflow_1s(function, compat):
+    image = np.random.RandomState(0).randint(0, 255, (37, 50, 3), np.uint8)
+    expected = getattr(tf.compat.v1.image, compat)(image[None], [24, 24])[0]
+    np.testing.assert_allclose(resize(tf.constant(image), 24, getattr(tf.raw_ops, function)), expected, atol=1e-4)
+    assert np.abs(tf.image.resize(image, [24, 24], function[6:].lower()) - expected).max() > 1  # that one shifts
+
+
+def test_the_middle_is_seen_alone(examples):
+    """Of a picture of its own columns, 87.5 % show columns from a sixteenth on."""
+    columns = np.tile(np.arange(160, dtype=np.uint8)[None, :, None], (80, 1, 3))
+    picture = tf.io.encode_png(columns).numpy()
+    one = dataclasses.replace(examples, images=np.array([picture], object), labels=np.zeros(1))
+    for fraction, first, last in ((1.0, 0, 159), (0.875, 10, 149)):
+        (images, _), = evaluation_batches(one, batch_size=1, image_size=160, central_fraction=fraction)
+        assert abs(float(images[0, 80, 0, 0]) - first) <= 1 and abs(float(images[0, 80, -1, 0]) - last) <= 1
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_a_credit_line_is_cut_off(examples, kind):
+    picture = np.zeros((64, 48, 3), np.uint8)
+    picture[-16:] = 255
+    file = io.BytesIO()
+    PIL.Image.fromarray(picture).save(file, kind, **({"quality": 100} if kind == "JPEG" else {}))
+    one = dataclasses.replace(examples, images=np.array([file.getvalue()], object), labels=np.zeros(1, np.int64))
+    for cut, brightest in ((0, 255), (16, 20)):
+        shown = dataclasses.replace(one, cut=cut)
+        evaluated = [images for images, _ in evaluation_batches(shown, batch_size=1, **GEOMETRY)]
+        trained = [images for (images, _), _ in training_batches(
+            shown, first_step=0, steps=40, batch_size=1, seed=1, min_crop_area=0.5, mirror=False, **GEOMETRY)]
+        for images in (evaluated, trained):
+            found = max(float(tf.reduce_max(image)) for image in images)
+            assert found > 250 if brightest == 255 else found < brightest
 
 
 @pytest.mark.parametrize("value_range, mode", [("inception", "tf"), ("caffe", "caffe"), ("torch", "torch")])

@@ -51,12 +51,13 @@ def test_every_set_goes_from_its_archive_to_batches(name, prepared):
 
     both = examples.join(parts["train"], parts["validation"])
     assert sorted(parts["train"].keys + parts["validation"].keys) == both.keys
-    geometry = {"image_size": 32, "value_range": "inception", "batch_size": 4}
-    for images, _ in pipeline.evaluation_batches(parts["test"], **geometry).as_numpy_iterator():
+    geometry = {"image_size": 32, "batch_size": 4}
+    for images, _ in pipeline.evaluation_batches(parts["test"], **geometry):
+        images = pipeline.to_network(images, "inception").numpy()
         assert images.shape == (4, 32, 32, 3) and np.isfinite(images).all() and np.abs(images).max() <= 1
     batches = pipeline.training_batches(both, seed=0, first_step=0, steps=2, min_crop_area=0.08, mirror=True,
                                         **geometry)
-    assert [images.shape for images, _ in batches.as_numpy_iterator()] == [(4, 32, 32, 3)] * 2
+    assert [images.shape for (images, _), _ in batches.as_numpy_iterator()] == [(4, 32, 32, 3)] * 2
 
 
 def test_labels_are_the_archives(prepared):
@@ -90,6 +91,46 @@ def test_caltech_is_split_by_name_whatever_tfds_drew(prepared):
     test = index.membership(dataset, found)["test"]
     fitted = np.setdiff1d(np.arange(len(found.keys)), test)
     assert set(np.bincount(found.labels[fitted])) <= {0, 2}
+
+
+def test_caltech_is_the_same_from_two_file_systems(tmp_path, monkeypatch):
+    """Through TFDS's builder, over folders listed in two orders: TFDS's split differs, ours does not."""
+    import tensorflow as tf
+
+    walk, drawn, ours = tf.io.gfile.walk, [], []
+    for number in range(2):
+        def shuffled(top, number=number, **options):
+            for place, folders, names in walk(top, **options):
+                yield place, folders, np.random.RandomState([number, len(names)]).permutation(sorted(names)).tolist()
+
+        manual = prepare.manual_folder(tmp_path / str(number))
+        archives.caltech101(manual)
+        monkeypatch.setattr(tf.io.gfile, "walk", shuffled)
+        with archives.patched_checksums(manual):
+            manifest = prepare.prepare(DATASETS["caltech101"], tmp_path / str(number))
+        found = index.load(prepare.folder(DATASETS["caltech101"], tmp_path / str(number)))
+        drawn.append(set(found.keys[found.splits == "train"].tolist()))
+        ours.append({split: part["sha256"] for split, part in manifest["splits"].items()})
+    assert drawn[0] != drawn[1] and ours[0] == ours[1]
+
+
+def test_a_cut_archive_is_refused(tmp_path):
+    manual = prepare.manual_folder(tmp_path)
+    archives.dtd(manual)
+    archive = manual / "dtd-r1.0.1.tar.gz"
+    archive.write_bytes(archive.read_bytes()[:20000])
+    with archives.patched_checksums(manual), pytest.raises(UserError, match="dtd could not be prepared"):
+        prepare.prepare(DATASETS["dtd"], tmp_path)
+    assert not list(tmp_path.glob("dtd/*"))
+
+
+def test_a_result_on_the_available_birds_says_how_many_there_were():
+    from tfbench.results import row as rows
+
+    result = {"regime": "finetune", "network": "resnet_50", "dataset": "birdsnap_available", "accuracy": 0.5,
+              "metric": "top1", "n_test": 1855, "selected": {}, "test_split": {"n": 1855, "expected": 2443}}
+    assert "on 1,855 of 2,443 test images" in rows.summary(result)
+    assert "on 1,855 test images" in rows.summary(result | {"test_split": {"n": 1855, "expected": None}})
 
 
 def test_plan_status_and_prepare_from_files_in_place(tmp_path, monkeypatch, capsys):

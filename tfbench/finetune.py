@@ -35,15 +35,16 @@ def run(options, progress) -> tuple[dict, bool]:
     Returns:
       (its row, whether it was computed now).
     """
-    _, _, manifest, certificate = program.resolve(options, progress)
-    spec = rows.training_spec(options, "finetune", manifest=manifest, certificate=certificate)
+    _, dataset, manifest, certificate = program.resolve(options, progress)
+    spec = rows.training_spec(options, "finetune", dataset=dataset, manifest=manifest, certificate=certificate)
     if finished := store.finished(options.results_dir, spec):
         return finished, False
 
     from tfbench.training import experiment  # TensorFlow, only now that there is something to compute
 
-    return experiment.run(spec, options, weights_file=program.weights_path(options), source=rows.source_of(certificate),
-                          flagfile=cli.flagfile(options, "finetune"), progress=progress), True
+    return experiment.run(spec, options, dataset, manifest, weights_file=program.weights_path(options),
+                          source=rows.source_of(certificate), flagfile=cli.flagfile(options, "finetune"),
+                          progress=progress), True
 
 
 def main(argv) -> None:

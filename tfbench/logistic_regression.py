@@ -41,7 +41,7 @@ def run(options, progress) -> tuple[dict, bool]:
     """
     # ---- what to run -------------------------------------------------------------------------------
     network, dataset, manifest, certificate = program.resolve(options, progress)
-    spec = rows.make_spec(options, "logistic_regression", manifest=manifest, certificate=certificate,
+    spec = rows.make_spec(options, "logistic_regression", dataset=dataset, manifest=manifest, certificate=certificate,
                           l2=list(options.l2), max_iterations=options.max_iterations)
     if finished := store.finished(options.results_dir, spec):
         return finished, False
@@ -61,11 +61,11 @@ def run(options, progress) -> tuple[dict, bool]:
     if train.labels.ndim == 1 and (absent := set(range(dataset.classes)) - set(train.labels.tolist())):
         raise UserError(f"{dataset.name} has no training image of class {min(absent)}: every class needs one")
     extractor = features.make_extractor(network.name, program.weights_path(options), certificate["sha256"],
-                                        spec["image_size"], options.devices)
+                                        spec["image_size"], spec["value_range"], options.devices)
 
     def extract(examples):
-        return features.extract(extractor, examples, value_range=spec["value_range"],
-                                image_size=spec["image_size"], batch_size=options.batch_size, report=progress.images)
+        return features.extract(extractor, examples, image_size=spec["image_size"], batch_size=options.batch_size,
+                                report=progress.images)
 
     progress.stage("features")
     train_features, validation_features = extract(train), extract(validation)
@@ -95,7 +95,7 @@ def run(options, progress) -> tuple[dict, bool]:
     if not refit.converged:
         warnings.append("the refit did not converge")
     row = rows.make_row(
-        spec, metric=dataset.metric, accuracy=accuracy,
+        spec, dataset, manifest, accuracy=accuracy,
         test_split={"n": len(test.labels), "sha256": test.split_sha256}, selected={"l2": best["l2"]},
         validation_accuracy=best["validation_accuracy"], trials=trials, source=rows.source_of(certificate),
         warnings=warnings, seconds=time.monotonic() - start)

@@ -1,46 +1,49 @@
-"""Prepares the paper's data sets, apart from training.
+"""Prepares data sets, apart from training, and proves that they are the paper's.
 
   python -m tfbench.prepare_data --dataset=all --action=plan     what would be fetched, and what is yours to do
   python -m tfbench.prepare_data --dataset=dtd                   fetches, checks and prepares it
+  python -m tfbench.prepare_data --dataset=cars --action=import --from=FOLDER
+                                                                 takes it from a copy: train/CLASS/*.jpg and test/
+                                                                 (and val/), or parquet files of the Hugging Face hub
+  python -m tfbench.prepare_data --dataset=dtd --action=verify   decodes every image: is it the paper's data set?
   python -m tfbench.prepare_data --dataset=all --action=status   what is there
+  python -m tfbench.prepare_data --dataset=folder:/my/images     a data set of your own; also tfds:NAME
 
 Archives lie in DATA_DIR/downloads/manual: one that is there already is checked and used, so a machine without a
 network needs nothing else. An interrupted download goes on where it stopped.
 """
 
-import pathlib
-
 from tfbench import UserError
 from tfbench.cli import app
 from tfbench.cli import flags as cli
 from tfbench.cli.progress import Display
-from tfbench.data import prepare
-from tfbench.data.catalog import DATASETS, PAPER_DATASETS
+from tfbench.data import find, prepare, verify
+from tfbench.data.catalog import PAPER_DATASETS
+from tfbench.data.prepare import manual_folder
 from tfbench.data.sources import SOURCES
 from tfbench.models import fetch
 
 ALL = "all"
+ACTIONS = ("plan", "prepare", "import", "verify", "status")
 
 
 def define_flags(fv=cli.flags.FLAGS) -> None:
     """The flags of this program."""
-    cli.define_name("dataset", None, "data set, a row of DATASETS, or `all` for the paper's twelve", "data set",
-                    (*DATASETS, ALL), fv)
-    cli.flags.mark_flags_as_required(["dataset"], flag_values=fv)
-    cli.flags.DEFINE_enum("action", "prepare", ["plan", "prepare", "status"], "plan: say what would be done; prepare: "
-                          "do it; status: say what is there", flag_values=fv)
+    cli.define_dataset(fv, more=(ALL,), text=", or `all` for the paper's twelve")
+    cli.flags.DEFINE_enum("action", "prepare", ACTIONS, "plan: say what would be done; prepare: do it; import: take it "
+                          "from a copy; verify: compare it with what is published and decode every image; status: say "
+                          "what is there", flag_values=fv)
+    cli.flags.DEFINE_string("from", None, "folder with the copy, for --action=import", flag_values=fv)
     cli.define_data_folder_flag(fv)
-
-
-def manual_folder(data_dir) -> pathlib.Path:
-    """Where archives lie."""
-    return pathlib.Path(data_dir).expanduser() / "downloads" / "manual"
 
 
 def plan(dataset, data_dir) -> list[str]:
     """What preparing a data set takes, in lines."""
     if dataset.embedded:
         return [f"{dataset.name}: drawn by tfbench, nothing to fetch"]
+    if dataset.own:
+        return [f"{dataset.name}: {dataset.train + dataset.validation + dataset.test:,} images, {dataset.classes} "
+                f"classes, copied into {prepare.folder(dataset, data_dir)}"]
     source = SOURCES[dataset.name]
     lines = [f"{dataset.name}: {dataset.title}, {dataset.train + dataset.validation + dataset.test:,} images, "
              f"{dataset.classes} classes – {source.citation} – licence: {source.licence}"]
@@ -77,7 +80,7 @@ def obtain(dataset, data_dir) -> None:
 
 
 def status(dataset, data_dir) -> str:
-    """One line: prepared or not, and how much."""
+    """One line: prepared or not, how much, and how far it is known to be the paper's."""
     manifest = prepare.read_manifest(dataset, data_dir)
     if manifest is None:
         return f"{dataset.name}: not prepared"
@@ -86,26 +89,79 @@ def status(dataset, data_dir) -> str:
     expected = tuple(getattr(dataset, split) for split in prepare.SPLITS)
     found = tuple(manifest["splits"][split]["n"] for split in prepare.SPLITS)
     remark = "" if found == expected else f" (the paper: {' / '.join(f'{n:,}' for n in expected)})"
-    return f"{dataset.name}: {sizes} images to train / validate / test{remark}, {size:,.1f} MB"
+    levels = ", ".join(f"{name} {result}" for name, result in verify.results(manifest["verification"]).items())
+    return f"{dataset.name}: {sizes} images to train / validate / test{remark}, {size:,.1f} MB; {levels}"
 
 
-def main(argv) -> None:
+def prepare_one(dataset, data_dir, copy=None) -> None:
+    """Prepares a data set from its archives, from `copy`, or by drawing or copying it."""
+    if prepare.read_manifest(dataset, data_dir) is not None:
+        if copy is not None:
+            raise UserError(f"{dataset.name} is prepared already in {prepare.folder(dataset, data_dir)}: delete that "
+                            "folder to import another copy")
+        return
+    if copy is None and not dataset.embedded and not dataset.own:
+        obtain(dataset, data_dir)
+    with Display(1) as progress:
+        images = dataset.train + dataset.validation + dataset.test
+        progress.run(f"preparing {dataset.name}", 1, images)
+        prepare.prepare(dataset, data_dir, copy=copy, report=progress.images)
+
+
+def verify_one(dataset, data_dir) -> bool:
+    """Prints what each level came to; returns whether none failed."""
+    manifest = prepare.read_manifest(dataset, data_dir)
+    if manifest is None:
+        raise prepare.unprepared(dataset, data_dir)
+    images = sum(split["n"] for split in manifest["splits"].values())
+    with Display(images) as progress:
+        progress.run(f"decoding {dataset.name}", images, images)
+        verification = prepare.verify_images(dataset, data_dir, progress.images)
+    print(f"{dataset.name}:")
+    for name in verify.LEVELS:
+        print(f"  {verification[name]['result']:<8}{name:<10}{verification[name]['found']}")
+    for name, what in (("undecodable", "cannot be decoded"), ("other_than_rgb", "not stored as RGB")):
+        for image, reason in verification["images"][name].items():
+            print(f"          {what}: {image} ({reason})")
+    return verify.FAIL not in verify.results(verification).values()
+
+
+def main(argv) -> int | None:
     del argv
     options = cli.own(define_flags)
-    chosen = PAPER_DATASETS if options.dataset == ALL else (DATASETS[options.dataset],)
+    data_dir, copy = options.data_dir, options["from"].value
+    if (copy is not None) != (options.action == "import"):
+        raise UserError("--action=import and --from=FOLDER belong together")
+    if options.dataset == ALL and options.action == "import":
+        raise UserError("--action=import takes one data set, not all")
+    if options.dataset.startswith(find.TFDS) and options.action == "prepare":
+        with Display(1) as progress:
+            progress.run(f"preparing {options.dataset}", 1, 1)
+            chosen = (prepare.prepare_tfds(options.dataset, data_dir, progress.images),)
+    else:
+        chosen = PAPER_DATASETS if options.dataset == ALL else (find.find(options.dataset, data_dir),)
+    failed = []
     for dataset in chosen:
         if options.action == "plan":
-            print("\n".join(plan(dataset, options.data_dir)))
-            continue
-        if options.action == "prepare" and prepare.read_manifest(dataset, options.data_dir) is None:
-            if not dataset.embedded:
-                obtain(dataset, options.data_dir)
-            prepare.prepare(dataset, options.data_dir)
-        print(status(dataset, options.data_dir))
-    if options.action == "plan":
-        size = sum(file.size for dataset in chosen if not dataset.embedded for file in SOURCES[dataset.name].files)
-        print(f"in all {size / 1e9:.1f} GB of archives in {manual_folder(options.data_dir)}, and about as much again "
-              f"prepared below {options.data_dir}")
+            print("\n".join(plan(dataset, data_dir)))
+        elif options.action == "verify":
+            if options.dataset == ALL and prepare.read_manifest(dataset, data_dir) is None:
+                print(f"{dataset.name}: not prepared")
+            elif not verify_one(dataset, data_dir):
+                failed.append(dataset.name)
+        else:
+            if options.action in ("prepare", "import"):
+                prepare_one(dataset, data_dir, copy)
+            print(status(dataset, data_dir))
+    files = [file for dataset in chosen if dataset.name in SOURCES for file in SOURCES[dataset.name].files]
+    if options.action == "plan" and files:
+        size = sum(file.size for file in files)
+        print(f"in all {size / 1e9:.1f} GB of archives in {manual_folder(data_dir)}, and about as much again "
+              f"prepared below {data_dir}")
+    if failed:
+        print(f"not what is published: {', '.join(failed)}")
+        return 1
+    return None
 
 
 if __name__ == "__main__":

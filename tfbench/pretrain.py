@@ -47,7 +47,7 @@ def run(options, progress) -> tuple[dict, bool]:
     if len(options.learning_rate) * len(options.weight_decay) != 1 or dataset.multi_label:
         raise UserError("pretrain trains once on a data set with one label per image: give one --learning_rate, "
                         "one --weight_decay and such a data set, e.g. --dataset=glyphs")
-    spec = rows.training_spec(options, "pretrain", manifest=manifest, certificate=None)
+    spec = rows.training_spec(options, "pretrain", dataset=dataset, manifest=manifest, certificate=None)
     path = weights_file(options.results_dir, spec)
     if (finished := store.finished(options.results_dir, spec)) and path.exists():
         return finished, False
@@ -59,7 +59,7 @@ def run(options, progress) -> tuple[dict, bool]:
     # ---- data and model ----------------------------------------------------------------------------
     start = time.monotonic()
     train = load_split(dataset, "train", options.data_dir)
-    task = experiment.make_task(spec, options, len(train.labels), progress)
+    task = experiment.make_task(spec, options, dataset, len(train.labels), progress)
 
     # ---- optimize ----------------------------------------------------------------------------------
     progress.stage(f"training {options.steps} steps")
@@ -76,7 +76,7 @@ def run(options, progress) -> tuple[dict, bool]:
     weights.save(task.engine.trainer.model, path, {
         "network": network.name, "dataset": dataset.name, "metric": dataset.metric, "accuracy": accuracy,
         "n_test": len(test.labels), "value_range": spec["value_range"], "spec": spec, "versions": rows.versions()})
-    row = rows.make_row(spec, metric=dataset.metric, accuracy=accuracy, selected=point,
+    row = rows.make_row(spec, dataset, manifest, accuracy=accuracy, selected=point,
                         test_split={"n": len(test.labels), "sha256": test.split_sha256},
                         seconds=time.monotonic() - start)
     store.write_row(options.results_dir, row, rows.test_predictions(logits, test),

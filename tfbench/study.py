@@ -27,20 +27,22 @@ PROGRAMS = {"pretrain": pretrain, **REGIMES}
 
 IMAGENET = "imagenet"  # as a source: nothing is pretrained here
 
-SHARED = ("image_size", "batch_size", "seed", "deterministic", "devices", "results_dir", "data_dir")
+SHARED = ("image_size", "batch_size", "seed", "deterministic", "devices", "results_dir", "data_dir", "split_seed",
+          "voc_difficult", "aircraft_banner")
 
 
 def define_flags(fv=flags.FLAGS) -> None:
     """The flags of this program: the matrix, and for each program its own flags as one string."""
     cli.define_names("models", None, "networks of the study, comma-separated", "network", NETWORKS, fv)
-    cli.define_names("datasets", None, "target data sets, comma-separated", "data set", DATASETS, fv)
+    cli.define_datasets(fv)
     cli.define_names("regimes", tuple(REGIMES), "regimes, comma-separated", "regime", REGIMES, fv)
     cli.define_name("source", None, "data set on which every network is pretrained, or `imagenet` for the public "
                     "weights that tfbench.prepare_models made", "data set", (*DATASETS, IMAGENET), fv)
-    flags.mark_flags_as_required(["models", "datasets", "source"], flag_values=fv)
+    flags.mark_flags_as_required(["models", "source"], flag_values=fv)
     for program in PROGRAMS:
         flags.DEFINE_string(program, "", f"flags for tfbench.{program}, separated by spaces, e.g. "
                             "'--steps=100 --weight_decay=0'", flag_values=fv)
+    cli.define_reading_flags(fv)
     cli.define_machine_flags(fv)
     cli.define_folder_flags(fv)
     flags.DEFINE_boolean("yes", False, "start without asking", flag_values=fv)

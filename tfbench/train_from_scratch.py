@@ -34,14 +34,14 @@ def run(options, progress) -> tuple[dict, bool]:
     Returns:
       (its row, whether it was computed now).
     """
-    _, _, manifest, _ = program.resolve(options, progress)
-    spec = rows.training_spec(options, "train_from_scratch", manifest=manifest, certificate=None)
+    _, dataset, manifest, _ = program.resolve(options, progress)
+    spec = rows.training_spec(options, "train_from_scratch", dataset=dataset, manifest=manifest, certificate=None)
     if finished := store.finished(options.results_dir, spec):
         return finished, False
 
     from tfbench.training import experiment  # TensorFlow, only now that there is something to compute
 
-    return experiment.run(spec, options, weights_file=None, source=None,
+    return experiment.run(spec, options, dataset, manifest, weights_file=None, source=None,
                           flagfile=cli.flagfile(options, "train_from_scratch"), progress=progress), True
 
 

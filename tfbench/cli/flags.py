@@ -7,9 +7,11 @@ FLAGS when it is the main module; the study on fresh FlagValues per run. Default
 
 import difflib
 import math
+import pathlib
 
 from absl import flags
 
+from tfbench.data import find
 from tfbench.data.catalog import DATASETS
 from tfbench.models.catalog import NETWORKS
 
@@ -42,6 +44,34 @@ class NamesParser(NameParser):
         if not isinstance(argument, str):
             return tuple(argument)
         return tuple(NameParser.parse(self, name.strip()) for name in argument.split(","))
+
+
+class DatasetParser(NameParser):
+    """A row of DATASETS, or a data set of the user's own (data/find.py); `more` are further names."""
+
+    def __init__(self, more=()):
+        super().__init__("data set", (*DATASETS, *more))
+
+    def parse(self, argument):
+        if argument.startswith(find.FOLDER):
+            path = pathlib.Path(argument.removeprefix(find.FOLDER)).expanduser()
+            if not path.is_dir():
+                raise ValueError(f"there is no folder {path}")
+            return argument
+        if argument.startswith(find.TFDS) and all(find.split_name(argument)[:1]):
+            return argument
+        return super().parse(argument)
+
+
+class DatasetsParser(DatasetParser):
+    """Comma-separated data sets."""
+
+    syntactic_help = "comma-separated names"
+
+    def parse(self, argument):
+        if not isinstance(argument, str):
+            return tuple(argument)
+        return tuple(DatasetParser.parse(self, name.strip()) for name in argument.split(","))
 
 
 class NumbersParser(flags.ArgumentParser):
@@ -92,13 +122,44 @@ def define_name(name, default, help_text, kind, table, flag_values):
                  serializer=flags.ArgumentSerializer())
 
 
+OWN_DATASETS = ("folder:PATH (PATH/CLASS/*.jpg, or the same in train/, val/ and test/ there) or tfds:NAME for one of "
+                "your own")
+
+
+def define_dataset(fv, *, more=(), text: str = "") -> None:
+    """--dataset, required."""
+    flags.DEFINE(DatasetParser(more), "dataset", None, f"data set, a row of DATASETS{text}; {OWN_DATASETS}",
+                 flag_values=fv, serializer=flags.ArgumentSerializer())
+    flags.mark_flags_as_required(["dataset"], flag_values=fv)
+
+
+def define_datasets(fv) -> None:
+    """--datasets, required: several, comma-separated."""
+    flags.DEFINE(DatasetsParser(), "datasets", None, f"target data sets, comma-separated: rows of DATASETS, "
+                 f"{OWN_DATASETS}", flag_values=fv, serializer=_CommaSerializer())
+    flags.mark_flags_as_required(["datasets"], flag_values=fv)
+
+
 def define_run_flags(fv=flags.FLAGS) -> None:
     """--model --dataset, how and where a regime computes."""
     define_name("model", None, "network, a row of NETWORKS", "network", NETWORKS, fv)
-    define_name("dataset", None, "data set, a row of DATASETS", "data set", DATASETS, fv)
-    flags.mark_flags_as_required(["model", "dataset"], flag_values=fv)
+    flags.mark_flags_as_required(["model"], flag_values=fv)
+    define_dataset(fv)
+    define_reading_flags(fv)
     define_machine_flags(fv)
     define_folder_flags(fv)
+
+
+def define_reading_flags(fv=flags.FLAGS) -> None:
+    """--split_seed --voc_difficult --aircraft_banner."""
+    flags.DEFINE_integer("split_seed", 0, "chooses which images are held out where a data set has no split of its own, "
+                         "and Caltech-101's 30 per class (the paper's choice is not published)", lower_bound=0,
+                         flag_values=fv)
+    flags.DEFINE_enum("voc_difficult", "ignore", ["ignore", "negative", "positive"], "what an object that VOC2007 "
+                      "calls difficult counts as in training and testing (ignore: the official scoring; the paper does "
+                      "not say)", flag_values=fv)
+    flags.DEFINE_enum("aircraft_banner", "keep", ["keep", "crop"], "the credit line of 20 pixels in FGVC Aircraft's "
+                      "images (its rules ask for its removal; the paper does not say)", flag_values=fv)
 
 
 def define_machine_flags(fv=flags.FLAGS) -> None:

@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 
-from tfbench.data.catalog import DATASETS
+from tfbench.data.find import find
 from tfbench.models.catalog import NETWORKS
 
 # Estimates only. Measured on two CPU cores at 32 pixels: convolutional networks reach about this share of
@@ -32,7 +32,7 @@ def cost(regime: str, options, rate: float) -> Cost:
       options: flag values of the regime's program.
       rate: of matrix products here, see matrix_rate.
     """
-    network, dataset = NETWORKS[options.model], DATASETS[options.dataset]
+    network, dataset = NETWORKS[options.model], find(options.dataset, options.data_dir)
     if regime == "logistic_regression":
         trained, evaluated = 0, dataset.train + dataset.validation + dataset.test
     elif regime == "pretrain":

@@ -2,7 +2,7 @@
 
 from tfbench.cli.plan import cost, matrix_rate
 from tfbench.cli.progress import Display
-from tfbench.data.catalog import DATASETS
+from tfbench.data import find
 from tfbench.data.prepare import prepare, read_manifest, unprepared
 from tfbench.models.catalog import NETWORKS, check_network
 from tfbench.models.weights import imagenet_path, read_certificate
@@ -11,7 +11,7 @@ from tfbench.results.row import summary
 
 
 def resolve(options, progress):
-    """Checks what `options` name and prepares the data set if it is one of the embedded ones.
+    """Checks what `options` name and prepares the data set if it is an embedded one or a folder of the user's.
 
     Returns:
       (network row, data set row, manifest of the prepared data, certificate of the pretrained weights or
@@ -19,17 +19,20 @@ def resolve(options, progress):
 
     Raises:
       UserError: this version cannot do it, or a folder cannot be written. Before TensorFlow is
-        imported, except to draw an embedded data set.
+        imported, except to prepare a data set.
     """
-    network, dataset = NETWORKS[options.model], DATASETS[options.dataset]
+    network = NETWORKS[options.model]
+    dataset = find.find(options.dataset, options.data_dir, split_seed=options.split_seed,
+                        difficult=options.voc_difficult, crop_banner=options.aircraft_banner == "crop")
     check_network(network, options.image_size or network.image_size)
     store.check_writable(options.results_dir)
     manifest = read_manifest(dataset, options.data_dir)
-    if manifest is None and not dataset.embedded:
+    if manifest is None and not dataset.embedded and not dataset.source:
         raise unprepared(dataset, options.data_dir)
     certificate = read_certificate(weights_path(options), network) if "weights" in options else None
     if manifest is None:
-        progress.line(f"drawing the data set {dataset.name} into {options.data_dir}")
+        doing = "drawing the data set" if dataset.embedded else "checking and copying the images of"
+        progress.line(f"{doing} {dataset.name} into {options.data_dir}")
         manifest = prepare(dataset, options.data_dir)
     return network, dataset, manifest, certificate
 

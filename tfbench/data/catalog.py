@@ -26,9 +26,19 @@ class Dataset:
       test_split: what TFDS calls the test split.
       train_per_class: where positive, the data set has no reproducible split: so many images of each class,
         chosen by hash, are for training and validation, all others for testing.
-      embedded: True for the sets that tfbench draws itself (data/prepare.py), False for the paper's.
+      test_share: where positive, the data set has no test split: this share of it is held out for testing.
+      embedded: True for the sets that tfbench draws itself (data/prepare.py), False for all others.
       mirror: whether training mirrors images at random. A mirrored bird is a bird; a mirrored
         letter is none.
+      banner: rows of pixels at the lower edge of every image that are a credit line.
+      variant_of: name of the paper's set of which this is another form.
+      source: folder whose images are copied, for a data set of the user's own (data/find.py).
+
+      How it is read is an option, recorded with every result:
+      split_seed: of the choice of held-out examples.
+      difficult: what an example means that VOC calls difficult: "ignore" (neither right nor wrong, the official
+        scoring), "negative" or "positive".
+      crop_banner: whether the credit line is cut off.
     """
 
     name: str
@@ -43,13 +53,25 @@ class Dataset:
     key: str = "id"
     test_split: str = "test"
     train_per_class: int = 0
+    test_share: float = 0.0
     embedded: bool = False
     mirror: bool = True
+    banner: int = 0
+    variant_of: str = ""
+    source: str = ""
+    split_seed: int = 0
+    difficult: str = "ignore"
+    crop_banner: bool = False
 
     @property
     def multi_label(self) -> bool:
         """Whether an image can show several classes (scored by mean average precision)."""
         return self.metric == "voc_map"
+
+    @property
+    def own(self) -> bool:
+        """Whether it is the user's own, no row of DATASETS."""
+        return ":" in self.name
 
 
 PAPER_DATASETS = (
@@ -62,7 +84,7 @@ PAPER_DATASETS = (
             key="file_name"),
     Dataset("cars", "Stanford Cars", "cars196:2.1.0", 196, "top1", 6494, 1650, 8041),
     Dataset("aircraft", "FGVC Aircraft", "fgvc_aircraft/variant:1.0.0", 100, "mean_per_class",
-            3334, 3333, 3333, official_validation=True),
+            3334, 3333, 3333, official_validation=True, banner=20),
     Dataset("voc2007", "VOC2007", "voc/2007:5.0.0", 20, "voc_map",
             2501, 2510, 4952, official_validation=True, key="image/filename"),
     Dataset("dtd", "DTD", "dtd:3.0.1", 47, "top1", 1880, 1880, 1880, official_validation=True,
@@ -77,9 +99,10 @@ PAPER_DATASETS = (
 
 # The paper's sets in other forms, by option.
 VARIANTS = (
-    Dataset("birdsnap_available", "Birdsnap (available)", "birdsnap/available:1.1.0", 500, "top1", 42405, 4981, 2443),
+    Dataset("birdsnap_available", "Birdsnap (available)", "birdsnap/available:1.1.0", 500, "top1", 42405, 4981, 2443,
+            variant_of="birdsnap"),
     Dataset("sun397_120k", "SUN397 (120k)", "sun397/standard-part1-120k:4.0.0", 397, "top1", 15880, 3970, 19850,
-            key="file_name"),
+            key="file_name", variant_of="sun397"),
 )
 
 EMBEDDED_DATASETS = (

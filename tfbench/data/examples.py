@@ -36,12 +36,14 @@ class Examples:
         the class is present, 0 where only difficult ones are (neither right nor wrong), -1 where none is.
       keys: n strings, ascending.
       split_sha256: splits.split_hash of the keys.
+      cut: rows of pixels at the lower edge of every image that are not to be seen.
     """
 
     images: np.ndarray | StoredImages
     labels: np.ndarray
     keys: list[str]
     split_sha256: str
+    cut: int = 0
 
 
 def join(train: Examples, validation: Examples) -> Examples:
@@ -55,14 +57,14 @@ def join(train: Examples, validation: Examples) -> Examples:
         rows = np.searchsorted(stored.index.keys, [keys[i] for i in order])
         images = StoredImages(stored.folder, stored.index, rows)
     return Examples(images=images, labels=np.concatenate([train.labels, validation.labels])[order],
-                    keys=[keys[i] for i in order], split_sha256=split_hash(keys))
+                    keys=[keys[i] for i in order], split_sha256=split_hash(keys), cut=train.cut)
 
 
 def load_split(dataset: Dataset, split: str, data_dir, *, memory: int = MEMORY) -> Examples:
     """Reads one split of a prepared data set.
 
     Args:
-      dataset: a row of the catalog.
+      dataset: a row, with its options of reading (data/find.py).
       split: "train", "validation" or "test".
       data_dir: where prepare.prepare put it.
       memory: bytes of encoded images up to which they are held in memory.
@@ -87,4 +89,8 @@ def load_split(dataset: Dataset, split: str, data_dir, *, memory: int = MEMORY) 
         for position in np.lexsort((found.offset[rows], found.shard[rows])):  # in the order of the disk
             held[position] = images[position]
         images = held
-    return Examples(images=images, labels=found.labels[rows], keys=keys, split_sha256=expected["sha256"])
+    labels = found.labels[rows]
+    if dataset.multi_label and dataset.difficult != "ignore":
+        labels = np.where(labels == 0, np.float32(1 if dataset.difficult == "positive" else -1), labels)
+    return Examples(images=images, labels=labels, keys=keys, split_sha256=expected["sha256"],
+                    cut=dataset.banner if dataset.crop_banner else 0)

@@ -5,6 +5,7 @@ rows, so it depends on keys and labels alone; images are read by position, whole
 one by one. Importing this module imports no TensorFlow.
 """
 
+import collections
 import dataclasses
 import hashlib
 import pathlib
@@ -58,7 +59,7 @@ def load(folder) -> Index:
 
 def published_splits(dataset: Dataset) -> list[str]:
     """The TFDS splits that hold the data set's images."""
-    return ["train", *["validation"] * dataset.official_validation, dataset.test_split]
+    return ["train", *["validation"] * dataset.official_validation, *[dataset.test_split] * (not dataset.test_share)]
 
 
 def build(dataset: Dataset, folder) -> Index:
@@ -81,6 +82,8 @@ def build(dataset: Dataset, folder) -> Index:
                 rows.append((key, label, split, len(files) - 1, offset + _HEADER, len(record),
                              hashlib.sha256(image).digest(), len(image), hashlib.sha256(record).digest()))
                 offset += _HEADER + len(record) + _FOOTER
+    if not dataset.key:
+        rows = _named_by_content(rows)
     rows.sort(key=lambda row: row[0])
     keys, labels, splits, shard, offset, length, sha256, sizes, records = zip(*rows, strict=True)
     if len(set(keys)) != len(keys):
@@ -98,7 +101,8 @@ def _parse(dataset: Dataset, builder, split: str, record: bytes):
     import tensorflow as tf
 
     features = tf.train.Example.FromString(record).features.feature
-    key, image = features[dataset.key].bytes_list.value[0].decode(), features["image"].bytes_list.value[0]
+    image = features["image"].bytes_list.value[0]
+    key = features[dataset.key].bytes_list.value[0].decode() if dataset.key else ""
     if dataset.multi_label:
         label = np.full(dataset.classes, -1.0, np.float32)
         shown, plain = (list(features[name].int64_list.value) for name in ("labels", "labels_no_difficult"))
@@ -113,15 +117,30 @@ def _parse(dataset: Dataset, builder, split: str, record: bytes):
     return key, label, image
 
 
+def _named_by_content(rows: list[tuple]) -> list[tuple]:
+    """Examples without names of their own, named by split and SHA-256 of the image; copies are numbered."""
+    seen, named = collections.Counter(), []
+    for row in sorted(rows, key=lambda row: (row[2], row[6], str(row[1]))):
+        name = f"{row[2]}/{row[6].hex()}"
+        named.append((f"{name}-{seen[name]}" if seen[name] else name, *row[1:]))
+        seen[name] += 1
+    return named
+
+
 def membership(dataset: Dataset, index: Index) -> dict[str, np.ndarray]:
     """Rows of the index in each split as tfbench uses them.
 
     Returns:
       {"train", "validation", "test"}: [n] int64, ascending.
     """
-    test = index.splits == dataset.test_split
+    seed, test = dataset.split_seed, index.splits == dataset.test_split
     if dataset.train_per_class:
-        test = ~per_class(index.keys.tolist(), index.labels, dataset.train_per_class)
+        test = ~per_class(index.keys.tolist(), index.labels, dataset.train_per_class, seed)
+    if dataset.test_share:
+        rest = np.flatnonzero(index.splits != "validation")
+        test = np.zeros(len(index.keys), bool)
+        number = round(dataset.test_share * len(rest))
+        test[rest] = held_out(index.keys[rest].tolist(), index.labels[rest], number, seed)
     if dataset.official_validation:
         held = index.splits == "validation"
     else:
@@ -129,7 +148,7 @@ def membership(dataset: Dataset, index: Index) -> dict[str, np.ndarray]:
         # A copy of which images are missing holds out as large a share as the whole would.
         share = dataset.validation / (dataset.train + dataset.validation)
         held = np.zeros(len(test), bool)
-        held[rest] = held_out(index.keys[rest].tolist(), index.labels[rest], round(share * len(rest)))
+        held[rest] = held_out(index.keys[rest].tolist(), index.labels[rest], round(share * len(rest)), seed)
     return {"train": np.flatnonzero(~test & ~held), "validation": np.flatnonzero(held & ~test),
             "test": np.flatnonzero(test)}
 

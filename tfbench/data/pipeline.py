@@ -5,8 +5,15 @@ number of images drawn before: a run resumed at step s sees what an uninterrupte
 
 JPEGs are decoded with the accurate integer transform, which equals Pillow's decoder bit for bit
 (TensorFlow's default does not); of a training image only the crop is decoded, which is the same pixels
-but for the crop's last column where colours are stored at half resolution.
+but for the crop's last column where colours are stored at half resolution. Resizing samples where TensorFlow
+1 did, with which the paper and TF-Slim's weights were made: output pixel i at input position i · scale,
+no half-pixel shift and no antialiasing.
+
+What costs more to write than to compute is left to the device that holds the network (`to_network`): a batch
+has 256 levels, as float32, until then.
 """
+
+import os
 
 import numpy as np
 import tensorflow as tf
@@ -22,6 +29,19 @@ TORCH_STD = (0.229, 0.224, 0.225)
 ASPECT_RATIOS = (3 / 4, 4 / 3)  # of random crops, as in Inception's training
 
 
+def to_network(images, value_range: str, mirrored=None):
+    """The last steps from a batch to what a network takes, on its device.
+
+    Args:
+      images: [batch, size, size, 3] float32, RGB, about 0 to 255: bicubic interpolation overshoots.
+      value_range: of the network's row or of its weights' certificate.
+      mirrored: [batch] bool, which images to mirror.
+    """
+    if mirrored is not None:
+        images = tf.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
+    return to_value_range(tf.clip_by_value(images, 0.0, 255.0), value_range)
+
+
 def to_value_range(image, value_range: str):
     """Maps RGB images, float32 in [0, 255], to the value range of a network's row."""
     if value_range == "inception":
@@ -35,43 +55,55 @@ def to_value_range(image, value_range: str):
     raise ValueError(f"unknown value range {value_range!r}")
 
 
-def training_order(count: int, first: int, number: int, seed: int) -> np.ndarray:
-    """Indices of the images at positions first … first+number-1: one permutation per epoch.
+def epoch_order(count: int, epoch: int, seed: int) -> np.ndarray:
+    """The order of the images in an epoch, a permutation of 0 … count-1, int64."""
+    return np.random.RandomState([seed, epoch]).permutation(count)
 
-    Args:
-      count: number of training images.
+
+def training_order(count: int, first: int, seed: int) -> tf.data.Dataset:
+    """Indices of the images at positions first, first+1, … without end: one permutation per epoch."""
+    def of_epoch(epoch):
+        order = tf.numpy_function(lambda number: epoch_order(count, int(number), seed), [epoch], tf.int64)
+        return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(order, [count]))
+
+    epochs = tf.data.Dataset.counter(first // count, dtype=tf.int64)
+    return epochs.flat_map(of_epoch).skip(first % count)
+
+
+def training_batches(examples: Examples, *, image_size: int, batch_size: int, seed: int, first_step: int, steps: int,
+                     min_crop_area: float, mirror: bool) -> tf.data.Dataset:
+    """Batches of randomly cropped images for steps first_step … steps-1.
 
     Returns:
-      int64 [number], each in [0, count).
-    """
-    epochs = range(first // count, -(-(first + number) // count))
-    order = np.concatenate([np.random.RandomState([seed, epoch]).permutation(count) for epoch in epochs])
-    start = first - epochs[0] * count
-    return order[start:start + number]
-
-
-def training_batches(examples: Examples, *, image_size: int, value_range: str, batch_size: int, seed: int,
-                     first_step: int, steps: int, min_crop_area: float, mirror: bool) -> tf.data.Dataset:
-    """Batches of randomly cropped (and mirrored) images for steps first_step … steps-1.
-
-    Returns:
-      A data set of steps-first_step pairs: images [batch_size, image_size, image_size, 3] float32 in
-      the value range, labels as in `examples`.
+      A data set of steps-first_step elements ((images, mirrored), labels): images [batch_size, image_size,
+      image_size, 3] float32 in [0, 255] and mirrored [batch_size] bool for `to_network`, labels as in `examples`.
     """
     first = first_step * batch_size
     number = (steps - first_step) * batch_size
-    order = training_order(len(examples.labels), first, number, seed)
-    encoded, labels = reader(examples.images), tf.constant(examples.labels)
+    encoded, labels, jpeg = reader(examples.images), tf.constant(examples.labels), all_jpeg(examples.images)
 
     def load(index, position):
         draw = tf.stack([tf.constant(seed, tf.int64), position])
-        image = random_crop(encoded(index), image_size, min_crop_area, draw, mirror)
-        return to_value_range(image, value_range), labels[index]
+        image = random_crop(encoded(index), image_size, min_crop_area, draw, cut=examples.cut, jpeg=jpeg)
+        coin = tf.random.stateless_uniform([], draw + tf.constant([0, 1 << 40], tf.int64)) if mirror else 1.0
+        return (image, coin < 0.5), labels[index]
 
-    positions = np.arange(first, first + number)
-    batches = tf.data.Dataset.from_tensor_slices((order, positions))
-    batches = batches.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return batches.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+    order = training_order(len(examples.labels), first, seed)
+    return _batched(tf.data.Dataset.zip(order, tf.data.Dataset.range(first, first + number)), load, batch_size)
+
+
+def _batched(elements: tf.data.Dataset, load, batch_size: int) -> tf.data.Dataset:
+    """Elements loaded in parallel, in order, in full batches."""
+    batches = elements.map(load, num_parallel_calls=4 * os.cpu_count(), deterministic=True)
+    batches = batches.batch(batch_size, drop_remainder=True).prefetch(2)
+    options = tf.data.Options()
+    options.autotune.enabled = False  # it halves the rate in half of all runs on two cores (BUILD.md, "Input")
+    return batches.with_options(options)
+
+
+def all_jpeg(images) -> bool:
+    """Whether all images are known to be JPEGs: their graph then needs no other decoder."""
+    return isinstance(images, np.ndarray) and all(image[:2] == b"\xff\xd8" for image in images)
 
 
 def reader(images):
@@ -87,39 +119,59 @@ def reader(images):
         tf.numpy_function(lambda number: images[int(number)], [index], tf.string), [])
 
 
-def decode(encoded):
+def decode(encoded, *, cut: int = 0, jpeg: bool = False):
     """An encoded JPEG, PNG, GIF (its first frame) or BMP image as RGB.
 
     Args:
       encoded: scalar string; grey, alpha, palette and CMYK images too.
+      cut: rows of pixels at the lower edge to leave out.
+      jpeg: whether it is known to be a JPEG.
 
     Returns:
       uint8 [height, width, 3].
     """
-    return tf.cond(tf.io.is_jpeg(encoded),
-                   lambda: tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE"),
-                   lambda: tf.io.decode_image(encoded, channels=3, expand_animations=False))
+    def from_jpeg():
+        return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
+
+    image = from_jpeg() if jpeg else tf.cond(
+        tf.io.is_jpeg(encoded), from_jpeg, lambda: tf.io.decode_image(encoded, channels=3, expand_animations=False))
+    return image[:tf.shape(image)[0] - cut] if cut else image
 
 
-def random_crop(encoded, size: int, min_area: float, draw, mirror: bool):
+def resize(image, size: int, method):
+    """An image as a square, sampled as TensorFlow 1 did.
+
+    Args:
+      image: uint8 [height, width, 3].
+      method: tf.raw_ops.ResizeBilinear or tf.raw_ops.ResizeBicubic.
+
+    Returns:
+      float32 [size, size, 3]; bicubic overshoots [0, 255].
+    """
+    image = tf.cast(image, tf.float32)  # the kernels are quicker on floats than on bytes
+    resized = method(images=image[None], size=[size, size], align_corners=False, half_pixel_centers=False)
+    return tf.ensure_shape(resized[0], [size, size, 3])
+
+
+def random_crop(encoded, size: int, min_area: float, draw, *, cut: int = 0, jpeg: bool = False):
     """A random part of the image, min_area to 1 of its area, aspect 3/4 to 4/3, resized bilinearly.
 
     Args:
-      encoded: scalar string, the encoded image.
+      encoded, cut, jpeg: see decode.
       draw: int64 [2], seed of the random choice.
-      mirror: whether every other crop is mirrored, at random.
 
     Returns:
       float32 [size, size, 3] in [0, 255].
     """
     def choose(shape):
-        return tf.image.stateless_sample_distorted_bounding_box(
-            shape, bounding_boxes=tf.zeros([1, 0, 4]), seed=draw, min_object_covered=0.0,
-            aspect_ratio_range=ASPECT_RATIOS, area_range=(min_area, 1.0), max_attempts=100,
-            use_image_if_no_bounding_boxes=True)[:2]
+        begin, extent, _ = tf.image.stateless_sample_distorted_bounding_box(
+            tf.stack([shape[0] - cut, shape[1], 3]), bounding_boxes=tf.zeros([1, 0, 4]), seed=draw,
+            min_object_covered=0.0, aspect_ratio_range=ASPECT_RATIOS, area_range=(min_area, 1.0), max_attempts=100,
+            use_image_if_no_bounding_boxes=True)
+        return begin, extent
 
     def from_jpeg():
-        begin, extent = choose(tf.concat([tf.io.extract_jpeg_shape(encoded)[:2], [3]], 0))
+        begin, extent = choose(tf.io.extract_jpeg_shape(encoded))
         return tf.image.decode_and_crop_jpeg(encoded, tf.concat([begin[:2], extent[:2]], 0), channels=3,
                                              dct_method="INTEGER_ACCURATE")
 
@@ -127,31 +179,41 @@ def random_crop(encoded, size: int, min_area: float, draw, mirror: bool):
         image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
         return tf.slice(image, *choose(tf.shape(image)))
 
-    image = tf.cond(tf.io.is_jpeg(encoded), from_jpeg, from_other) if min_area < 1.0 else decode(encoded)
-    if mirror:  # before resizing: bytes are quicker to turn than floats
-        image = tf.image.stateless_random_flip_left_right(image, seed=draw + tf.constant([0, 1 << 40], tf.int64))
-    return tf.ensure_shape(tf.image.resize(image, [size, size]), [size, size, 3])
+    if min_area == 1.0:
+        image = decode(encoded, cut=cut, jpeg=jpeg)
+    else:
+        image = from_jpeg() if jpeg else tf.cond(tf.io.is_jpeg(encoded), from_jpeg, from_other)
+    return resize(image, size, tf.raw_ops.ResizeBilinear)
 
 
-def evaluation_batches(examples: Examples, *, image_size: int, value_range: str,
-                       batch_size: int) -> tf.data.Dataset:
-    """Whole images, resized bicubically, in order; the last batch is padded to full size.
+def central_part(image, fraction: float):
+    """The middle of an image, `fraction` of its height and of its width, as TF-Slim cuts it.
+
+    Args:
+      image: uint8 [height, width, 3].
+    """
+    return image if fraction == 1.0 else tf.image.central_crop(image, fraction)
+
+
+def evaluation_batches(examples: Examples, *, image_size: int, batch_size: int,
+                       central_fraction: float = 1.0) -> tf.data.Dataset:
+    """Images, resized bicubically, in order; the last batch is padded to full size.
+
+    Args:
+      central_fraction: of height and width, what is seen of each image: 1 (all) or 0.875, between which the paper
+        chooses on validation where it trains the whole network.
 
     Returns:
-      Batches (images [batch_size, image_size, image_size, 3] float32, indices [batch_size] int64):
+      Batches (images [batch_size, image_size, image_size, 3] float32 for `to_network`, indices [batch_size] int64):
       the example's index, or -1 for padding.
     """
     count = len(examples.labels)
-    encoded = reader(examples.images)
+    encoded, jpeg = reader(examples.images), all_jpeg(examples.images)
     indices = np.full(-(-count // batch_size) * batch_size, -1, np.int64)
     indices[:count] = np.arange(count)
 
     def load(index):
-        image = decode(encoded(tf.maximum(index, 0)))
-        image = tf.image.resize(image, [image_size, image_size], method="bicubic")
-        image = tf.ensure_shape(tf.clip_by_value(image, 0.0, 255.0), [image_size, image_size, 3])
-        return to_value_range(image, value_range), index
+        image = decode(encoded(tf.maximum(index, 0)), cut=examples.cut, jpeg=jpeg)
+        return resize(central_part(image, central_fraction), image_size, tf.raw_ops.ResizeBicubic), index
 
-    batches = tf.data.Dataset.from_tensor_slices(indices)
-    batches = batches.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return batches.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+    return _batched(tf.data.Dataset.from_tensor_slices(indices), load, batch_size)

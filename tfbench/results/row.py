@@ -10,7 +10,9 @@ A row is a JSON object:
     validation_accuracy, selected, trials
                       how the hyperparameters were chosen; trials have their own accuracy and seconds
     source            data set, accuracy and weights' hash of the pretrained network; null without
-    test_split        {"n", "sha256"}: hash of the sorted keys of the test examples
+    test_split        {"n", "expected", "sha256"}: hash of the sorted keys of the test examples; "expected" is
+                      the number that the paper's data set has, null for a set of the user's own
+    verification      {level: "PASS", "FAIL" or "UNKNOWN"} of the data set (data/verify.py)
     spec              everything that determines the outcome
     deviations        where the run departs from the paper, in words
     warnings          what to mind, e.g. the best value on the edge of its grid
@@ -25,20 +27,26 @@ import platform
 import numpy as np
 
 from tfbench import __version__
-from tfbench.data.catalog import DATASETS
+from tfbench.data import verify
+from tfbench.data.catalog import DATASETS, Dataset
 from tfbench.models.catalog import NETWORKS
 from tfbench.results import store
 
-SCHEMA = 2
+SCHEMA = 3
 
 PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "tf-models-official", "numpy", "scikit-learn")
+
+READING = "JPEG by the accurate integer transform, resized as TensorFlow 1 did"  # data/pipeline.py
 
 TRAINED = ("finetune", "train_from_scratch")  # the regimes that train the whole network
 
 # (applies?, what deviates); quoted in every row and in the report. `run` is the specification with the
-# catalog's "embedded" and "own_size" added.
+# catalog's "embedded" and "own_size" added, and "own" for a data set of the user's.
 DEVIATIONS = (
     (lambda run: run["embedded"], "embedded data set instead of one of the paper's twelve"),
+    (lambda run: run["own"], "the user's own data set instead of one of the paper's twelve"),
+    (lambda run: run["data"].get("difficult") in ("negative", "positive"),
+     "objects that VOC calls difficult count as present or absent (the official scoring ignores them)"),
     (lambda run: run["source_dataset"] not in (None, "imagenet"),
      "network pretrained on a small source set instead of ImageNet"),
     (lambda run: run["source_dataset"] == "imagenet", "public ImageNet weights (the paper trained all networks anew, "
@@ -60,11 +68,12 @@ DEVIATIONS = (
 )
 
 
-def make_spec(options, regime: str, *, manifest: dict, certificate: dict | None, **more) -> dict:
+def make_spec(options, regime: str, *, dataset: Dataset, manifest: dict, certificate: dict | None, **more) -> dict:
     """What determines a run's outcome.
 
     Args:
       options: flag values of the program.
+      dataset: its row, with its options of reading.
       manifest: of the prepared data set (data/prepare.py).
       certificate: of the pretrained weights (models/weights.py), or None for random ones.
       more: what only this regime has, e.g. its grid.
@@ -73,9 +82,12 @@ def make_spec(options, regime: str, *, manifest: dict, certificate: dict | None,
     certificate = certificate or {"dataset": None, "sha256": None, "bn_scale": network.bn_scale,
                                   "value_range": network.value_range}
     return {
-        "schema": SCHEMA, "regime": regime, "network": options.model, "dataset": options.dataset,
+        "schema": SCHEMA, "regime": regime, "network": options.model, "dataset": dataset.name,
         "data": {split: manifest["splits"][split]["sha256"] for split in ("train", "validation", "test")} | {
-            "content": manifest["content"]},
+            "content": manifest["content"], "verification": verify.fingerprint(manifest["verification"]),
+            "split_seed": dataset.split_seed, "reading": READING}
+        | ({"difficult": dataset.difficult} if dataset.multi_label else {})
+        | ({"crop_banner": dataset.crop_banner} if dataset.banner else {}),
         "source_dataset": certificate["dataset"], "weights_sha256": certificate["sha256"],
         "bn_scale": certificate["bn_scale"], "value_range": certificate["value_range"],
         "image_size": options.image_size or network.image_size,
@@ -95,15 +107,17 @@ def source_of(certificate: dict) -> dict:
         "weights_sha256": certificate["sha256"]}
 
 
-def make_row(spec: dict, *, metric: str, accuracy: float, test_split: dict, seconds: float,
+def make_row(spec: dict, dataset: Dataset, manifest: dict, *, accuracy: float, test_split: dict, seconds: float,
              validation_accuracy: float | None = None, selected: dict | None = None, trials=(), source=None,
              warnings=(), **more) -> dict:
     """A row as the module's docstring lays it out; `more` is added as it is."""
+    expected = None if dataset.own else dataset.test
     return {
         "schema": SCHEMA, "key": store.key_of(spec), "regime": spec["regime"], "network": spec["network"],
-        "dataset": spec["dataset"], "metric": metric, "accuracy": accuracy, "n_test": test_split["n"],
+        "dataset": spec["dataset"], "metric": dataset.metric, "accuracy": accuracy, "n_test": test_split["n"],
         "validation_accuracy": validation_accuracy, "selected": selected or {}, "trials": list(trials),
-        "source": source, "test_split": {name: test_split[name] for name in ("n", "sha256")}, "spec": spec,
+        "source": source, "test_split": {name: test_split[name] for name in ("n", "sha256")} | {"expected": expected},
+        "verification": verify.results(manifest["verification"]), "spec": spec,
         "deviations": deviations(spec), "warnings": list(warnings),
         "versions": versions(), "hardware": hardware(), "seconds": round(seconds, 2),
         "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), **more}
@@ -111,7 +125,8 @@ def make_row(spec: dict, *, metric: str, accuracy: float, test_split: dict, seco
 
 def deviations(spec: dict) -> list[str]:
     """Where the run departs from the paper."""
-    run = spec | {"embedded": DATASETS[spec["dataset"]].embedded,
+    dataset = DATASETS.get(spec["dataset"])
+    run = spec | {"embedded": bool(dataset and dataset.embedded), "own": dataset is None,
                   "own_size": NETWORKS[spec["network"]].image_size}
     return [text for applies, text in DEVIATIONS if applies(run)]
 
@@ -132,8 +147,10 @@ def test_predictions(scores, test) -> dict[str, np.ndarray]:
 def summary(row: dict) -> str:
     """One line on a row for the terminal."""
     chosen = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in row["selected"].items())
+    expected = row["test_split"].get("expected")
+    number = f"{row['n_test']:,}" + (f" of {expected:,}" if expected not in (None, row["n_test"]) else "")
     return (f"{row['regime']} {row['network']} {row['dataset']}: {100 * row['accuracy']:.1f} % "
-            f"{row['metric'].replace('_', ' ')} on {row['n_test']:,} test images" + (f" ({chosen})" if chosen else ""))
+            f"{row['metric'].replace('_', ' ')} on {number} test images" + (f" ({chosen})" if chosen else ""))
 
 
 def edge_warnings(grids: dict[str, list[float]], selected: dict[str, float]) -> list[str]:

@@ -12,9 +12,9 @@ import time
 import numpy as np
 
 from tfbench import UserError
-from tfbench.data.catalog import DATASETS, Dataset
+from tfbench.data.catalog import Dataset
 from tfbench.data.examples import join, load_split
-from tfbench.data.pipeline import evaluation_batches, training_batches
+from tfbench.data.pipeline import evaluation_batches, to_network, training_batches
 from tfbench.models import weights as weights_files
 from tfbench.models.build import build_network, set_batch_norm_momentum
 from tfbench.results import store
@@ -54,7 +54,7 @@ def shared_engine(*key) -> Engine:
 
 
 def make_engine(network: str, num_classes: int, image_size: int, bn_scale: bool, batch_size: int, devices: int,
-                seed: int, multi_label: bool, batch_norm_momentum: float) -> Engine:
+                seed: int, multi_label: bool, batch_norm_momentum: float, value_range: str) -> Engine:
     """Builds and places a network; its graphs are traced at first use."""
     strategy = make_strategy(devices)
     if batch_size % strategy.num_replicas_in_sync:
@@ -66,8 +66,10 @@ def make_engine(network: str, num_classes: int, image_size: int, bn_scale: bool,
         set_batch_norm_momentum(model, batch_norm_momentum)
         return model
 
-    trainer = Trainer(strategy, make_model, batch_size=batch_size, multi_label=multi_label)
-    return Engine(trainer, Predictor(strategy, trainer.model), trainer.weights())
+    trainer = Trainer(strategy, make_model, batch_size=batch_size, multi_label=multi_label,
+                      to_input=lambda batch: to_network(batch[0], value_range, batch[1]))
+    predictor = Predictor(strategy, trainer.model, lambda images: to_network(images, value_range))
+    return Engine(trainer, predictor, trainer.weights())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,37 +89,33 @@ class Task:
         return trial.train(
             self.engine.trainer, weights,
             lambda first_step: training_batches(
-                examples, batch_size=spec["batch_size"], seed=spec["seed"], first_step=first_step,
-                steps=spec["steps"], min_crop_area=spec["min_crop_area"], mirror=self.dataset.mirror,
-                **self._geometry()),
+                examples, image_size=spec["image_size"], batch_size=spec["batch_size"], seed=spec["seed"],
+                first_step=first_step, steps=spec["steps"], min_crop_area=spec["min_crop_area"],
+                mirror=self.dataset.mirror),
             **point, steps=spec["steps"], folder=self.folder / name,
             checkpoint_every=self.checkpoint_every, report=self.progress.images)
 
     def predict(self, examples) -> np.ndarray:
         """Logits of all examples, [n, classes] float32."""
-        batches = evaluation_batches(examples, batch_size=self.spec["batch_size"], **self._geometry())
+        batches = evaluation_batches(examples, image_size=self.spec["image_size"], batch_size=self.spec["batch_size"])
         return self.engine.predict(batches, len(examples.labels), "logits", self.progress.images)
 
     def accuracy(self, logits, labels) -> float:
         """The data set's metric in [0, 1]; 0 for a network that diverged."""
         return metrics.score(self.dataset.metric, logits, labels) if np.isfinite(logits).all() else 0.0
 
-    def _geometry(self) -> dict:
-        return {"image_size": self.spec["image_size"],
-                "value_range": self.spec["value_range"]}
 
-
-def make_task(spec: dict, options, train_images: int, progress) -> Task:
+def make_task(spec: dict, options, dataset: Dataset, train_images: int, progress) -> Task:
     """The task of the run that `spec` describes.
 
     Args:
       train_images: images of the longest training, which set the batch-norm momentum.
     """
     set_determinism(spec["deterministic"])
-    dataset = DATASETS[spec["dataset"]]
     engine = shared_engine(
         spec["network"], dataset.classes, spec["image_size"], spec["bn_scale"], spec["batch_size"], options.devices,
-        spec["seed"], dataset.multi_label, protocol.batch_norm_momentum(train_images, spec["batch_size"]))
+        spec["seed"], dataset.multi_label, protocol.batch_norm_momentum(train_images, spec["batch_size"]),
+        spec["value_range"])
     folder = pathlib.Path(options.results_dir) / "work" / store.name_of(spec)
     return Task(engine, spec, dataset, folder, options.checkpoint_every, progress)
 
@@ -146,8 +144,8 @@ def search(task: Task, weights, train, validation) -> list[dict]:
     return done
 
 
-def run(spec: dict, options, *, weights_file: str | None, source: dict | None, flagfile: str,
-        progress) -> dict:
+def run(spec: dict, options, dataset: Dataset, manifest: dict, *, weights_file: str | None, source: dict | None,
+        flagfile: str, progress) -> dict:
     """Runs a regime that trains the whole network and writes its row.
 
     Args:
@@ -161,10 +159,9 @@ def run(spec: dict, options, *, weights_file: str | None, source: dict | None, f
     start = time.monotonic()
 
     # ---- data and model ----------------------------------------------------------------------------
-    dataset = DATASETS[spec["dataset"]]
     train, validation = (load_split(dataset, split, options.data_dir) for split in ("train", "validation"))
     both = join(train, validation)
-    task = make_task(spec, options, len(both.labels), progress)
+    task = make_task(spec, options, dataset, len(both.labels), progress)
     engine = task.engine
     weights = engine.pretrained_weights(weights_file) if weights_file else engine.random_weights
 
@@ -184,7 +181,7 @@ def run(spec: dict, options, *, weights_file: str | None, source: dict | None, f
     warnings = edge_warnings({name: spec[name] for name in selected}, selected)
     if not finite or any(trial["diverged"] for trial in trials):
         warnings.append("a trial or the refit diverged; it counts as accuracy 0")
-    row = make_row(spec, metric=dataset.metric, accuracy=accuracy,
+    row = make_row(spec, dataset, manifest, accuracy=accuracy,
                    test_split={"n": len(test.labels), "sha256": test.split_sha256}, selected=selected,
                    validation_accuracy=best["validation_accuracy"], trials=trials, source=source,
                    warnings=warnings, seconds=time.monotonic() - start)

@@ -38,14 +38,16 @@ class Trainer(orbit.StandardTrainer):
       multi_label: labels are [batch, classes] float32 in {1, 0, -1} (0: no loss) and the loss is the
         sum of the classes' binary cross-entropies; otherwise labels are [batch] int64 and the loss
         is softmax cross-entropy. Both are averaged over the images.
+      to_input: from what a batch has beside its labels to what the network takes, part of the traced step.
 
     Attributes:
       global_step: int64 variable, steps done in this trial.
     """
 
-    def __init__(self, strategy, make_model, *, batch_size: int, multi_label: bool):
+    def __init__(self, strategy, make_model, *, batch_size: int, multi_label: bool, to_input=lambda images: images):
         super().__init__(train_dataset=None)
         self.strategy, self.batch_size, self.multi_label = strategy, batch_size, multi_label
+        self.to_input = to_input
         with strategy.scope():
             self.model = make_model()
             self.schedule = Cosine()
@@ -99,7 +101,7 @@ class Trainer(orbit.StandardTrainer):
     def _replica_step(self, images, labels):
         variables = self.model.trainable_variables
         with tf.GradientTape() as tape:
-            logits = self.model(images, training=True)["logits"]
+            logits = self.model(self.to_input(images), training=True)["logits"]
             loss = tf.reduce_sum(example_losses(logits, labels, self.multi_label)) / self.batch_size
         gradients = tape.gradient(loss, [variable.value for variable in variables])
         # Gradients are summed over the replicas: each adds its share of the decay.
@@ -135,12 +137,16 @@ def example_losses(logits, labels, multi_label: bool):
 
 
 class Predictor:
-    """The network in inference mode, traced once: features or logits of every example, exactly."""
+    """The network in inference mode, traced once: features or logits of every example, exactly.
 
-    def __init__(self, strategy, model):
+    Args:
+      to_input: from the images of a batch to what the network takes, part of the traced function.
+    """
+
+    def __init__(self, strategy, model, to_input=lambda images: images):
         self.strategy = strategy
         self._forward = tf.function(
-            lambda images: strategy.run(lambda x: model(x, training=False), args=(images,)))
+            lambda images: strategy.run(lambda x: model(to_input(x), training=False), args=(images,)))
 
     def __call__(self, batches: tf.data.Dataset, count: int, output: str, report=lambda images: None):
         """Runs the network over data/pipeline.evaluation_batches.

@@ -1,0 +1,242 @@
+"""Makes TFDS data sets out of copies: the user's own folder, or a paper's set as a folder or parquet files.
+
+The copy's images are stored as they are, with names by which they are known wherever they come from.
+"""
+
+import collections
+import dataclasses
+import hashlib
+import json
+import pathlib
+import re
+from collections.abc import Callable
+
+from tfbench import UserError
+from tfbench.data import find, verify
+from tfbench.data.catalog import Dataset
+from tfbench.data.sources import SOURCES
+
+# What TFDS stores as the name of an image, from what a copy tells: {label} is its class as TFDS writes it, {name}
+# its file's name, {stem} that without ending; "" is the SHA-256 of the image (copies number CIFAR's in other ways).
+# VOC2007 is missing: folders cannot say that an image has two classes.
+NAMES = {
+    "food101": "{label}/{stem}", "cifar10": "", "cifar100": "", "birdsnap": "{label}/{name}",
+    "sun397": "{label}/{name}", "cars": "{stem}", "aircraft": "{stem}", "dtd": "{label}/{name}", "pets": "{name}",
+    "caltech101": "{name}", "flowers": "{name}",
+}
+LABELLED_BY_ARCHIVE = ("aircraft", "birdsnap", "birdsnap_available")  # whose class names TFDS does not know beforehand
+
+
+@dataclasses.dataclass(frozen=True)
+class Copied:
+    """One image of a copy.
+
+    Attributes:
+      split: "train", "validation" or "test".
+      label: name of its class, or its number.
+      name: of its file, "" if the copy does not tell.
+      read: returns the encoded image.
+    """
+
+    split: str
+    label: str | int
+    name: str
+    read: Callable[[], bytes]
+
+
+def folder_builder(dataset: Dataset, data_dir, report=lambda images: None):
+    """A builder that copies the images of a user's folder, after every one of them has been decoded.
+
+    Returns:
+      (the builder, the level `images` of data/verify.py).
+
+    Raises:
+      UserError: some cannot be decoded; they are named.
+    """
+    root = pathlib.Path(dataset.source)
+    files = find.list_images(root)
+    paths = [file.path for file in files]
+    scanned = verify.scan(lambda number: (root / paths[number]).read_bytes(), paths, report)
+    if scanned["undecodable"]:
+        raise UserError(f"{len(scanned['undecodable']):,} images of {root} cannot be decoded: "
+                        f"{verify.shorten(scanned['undecodable'], 50)}; repair or delete them")
+    names = sorted({file.label for file in files})
+    splits = {split: [(file.path, {"key": file.path, "label": file.label, "image": root / file.path})
+                      for file in files if file.split == split] for split in find.SPLITS}
+    return _builder(dataset, data_dir, "key", names, {split: part for split, part in splits.items() if part}), scanned
+
+
+def import_builder(dataset: Dataset, source, data_dir):
+    """A builder that takes one of the paper's sets from a copy.
+
+    Args:
+      source: a folder with train/, test/ (and val/) of class folders, or of class folders; or one with parquet files
+        as the Hugging Face hub has them, SPLIT-*.parquet with the columns image and label.
+
+    Raises:
+      UserError: it is none, splits or classes are others than the data set's, or names repeat.
+    """
+    pattern = NAMES.get(dataset.variant_of or dataset.name)
+    if pattern is None:
+        raise UserError(f"{dataset.name} cannot be imported from a copy, only prepared from its archives"
+                        + (": its images have several labels" if dataset.multi_label else ""))
+    source = pathlib.Path(source).expanduser()
+    parquet = sorted(source.rglob("*.parquet")) if source.is_dir() else []
+    copied = _from_parquet(parquet) if parquet else _from_folder(source)
+
+    if dataset.test_split == "validation" and not any(image.split == "test" for image in copied):
+        # Some copies call Food-101's test images validation, as TFDS does.
+        copied = [dataclasses.replace(image, split="test") if image.split == "validation" else image
+                  for image in copied]
+    if dataset.train_per_class:  # split anew whenever it is read: which is which does not matter here
+        copied = [dataclasses.replace(image, split=("train", "test")[number % 2])
+                  for number, image in enumerate(copied)]
+    wanted = ("train", *["validation"] * dataset.official_validation, "test")
+    found = tuple(split for split in find.SPLITS if any(image.split == split for image in copied))
+    if found != wanted:
+        raise UserError(f"expected the splits {', '.join(wanted)} of {dataset.name} in {source}, found "
+                        f"{', '.join(found)}")
+
+    names, splits = _class_names(dataset, copied, data_dir), {}
+    canonical = {_plain(name): name for name in names}
+    for split in wanted:
+        part = {}
+        for number, image in enumerate(image for image in copied if image.split == split):
+            label = canonical[_plain(image.label)] if isinstance(image.label, str) else names[image.label]
+            path = pathlib.PurePosixPath(image.name)
+            key = pattern.format(label=label, name=path.name, stem=path.stem) if image.name else ""
+            unique = f"{label}/{key}" if key else str(number)
+            if unique in part:
+                raise UserError(f"{source} has two images called {unique} in {split}: {dataset.name} has one")
+            part[unique] = key, label, image.read
+        splits[dataset.test_split if split == "test" else split] = _Lazily(dataset.key, part)
+    return _builder(dataset, data_dir, dataset.key, names, splits)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Lazily:
+    """What TFDS iterates over, from {unique name: (key, label, read)}: images are read one at a time."""
+
+    feature: str
+    part: dict
+
+    def __iter__(self):
+        seen = collections.Counter()
+        for unique, (key, label, read) in self.part.items():
+            image = read()
+            if not key:
+                sha256 = hashlib.sha256(image).hexdigest()
+                key = f"{sha256}-{seen[sha256]}"
+                seen[sha256] += 1
+            yield unique, {self.feature: key, "label": label, "image": image}
+
+
+def _builder(dataset: Dataset, data_dir, key_feature: str, names: list[str], splits: dict):
+    import tensorflow_datasets as tfds
+
+    path, version = dataset.tfds.split(":")
+    name, _, config = path.partition("/")
+    source = SOURCES.get(dataset.name)
+    return tfds.dataset_builders.AdhocBuilder(
+        name=name, version=version, config=config or None, data_dir=pathlib.Path(data_dir).expanduser(),
+        features=tfds.features.FeaturesDict({
+            key_feature: tfds.features.Text(), "label": tfds.features.ClassLabel(names=names),
+            "image": tfds.features.Image()}),
+        split_datasets=splits, description=dataset.title, citation=source.citation if source else "")
+
+
+def _from_folder(source) -> list[Copied]:
+    return [Copied(file.split, file.label, file.path, (source / file.path).read_bytes)
+            for file in find.list_images(source)]
+
+
+def _from_parquet(files) -> list[Copied]:
+    import pyarrow.parquet
+
+    copied = []
+    for file in files:
+        split = re.split(r"[-.]", file.name)[0]
+        split = next((ours for ours, names in find.SPLITS.items() if {split, file.parent.name} & set(names)), None)
+        schema = pyarrow.parquet.read_schema(file)
+        images = [field.name for field in schema if field.name in ("image", "img")]
+        labels = [name for name in ("fine_label", "label", "labels") if name in schema.names]
+        if split is None or not images or not labels:
+            raise UserError(f"{file} is no part of a data set as the Hugging Face hub has them: expected a name that "
+                            "begins with train-, validation- or test-, and columns image and label, found "
+                            f"{', '.join(schema.names)}")
+        names = _hub_names(schema, labels[0])
+        reader = _RowReader(file, images[0])
+        for number, label in enumerate(pyarrow.parquet.read_table(file, columns=[labels[0]])[labels[0]].to_pylist()):
+            copied.append(Copied(split, names[label] if names else label, reader.name(number),
+                                 lambda reader=reader, number=number: reader.image(number)))
+    return copied
+
+
+def _hub_names(schema, column: str) -> list[str] | None:
+    """Class names in the metadata that the hub's parquet files carry."""
+    text = (schema.metadata or {}).get(b"huggingface")
+    feature = json.loads(text).get("info", {}).get("features", {}).get(column, {}) if text else {}
+    return feature.get("names")
+
+
+class _RowReader:
+    """Images of a parquet file, one row group in memory at a time."""
+
+    def __init__(self, path, column: str):
+        import pyarrow.parquet
+
+        self.path, self.column = path, column
+        self.file = pyarrow.parquet.ParquetFile(path)
+        self.ends = []
+        for group in range(self.file.num_row_groups):
+            self.ends.append((self.ends[-1] if self.ends else 0) + self.file.metadata.row_group(group).num_rows)
+        self.held = None, None
+        structured = self.file.schema_arrow.field(column).type
+        has_path = hasattr(structured, "get_field_index") and structured.get_field_index("path") >= 0
+        self.names = [value["path"] for value in self.file.read(columns=[f"{column}.path"])[column].to_pylist()
+                      ] if has_path else None
+
+    def name(self, number: int) -> str:
+        return (self.names[number] or "") if self.names else ""
+
+    def image(self, number: int) -> bytes:
+        group = next(i for i, end in enumerate(self.ends) if number < end)
+        if self.held[0] != group:
+            self.held = group, self.file.read_row_group(group, columns=[self.column])[self.column].to_pylist()
+        value = self.held[1][number - (self.ends[group - 1] if group else 0)]
+        return value["bytes"] if isinstance(value, dict) else value
+
+
+def _plain(name: str) -> str:
+    """A class name without what copies write differently: case, spaces, punctuation, SUN397's leading letter."""
+    return re.sub(r"[\W_]+", "", re.sub(r"^/?\w/", "", name).lower())
+
+
+def _class_names(dataset: Dataset, copied: list[Copied], data_dir) -> list[str]:
+    """The data set's class names, in the order of its labels.
+
+    Raises:
+      UserError: the copy has others, or not all.
+    """
+    from tfbench.data import prepare
+
+    there = {image.label for image in copied}
+    told = {label for label in there if isinstance(label, str)}
+    if dataset.name in LABELLED_BY_ARCHIVE:
+        names = sorted(told) if told else [str(number) for number in sorted(there)]
+    else:
+        names = list(prepare.make_builder(dataset, data_dir).info.features["label"].names)
+    if told:
+        found = {_plain(name): name for name in told}
+        missing = [name for name in names if _plain(name) not in found]
+        known = {_plain(name) for name in names}
+        surplus = [name for plain, name in found.items() if plain not in known]
+    else:
+        missing = [names[number] for number in range(len(names)) if number not in there]
+        surplus = [str(number) for number in there if not 0 <= number < len(names)]
+    if missing or surplus or len(names) != dataset.classes:
+        raise UserError(
+            f"the copy is not {dataset.name}, which has {dataset.classes} classes: "
+            + "; ".join(f"{what} {verify.shorten(some)}" for what, some in (("missing", missing), ("surplus", surplus))
+                        if some) + ("" if missing or surplus else f"found {len(names)}"))
+    return names

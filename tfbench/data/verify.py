@@ -1,0 +1,242 @@
+"""Whether a prepared copy is the paper's data set, level by level: PASS, FAIL or UNKNOWN.
+
+    archives   the files it was made from have the publishers' checksums
+    counts     images per split
+    labels     images per class
+    keys       which images, by the hash of their names
+    images     every image can be decoded, and is the one that was prepared
+    leakage    no image is in two splits, byte for byte
+
+What is expected is in expected.json. All but `images` follow from the index and are known as soon as a data set
+is prepared; `images` decodes everything (`prepare_data --action=verify`).
+"""
+
+import collections
+import concurrent.futures
+import hashlib
+import importlib.resources
+import io
+import json
+import os
+
+import numpy as np
+
+from tfbench import UserError
+from tfbench.data.catalog import Dataset
+from tfbench.data.index import Index
+from tfbench.data.splits import split_hash
+
+PASS, FAIL, UNKNOWN = "PASS", "FAIL", "UNKNOWN"
+LEVELS = ("archives", "counts", "labels", "keys", "images", "leakage")
+SHOWN = 5  # names in a sentence
+
+
+def expected(dataset: Dataset) -> dict:
+    """What is known of the paper's data set; empty for others."""
+    text = (importlib.resources.files("tfbench.data") / "expected.json").read_text(encoding="utf-8")
+    return json.loads(text).get(dataset.variant_of or dataset.name, {})
+
+
+def level(result: str, found: str, **more) -> dict:
+    """One level's outcome; `found` says in words what it rests on."""
+    return {"result": result, "found": found, **more}
+
+
+def of_index(dataset: Dataset, index: Index, membership: dict[str, np.ndarray]) -> dict[str, dict]:
+    """The levels that need no pixels: counts, labels, keys, leakage.
+
+    Args:
+      membership: rows of the index in each split as tfbench uses them (data/index.py).
+
+    Returns:
+      {level: {"result", "found"}}.
+    """
+    facts = expected(dataset)
+    rows = {"all": np.arange(len(index.keys))} | {
+        split: np.flatnonzero(index.splits == split) for split in np.unique(index.splits).tolist()}
+    keys = _keys(dataset, index, rows, facts)
+    return {"counts": _counts(dataset, rows, facts, membership), "labels": _labels(dataset, index, rows, facts, keys),
+            "keys": keys, "leakage": _leakage(index, membership)}
+
+
+def _counts(dataset, rows, facts, membership) -> dict:
+    if not facts:
+        sizes = {split: len(members) for split, members in membership.items()}
+        if dataset.own:
+            return level(UNKNOWN, "nothing published to compare with")
+        right = all(sizes[split] == getattr(dataset, split) for split in sizes)
+        return level(PASS if right else FAIL, " / ".join(f"{size:,}" for size in sizes.values()))
+    notes, result = [], PASS
+    for split, number in facts["counts"].items():
+        found = len(rows.get(split, ()))
+        reason = facts.get("known", {}).get(split, {}).get(str(found))
+        if found != number and not reason:
+            result = FAIL
+        notes.append(f"{split} {found:,}" + (f" of {number:,}" if found != number else "")
+                     + (f" ({reason})" if reason else ""))
+    return level(result, ", ".join(notes))
+
+
+def _labels(dataset, index, rows, facts, keys) -> dict:
+    if dataset.multi_label and facts:
+        return _voc_labels(dataset, index, rows, facts)
+    wrong, checked = [], []
+    for kind in ("per_class", "per_class_range", "per_class_min", "classes_by_count"):
+        for split, wanted in facts.get(kind, {}).items():
+            counts = np.bincount(index.labels[rows.get(split, [])], minlength=dataset.classes)
+            missing = facts["counts"][split] - counts.sum()
+            known = str(counts.sum()) in facts.get("known", {}).get(split, {})
+            if kind == "per_class":
+                right = np.abs(counts - wanted).sum() == (missing if known else 0)
+            elif kind == "classes_by_count":
+                right = collections.Counter(counts.tolist()) == {int(k): n for k, n in wanted.items()}
+            else:
+                low, high = (wanted, np.inf) if kind == "per_class_min" else wanted
+                right = low <= counts.min() and counts.max() <= high
+            checked.append(split)
+            if not right:
+                wrong.append(f"{split} has {counts.min():,} to {counts.max():,} images a class, expected {wanted}")
+    if wrong:
+        return level(FAIL, "; ".join(wrong))
+    if checked:
+        return level(PASS, f"images per class in {', '.join(dict.fromkeys(checked))}")
+    if facts.get("keys", {}).get("all") and keys["result"] == PASS:  # these keys begin with the class
+        return level(PASS, "the class is part of the keys")
+    return level(UNKNOWN, "nothing published to compare with")
+
+
+def _voc_labels(dataset, index, rows, facts) -> dict:
+    names = sorted(facts["per_class"]["test"])
+    wrong = []
+    for split, wanted in facts["per_class"].items():
+        labels = index.labels[rows.get(split, [])].reshape(-1, dataset.classes)
+        for column, name in enumerate(names):
+            found = [int((labels[:, column] == value).sum()) for value in (1, 0)]
+            if found != wanted[name]:
+                wrong.append(f"{split} {name}: {found[0]} present and {found[1]} only difficult, expected "
+                             f"{wanted[name][0]} and {wanted[name][1]}")
+    for part, sha256 in facts["labels"].items():
+        members = np.concatenate([rows.get(split, np.zeros(0, np.int64)) for split in part.split("+")])
+        lines = [f"{_voc_id(index.keys[i])}\t{name}\t{int(index.labels[i, column])}"
+                 for i in members for column, name in enumerate(names)]
+        if split_hash(lines) != sha256:
+            wrong.append(f"the labels of {part} are others than the official ones")
+    return level(FAIL, "; ".join(wrong[:SHOWN])) if wrong else level(PASS, "every label of every image")
+
+
+def _voc_id(key) -> str:
+    return str(key).removesuffix(".jpg")
+
+
+def _keys(dataset, index, rows, facts) -> dict:
+    if "keys" not in facts:
+        return level(UNKNOWN, "no list of names is published with the data set")
+    names = np.array([_voc_id(key) for key in index.keys]) if dataset.multi_label else index.keys
+    wrong = [split for split, sha256 in facts["keys"].items()
+             if split not in rows or split_hash(names[rows[split]].tolist()) != sha256]
+    if wrong:
+        return level(FAIL, f"the names of {', '.join(wrong)} are others than the official ones")
+    return level(PASS, f"the names of {', '.join(facts['keys'])}")
+
+
+def _leakage(index, membership) -> dict:
+    where = collections.defaultdict(list)
+    for split, members in membership.items():
+        for row in members:
+            where[index.sha256[row].tobytes()].append((split, str(index.keys[row])))
+    pairs = [group for group in where.values() if len({split for split, _ in group}) > 1]
+    if not pairs:
+        return level(PASS, "no image is in two splits")
+    shown = "; ".join(" = ".join(f"{key} ({split})" for split, key in group) for group in pairs[:SHOWN])
+    return level(FAIL, f"{len(pairs):,} images are in two splits, byte for byte: {shown}"
+                 + (" …" if len(pairs) > SHOWN else ""),
+                 images=[[f"{split} {key}" for split, key in group] for group in pairs])
+
+
+def scan(read, names, report=lambda images: None) -> dict:
+    """Decodes images, as training would, on all cores.
+
+    Args:
+      read: from a number to the encoded image; its UserError counts as damage.
+      names: of the n images.
+      report: called with numbers of images done.
+
+    Returns:
+      The level `images`, with the names of those that cannot be decoded ("undecodable") and those that are stored in
+      another way than as RGB ("other_than_rgb").
+    """
+    from PIL import Image
+
+    from tfbench.data.pipeline import decode
+
+    Image.MAX_IMAGE_PIXELS = None  # Birdsnap's largest would be taken for an attack
+
+    def look(number):
+        try:
+            content = read(number)
+            shape = decode(content).shape[:2]
+            with Image.open(io.BytesIO(content)) as image:
+                return image.format, image.mode, (min(shape), max(shape)), ""
+        except Exception as error:  # TensorFlow and Pillow have dozens of ways to refuse an image
+            return "", "", (0, 0), str(error).splitlines()[0][:200]
+
+    formats, odd, broken, sides = collections.Counter(), {}, {}, []
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for name, (kind, mode, side, error) in zip(names, pool.map(look, range(len(names))), strict=True):
+            report(1)
+            if error:
+                broken[str(name)] = error
+                continue
+            formats[kind] += 1
+            sides.append(side)
+            if mode != "RGB":
+                odd[str(name)] = mode
+    found = ", ".join(f"{number:,} {kind}" for kind, number in formats.most_common())
+    if sides:
+        found += f", sides of {min(low for low, _ in sides):,} to {max(high for _, high in sides):,} pixels"
+    if odd:
+        modes = collections.Counter(odd.values()).most_common()
+        found += f", not stored as RGB: {', '.join(f'{number:,} {mode}' for mode, number in modes)}"
+    if broken:
+        found = f"{len(broken):,} cannot be read: {shorten(broken)}; {found}"
+    return level(FAIL if broken else PASS, found, undecodable=broken, other_than_rgb=odd)
+
+
+def shorten(names, most: int = SHOWN) -> str:
+    """The first names, and how many more there are."""
+    names = list(names)
+    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
+
+
+def archives(folder, files) -> dict:
+    """Compares archives with their published checksums.
+
+    Args:
+      folder: where they lie.
+      files: of a Source (data/sources.py), or (name, checksum) pairs.
+    """
+    from tfbench.models import fetch
+
+    known = [file for file in files if file.checksum]
+    if len(known) < len(files) or not known:
+        return level(UNKNOWN, "no checksum is published")
+    missing = [file.name for file in known if not (folder / file.name).exists()]
+    if missing:
+        return level(UNKNOWN, f"{', '.join(missing)} not there any more")
+    for file in known:
+        try:
+            fetch.check(folder / file.name, size=file.size or None, checksum=file.checksum, cure="replace it")
+        except UserError as error:
+            return level(FAIL, str(error))
+    return level(PASS, f"{', '.join(file.name for file in known)} checked")
+
+
+def results(verification: dict) -> dict[str, str]:
+    """{level: PASS, FAIL or UNKNOWN} in the order of LEVELS."""
+    return {name: verification.get(name, {}).get("result", UNKNOWN) for name in LEVELS}
+
+
+def fingerprint(verification: dict) -> str:
+    """Hash of what counts, labels and keys came to: part of every run's specification."""
+    text = json.dumps([verification[name]["result"] for name in ("counts", "labels", "keys")])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
