@@ -53,7 +53,7 @@ def test_too_small_images_are_refused_with_the_flag_to_change():
         build_network("inception_v3", num_classes=2, image_size=32)
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v1", "nasnet_mobile"])
+@pytest.mark.parametrize("name", ["mobilenet_v1", pytest.param("nasnet_mobile", marks=pytest.mark.long)])
 def test_initial_weights_are_a_function_of_the_seed(name):
     first, again, other = (build_network(name, num_classes=3, image_size=32, seed=seed) for seed in (1, 1, 2))
     for a, b in zip(first.variables, again.variables, strict=True):

@@ -47,8 +47,9 @@ def logits(model, name: str) -> np.ndarray:
     return np.asarray(model(reference.images(name), training=False)["logits"])
 
 
-@pytest.mark.parametrize("name, version", [("inception_v1", "V1"), ("mobilenet_v2", "V2"), ("inception_v3", "V2"),
-                                           ("nasnet_mobile", "V2")])
+@pytest.mark.parametrize("name, version", [
+    ("inception_v1", "V1"), ("mobilenet_v2", "V2"), pytest.param("inception_v3", "V2", marks=pytest.mark.long),
+    pytest.param("nasnet_mobile", "V2", marks=pytest.mark.long)])
 def test_training_checkpoint_becomes_the_same_function(tmp_path, name, version):
     tensors = convert.read_checkpoint(write(tmp_path / "model.ckpt", training_checkpoint(name), version))
     model = convert.network_of(name, tensors)
@@ -149,8 +150,9 @@ def pool_as_the_original(layer):
     return type(layer).from_config(config)
 
 
-@pytest.mark.parametrize("name", ["inception_v3", "inception_resnet_v2", "resnet_50", "resnet_v2_50", "densenet_121",
-                                  "mobilenet_v1", "mobilenet_v2", "vgg_16"])
+@pytest.mark.parametrize("name", ["resnet_50", "mobilenet_v1", "mobilenet_v2", *(
+    pytest.param(name, marks=pytest.mark.long)
+    for name in ("inception_v3", "inception_resnet_v2", "resnet_v2_50", "densenet_121", "vgg_16"))])
 def test_keras_file_becomes_the_same_function(tmp_path, name):
     shipped = shipped_with_random_statistics(name)
     file = tmp_path / "weights_tf_dim_ordering_tf_kernels.h5"

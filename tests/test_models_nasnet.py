@@ -24,7 +24,7 @@ def test_auxiliary_head_has_the_originals_variables(name):
     assert model.output["auxiliary_logits"].shape == (None, 1001)
 
 
-@pytest.mark.parametrize("name", ["nasnet_mobile", "pnasnet_mobile"])
+@pytest.mark.parametrize("name", [pytest.param("nasnet_mobile", marks=pytest.mark.long), "pnasnet_mobile"])
 def test_auxiliary_head_says_when_the_images_are_too_small(name):
     with pytest.raises(UserError, match="auxiliary head .* at least 5 × 5, here it is 2 × 2"):
         build_network(name, image_size=32, auxiliary_head=True)

@@ -6,18 +6,20 @@ import numpy as np
 import pytest
 
 from tfbench import UserError
+from tfbench.data.catalog import DATASETS
 from tfbench.results import row as rows
 from tfbench.results import store
 
 SPEC = {"regime": "finetune", "network": "resnet_50", "dataset": "digits", "seed": 0, "image_size": 32,
         "source_dataset": "glyphs", "steps": 5, "batch_size": 64, "learning_rate": [0.1, 0.2, 0.3],
-        "weight_decay": [0.0], "min_crop_area": 0.08}
+        "weight_decay": [0.0], "min_crop_area": 0.08, "data": {}}
 
 
 def make(**changes):
     spec = SPEC | changes
-    return rows.make_row(spec, metric="top1", accuracy=0.5, test_split={"n": 2, "sha256": "ab"}, seconds=1.0,
-                         selected={"learning_rate": 0.3, "weight_decay": 0.0})
+    manifest = {"verification": {"counts": {"result": "PASS", "found": ""}}}
+    return rows.make_row(spec, DATASETS["digits"], manifest, accuracy=0.5, test_split={"n": 2, "sha256": "ab"},
+                         seconds=1.0, selected={"learning_rate": 0.3, "weight_decay": 0.0})
 
 
 def write(folder, row):
@@ -71,6 +73,10 @@ def test_deviations_and_edges_are_declared():
     paper = rows.deviations(SPEC | {"dataset": "pets", "source_dataset": None, "image_size": 224, "steps": 19531,
                                     "batch_size": 256, "learning_rate": [0] * 7, "weight_decay": [0] * 8})
     assert [text[:25] for text in paper] == ["tested on the whole image"]
+    assert row["verification"] == {"archives": "UNKNOWN", "counts": "PASS", "labels": "UNKNOWN", "keys": "UNKNOWN",
+                                   "images": "UNKNOWN", "leakage": "UNKNOWN"}
+    assert row["test_split"]["expected"] == 359
+    assert "objects that VOC calls difficult count" in " ".join(make(data={"difficult": "negative"})["deviations"])
     grids = {"learning_rate": [0.1, 0.2, 0.3], "weight_decay": [0.0]}
     assert rows.edge_warnings(grids, {"learning_rate": 0.2, "weight_decay": 0.0}) == []
     assert rows.edge_warnings(grids, {"learning_rate": 0.3, "weight_decay": 0.0}) == [

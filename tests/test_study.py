@@ -66,7 +66,6 @@ def test_flagfiles_plan(flagfile):
     assert study.describe(options, study.plan_runs(options, 1e11)).startswith("study of 5 networks × 3 data sets")
 
 
-@pytest.mark.long
 def test_study_from_plan_to_report_and_again(tmp_path, data_dir):
     command = [sys.executable, "-m", "tfbench.study", *MATRIX, *SHORT, f"--data_dir={data_dir}",
                f"--results_dir={tmp_path}", "--yes"]

@@ -5,7 +5,7 @@
   python -m tfbench.prepare_data --dataset=cars --action=import --from=FOLDER
                                                                  takes it from a copy: train/CLASS/*.jpg and test/
                                                                  (and val/), or parquet files of the Hugging Face hub
-  python -m tfbench.prepare_data --dataset=dtd --action=verify   decodes every image: is it the paper's data set?
+  python -m tfbench.prepare_data --dataset=dtd --action=verify   decodes every image and compares with what is known
   python -m tfbench.prepare_data --dataset=all --action=status   what is there
   python -m tfbench.prepare_data --dataset=folder:/my/images     a data set of your own; also tfds:NAME
 
