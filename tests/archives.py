@@ -5,6 +5,7 @@ names it, a dictionary from key to label (VOC: to the classes that are positive 
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import io
 import json
@@ -20,14 +21,15 @@ from etils import epath
 from tensorflow_datasets.core.download import checksums
 from tensorflow_datasets.core.download.download_manager import DownloadManager
 
-from tfbench.data.fgvc_aircraft import ARCHIVE
+from tfbench.data import fgvc_aircraft
+from tfbench.results import store
 
 COLOURS = ((200, 60, 60), (60, 200, 60), (60, 60, 200), (200, 200, 60), (200, 60, 200))
 
 
 @contextlib.contextmanager
 def patched_checksums(folder):
-    """Makes TFDS take the files in `folder` for those it has registered; all else it does is unchanged."""
+    """Makes the builders take the files in `folder` for the registered ones; all else they do is unchanged."""
     original = DownloadManager.__init__
 
     def patched(self, *arguments, **options):
@@ -37,7 +39,10 @@ def patched_checksums(folder):
             if info.filename and file.is_file():
                 self._url_infos[url] = checksums.compute_url_info(epath.Path(file))
 
-    with unittest.mock.patch.object(DownloadManager, "__init__", patched):
+    aircraft = pathlib.Path(folder) / fgvc_aircraft.ARCHIVE.name
+    checksum = f"sha256:{store.file_sha256(aircraft)}" if aircraft.exists() else ""
+    with unittest.mock.patch.object(DownloadManager, "__init__", patched), unittest.mock.patch.object(
+            fgvc_aircraft, "ARCHIVE", dataclasses.replace(fgvc_aircraft.ARCHIVE, checksum=checksum)):
         yield
 
 
@@ -145,7 +150,7 @@ def cars(folder) -> dict:
 
 
 def aircraft(folder) -> dict:
-    variants, root = ("707-320", "F-16A/B", "Boeing 717"), f"{ARCHIVE.removesuffix('.tar.gz')}/data"
+    variants, root = ("707-320", "F-16A/B", "Boeing 717"), f"{fgvc_aircraft.ARCHIVE.name.removesuffix('.tar.gz')}/data"
     files, truth = {f"{root}/variants.txt": _lines(variants)}, {"train": {}, "validation": {}, "test": {}}
     for number in range(18):
         key, label = f"{1000 + number:07d}", number % 3
@@ -153,7 +158,7 @@ def aircraft(folder) -> dict:
         files[f"{root}/images/{key}.jpg"] = picture(label, number)
     for split, name in (("train", "train"), ("validation", "val"), ("test", "test")):
         files[f"{root}/images_variant_{name}.txt"] = _lines(f"{key} {label}" for key, label in truth[split].items())
-    _tar(folder / ARCHIVE, files)
+    _tar(folder / fgvc_aircraft.ARCHIVE.name, files)
     return truth
 
 

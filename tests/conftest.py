@@ -7,6 +7,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is impor
 import pytest
 import tensorflow as tf
 
+from tfbench.cli import flags as cli
 from tfbench.data import prepare
 from tfbench.data.catalog import EMBEDDED_DATASETS
 
@@ -22,3 +23,14 @@ def data_dir(tmp_path_factory):
     for dataset in EMBEDDED_DATASETS:
         prepare.prepare(dataset, path)
     return path
+
+
+@pytest.fixture
+def run_program(monkeypatch, capsys):
+    """Runs the main of a program, run_program(module, *flags), in this process; returns what it prints."""
+    def run(program, *arguments) -> str:
+        monkeypatch.setattr(program.cli, "own", lambda define: cli.parse(define, list(arguments)))
+        program.main([])
+        return capsys.readouterr().out
+
+    return run

@@ -12,18 +12,12 @@ import pytest
 
 from tfbench import UserError, prepare_data
 from tfbench.cli import flags as cli
-from tfbench.data import copies, examples, index, prepare, verify
+from tfbench.data import builders, copies, examples, index, manifests, prepare, verify
 from tfbench.data.catalog import DATASETS
 
 
 def names_of(name) -> list[str]:
-    return list(prepare.make_builder(DATASETS[name], "/nowhere").info.features["label"].names)
-
-
-def run(monkeypatch, capsys, *arguments) -> str:
-    monkeypatch.setattr(prepare_data.cli, "own", lambda define: cli.parse(define, list(arguments)))
-    assert prepare_data.main([]) is None
-    return capsys.readouterr().out
+    return list(builders.make_builder(DATASETS[name], "/nowhere").info.features["label"].names)
 
 
 def folder_copy(root, splits, classes, files):
@@ -37,7 +31,7 @@ def folder_copy(root, splits, classes, files):
 
 def imported(dataset, source, data_dir) -> dict:
     prepare.prepare(dataset, data_dir, copy=source)
-    return {split: examples.load_split(dataset, split, data_dir) for split in prepare.SPLITS}
+    return {split: examples.load_split(dataset, split, data_dir) for split in manifests.SPLITS}
 
 
 @pytest.mark.parametrize("name, splits, written, file, key", [
@@ -65,7 +59,7 @@ def test_a_folder_becomes_the_data_set_with_its_own_names(name, splits, written,
     assert len(loaded["test"].keys) == 2 * len(names)
     if dataset.official_validation:
         assert len(loaded["validation"].keys) == 2 * len(names)
-    verification = prepare.read_manifest(dataset, tmp_path / "data")["verification"]
+    verification = manifests.read(dataset, tmp_path / "data")["verification"]
     assert verification["archives"]["result"] == "UNKNOWN" and "from a copy" in verification["archives"]["found"]
     assert verification["counts"]["result"] == "FAIL"
 
@@ -73,11 +67,11 @@ def test_a_folder_becomes_the_data_set_with_its_own_names(name, splits, written,
 def test_a_copy_holds_out_what_the_original_holds_out(tmp_path, monkeypatch):
     """The same images from the archive and from a folder: same keys, same splits, same content."""
     pets = dataclasses.replace(DATASETS["pets"], classes=37)
-    names, manual = names_of("pets"), prepare.manual_folder(tmp_path / "a")
+    names, manual = names_of("pets"), manifests.manual_folder(tmp_path / "a")
     truth = archives.pets(manual)
     with archives.patched_checksums(manual):
         prepare.prepare(pets, tmp_path / "a")
-    original = {split: examples.load_split(pets, split, tmp_path / "a") for split in prepare.SPLITS}
+    original = {split: examples.load_split(pets, split, tmp_path / "a") for split in manifests.SPLITS}
     monkeypatch.setattr(copies, "_class_names", lambda dataset, copied, data_dir: names)  # two of the 37 will do
     for part in original.values():
         for key, image, label in zip(part.keys, part.images, part.labels, strict=True):
@@ -88,7 +82,7 @@ def test_a_copy_holds_out_what_the_original_holds_out(tmp_path, monkeypatch):
     copy = imported(pets, tmp_path / "copy", tmp_path / "b")
     assert {split: part.split_sha256 for split, part in copy.items()} == {
         split: part.split_sha256 for split, part in original.items()}
-    contents = [prepare.read_manifest(pets, tmp_path / place)["content"] for place in ("a", "b")]
+    contents = [manifests.read(pets, tmp_path / place)["content"] for place in ("a", "b")]
     assert contents[0] == contents[1]
 
 
@@ -113,7 +107,7 @@ def parquet(folder, split, rows, *, names=None, image="image", label="label", pa
     pyarrow.parquet.write_table(table, folder / f"{split}-00000-of-00001-abc.parquet", row_group_size=groups)
 
 
-def test_parquet_files_of_the_hub_with_names_in_another_order(tmp_path, monkeypatch, capsys):
+def test_parquet_files_of_the_hub_with_names_in_another_order(tmp_path, run_program):
     names = names_of("food101")
     shuffled = sorted(names, key=lambda name: name[::-1])
     truth = {}
@@ -126,14 +120,14 @@ def test_parquet_files_of_the_hub_with_names_in_another_order(tmp_path, monkeypa
                 rows.append((label, f"{number}.jpg", truth[f"{name}/{number}"][2]))
         parquet(tmp_path / "hub" / "data", split, rows, names=shuffled)
     arguments = ["--dataset=food101", "--action=import", f"--from={tmp_path}/hub", f"--data_dir={tmp_path}"]
-    output = run(monkeypatch, capsys, *arguments)
+    output = run_program(prepare_data, *arguments)
     assert "food101: 273 / 30 / 303 images" in output and "archives UNKNOWN, counts FAIL" in output
-    for split in prepare.SPLITS:
+    for split in manifests.SPLITS:
         part = examples.load_split(DATASETS["food101"], split, tmp_path)
         for key, label, image in zip(part.keys, part.labels, part.images, strict=True):
             assert truth[key] == ("validation" if split == "test" else "train", label, image)
     with pytest.raises(UserError, match="food101 is prepared already"):
-        run(monkeypatch, capsys, *arguments)
+        run_program(prepare_data, *arguments)
 
 
 def test_images_without_names_are_named_by_content(tmp_path):
@@ -142,10 +136,10 @@ def test_images_without_names_are_named_by_content(tmp_path):
                                           for i in range(40)], image="img", path=False)
     loaded = imported(DATASETS["cifar10"], tmp_path / "hub", tmp_path)
     assert [len(part.keys) for part in loaded.values()] == [36, 4, 40]
-    found = index.load(prepare.folder(DATASETS["cifar10"], tmp_path))
+    found = index.load(manifests.folder(DATASETS["cifar10"], tmp_path))
     for key, sha256 in zip(found.keys.tolist(), found.sha256, strict=True):
         assert key.rpartition("-")[0] == sha256.tobytes().hex()
-    verification = prepare.read_manifest(DATASETS["cifar10"], tmp_path)["verification"]
+    verification = manifests.read(DATASETS["cifar10"], tmp_path)["verification"]
     assert verification["keys"]["result"] == "UNKNOWN"
 
 
@@ -179,21 +173,21 @@ def test_copies_that_are_something_else_are_refused_and_leave_nothing(tmp_path):
     assert not (tmp_path / "data" / "dtd").exists() or not list((tmp_path / "data" / "dtd").rglob("*"))
 
 
-def test_import_wants_a_source_and_one_data_set(tmp_path, monkeypatch, capsys):
+def test_import_wants_a_source_and_one_data_set(tmp_path, run_program):
     for arguments, told in ((["--dataset=dtd", "--action=import"], "belong together"),
                             (["--dataset=dtd", "--from=x"], "belong together"),
                             (["--dataset=all", "--action=import", "--from=x"], "one data set, not all")):
         with pytest.raises(UserError, match=told):
-            run(monkeypatch, capsys, *arguments, f"--data_dir={tmp_path}")
+            run_program(prepare_data, *arguments, f"--data_dir={tmp_path}")
 
 
-def test_verify_is_printed_level_by_level(tmp_path, monkeypatch, capsys):
+def test_verify_is_printed_level_by_level(tmp_path, monkeypatch, capsys, run_program):
     root = folder_copy(tmp_path / "mine", ("train", "test"), ("cat", "dog"), lambda split, label: [
         f"{i}.jpg" for i in range(6)])
     (root / "train" / "cat" / "grey.jpg").write_bytes(archives.picture(0, mode="L"))
     (root / "test" / "cat" / "twin.jpg").write_bytes((root / "train" / "cat" / "1.jpg").read_bytes())
     arguments = [f"--dataset=folder:{root}", f"--data_dir={tmp_path}"]
-    assert "folder:mine: 10 / 3 / 13 images" in run(monkeypatch, capsys, *arguments)
+    assert "folder:mine: 10 / 3 / 13 images" in run_program(prepare_data, *arguments)
     monkeypatch.setattr(prepare_data.cli, "own", lambda define: cli.parse(define, [*arguments, "--action=verify"]))
     assert prepare_data.main([]) == 1  # an image is in two splits
     output = capsys.readouterr().out

@@ -12,7 +12,7 @@ from tfbench.data.catalog import DATASETS, EMBEDDED_DATASETS
 from tfbench.data.examples import load_split
 from tfbench.data.prepare import prepare
 
-# Of everything in a set (prepare.content_hash). Another hash is another data set: raise its version.
+# Of everything in a set (manifests.content_hash). Another hash is another data set: raise its version.
 CONTENT = {
     "glyphs": "e067867e5b42b59ad0ce72111131b34421c267480a9c7dedfcec4c0f42ca3db2",
     "digits": "2f13c5c2661bc0cbe1faf374fbba5aa7fb033362f1e05a78f0f1618ae7277d3e",

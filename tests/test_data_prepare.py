@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tfbench import UserError
-from tfbench.data import examples, index, prepare
+from tfbench.data import examples, index, manifests, prepare
 from tfbench.data.catalog import DATASETS
 from tfbench.data.splits import split_hash
 
@@ -23,17 +23,17 @@ CURE = "delete .*run the same command again"
 @pytest.fixture
 def copied(data_dir, tmp_path):
     """A folder with `digits` that a test may damage."""
-    shutil.copytree(prepare.folder(DIGITS, data_dir), prepare.folder(DIGITS, tmp_path))
+    shutil.copytree(manifests.folder(DIGITS, data_dir), manifests.folder(DIGITS, tmp_path))
     return tmp_path
 
 
 def shard(data_dir) -> pathlib.Path:
-    return next(prepare.folder(DIGITS, data_dir).glob("digits-train.tfrecord*"))
+    return next(manifests.folder(DIGITS, data_dir).glob("digits-train.tfrecord*"))
 
 
 def flip(data_dir):
     """Alters one byte in the record of a training image."""
-    folder = prepare.folder(DIGITS, data_dir)
+    folder = manifests.folder(DIGITS, data_dir)
     found = index.load(folder)
     row = index.membership(DIGITS, found)["train"][5]
     content = bytearray(shard(data_dir).read_bytes())
@@ -42,34 +42,34 @@ def flip(data_dir):
 
 
 def test_folder_is_tfdss():
-    assert prepare.folder(DIGITS, "/d") == pathlib.Path("/d/digits/1.0.0")
-    assert prepare.folder(DATASETS["voc2007"], "/d") == pathlib.Path("/d/voc/2007/5.0.0")
-    assert prepare.folder(DIGITS, "~/d") == pathlib.Path.home() / "d/digits/1.0.0"
+    assert manifests.folder(DIGITS, "/d") == pathlib.Path("/d/digits/1.0.0")
+    assert manifests.folder(DATASETS["voc2007"], "/d") == pathlib.Path("/d/voc/2007/5.0.0")
+    assert manifests.folder(DIGITS, "~/d") == pathlib.Path.home() / "d/digits/1.0.0"
 
 
 def test_preparing_twice_gives_the_same_content(data_dir, tmp_path, capsys):
-    first = prepare.read_manifest(DIGITS, data_dir)
-    assert prepare.read_manifest(DIGITS, tmp_path) is None
+    first = manifests.read(DIGITS, data_dir)
+    assert manifests.read(DIGITS, tmp_path) is None
     assert prepare.prepare(DIGITS, tmp_path) == first
     assert capsys.readouterr().out == ""
     assert [path.name for path in tmp_path.iterdir()] == ["digits"]
 
 
 def test_a_prepared_set_is_left_alone(copied):
-    stamps = {path: path.stat().st_mtime_ns for path in prepare.folder(DIGITS, copied).iterdir()}
-    assert prepare.prepare(DIGITS, copied) == prepare.read_manifest(DIGITS, copied)
-    assert {path: path.stat().st_mtime_ns for path in prepare.folder(DIGITS, copied).iterdir()} == stamps
+    stamps = {path: path.stat().st_mtime_ns for path in manifests.folder(DIGITS, copied).iterdir()}
+    assert prepare.prepare(DIGITS, copied) == manifests.read(DIGITS, copied)
+    assert {path: path.stat().st_mtime_ns for path in manifests.folder(DIGITS, copied).iterdir()} == stamps
 
 
 def test_the_manifest_describes_the_splits(data_dir):
-    manifest = prepare.read_manifest(DIACRITICS, data_dir)
-    for split in prepare.SPLITS:
+    manifest = manifests.read(DIACRITICS, data_dir)
+    for split in manifests.SPLITS:
         part = examples.load_split(DIACRITICS, split, data_dir)
         assert manifest["splits"][split] == {
             "n": getattr(DIACRITICS, split), "sha256": split_hash(part.keys),
             "labels": np.bincount(part.labels, minlength=12).tolist()}
     labels = examples.load_split(GRID, "test", data_dir).labels
-    assert prepare.read_manifest(GRID, data_dir)["splits"]["test"]["labels"] == {
+    assert manifests.read(GRID, data_dir)["splits"]["test"]["labels"] == {
         "positive": (labels == 1).sum(0).tolist(), "difficult": (labels == 0).sum(0).tolist()}
 
 
@@ -109,14 +109,14 @@ def test_train_and_validation_joined_are_their_parts(data_dir):
 
 
 def test_a_folder_that_lacks_only_the_manifest_gets_it_again(copied):
-    before = prepare.read_manifest(DIGITS, copied)
-    (prepare.folder(DIGITS, copied) / prepare.MANIFEST).unlink()
+    before = manifests.read(DIGITS, copied)
+    (manifests.folder(DIGITS, copied) / manifests.MANIFEST).unlink()
     stamp = shard(copied).stat().st_mtime_ns
     assert prepare.prepare(DIGITS, copied) == before
     assert shard(copied).stat().st_mtime_ns == stamp
 
 
-@pytest.mark.parametrize("use", [prepare.prepare, prepare.read_manifest,
+@pytest.mark.parametrize("use", [prepare.prepare, manifests.read,
                                  lambda dataset, path: examples.load_split(dataset, "test", path)])
 @pytest.mark.parametrize("damage, found", [
     (lambda file: file.unlink(), "found none"),
@@ -130,20 +130,20 @@ def test_missing_and_cut_shards_are_told(copied, use, damage, found):
 
 @pytest.mark.parametrize("content", ['{"dataset": "dig', "[]", "{}"])
 def test_a_cut_manifest_is_told(copied, content):
-    (prepare.folder(DIGITS, copied) / prepare.MANIFEST).write_text(content)
+    (manifests.folder(DIGITS, copied) / manifests.MANIFEST).write_text(content)
     with pytest.raises(UserError, match=CURE):
         prepare.prepare(DIGITS, copied)
 
 
 def test_a_folder_without_dataset_info_is_told(copied):
-    for name in (prepare.MANIFEST, "dataset_info.json"):
-        (prepare.folder(DIGITS, copied) / name).unlink()
+    for name in (manifests.MANIFEST, "dataset_info.json"):
+        (manifests.folder(DIGITS, copied) / name).unlink()
     with pytest.raises(UserError, match=f"no dataset_info.json.*{CURE}"):
         prepare.prepare(DIGITS, copied)
 
 
 def test_a_cut_shard_without_manifest_is_told(copied):
-    (prepare.folder(DIGITS, copied) / prepare.MANIFEST).unlink()
+    (manifests.folder(DIGITS, copied) / manifests.MANIFEST).unlink()
     os.truncate(shard(copied), shard(copied).stat().st_size - 100)
     with pytest.raises(UserError, match=f"half written.*{CURE}"):
         prepare.prepare(DIGITS, copied)
@@ -156,7 +156,7 @@ def test_flipped_bytes_of_equal_size_are_told(copied):
 
 
 def test_another_split_than_the_manifests_is_told(copied):
-    path = prepare.folder(DIGITS, copied) / prepare.MANIFEST
+    path = manifests.folder(DIGITS, copied) / manifests.MANIFEST
     manifest = json.loads(path.read_text())
     manifest["splits"]["train"]["sha256"] = "0" * 64
     path.write_text(json.dumps(manifest))
@@ -166,7 +166,7 @@ def test_another_split_than_the_manifests_is_told(copied):
 
 
 def test_counts_must_be_the_catalogs(copied):
-    (prepare.folder(DIGITS, copied) / prepare.MANIFEST).unlink()
+    (manifests.folder(DIGITS, copied) / manifests.MANIFEST).unlink()
     with pytest.raises(UserError, match="expected 1,079 train examples, found 1,078"):
         prepare.prepare(dataclasses.replace(DIGITS, train=1079), copied)
 
@@ -203,17 +203,17 @@ def test_the_loser_of_a_race_uses_the_winners_files(data_dir, tmp_path, monkeypa
     """Another process finishes while this one draws: its rename fails, and nothing is lost."""
     from tfbench.data import digits
 
-    target = prepare.folder(DIGITS, tmp_path)
+    target = manifests.folder(DIGITS, tmp_path)
     generate = digits.Digits._generate_examples
 
     def overtaken(self, split):
         if not target.exists():
-            shutil.copytree(prepare.folder(DIGITS, data_dir), target)
-            (target / prepare.MANIFEST).unlink()
+            shutil.copytree(manifests.folder(DIGITS, data_dir), target)
+            (target / manifests.MANIFEST).unlink()
         return generate(self, split)
 
     monkeypatch.setattr(digits.Digits, "_generate_examples", overtaken)
-    assert prepare.prepare(DIGITS, tmp_path) == prepare.read_manifest(DIGITS, data_dir)
+    assert prepare.prepare(DIGITS, tmp_path) == manifests.read(DIGITS, data_dir)
     assert [path.name for path in target.parent.iterdir()] == ["1.0.0"]  # no incomplete folder stays
 
 
@@ -226,4 +226,4 @@ def test_two_processes_at_the_same_time_agree(data_dir, tmp_path):
                                   text=True) for _ in range(2)]
     found = [process.communicate()[0].strip() for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
-    assert found == [prepare.read_manifest(DIGITS, data_dir)["content"]] * 2
+    assert found == [manifests.read(DIGITS, data_dir)["content"]] * 2

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tfbench import UserError
-from tfbench.data import examples, index, prepare, verify
+from tfbench.data import examples, index, manifests, prepare, verify
 from tfbench.data.catalog import DATASETS, PAPER_DATASETS, VARIANTS
 from tfbench.data.sources import SOURCES
 from tfbench.data.splits import split_hash
@@ -52,13 +52,13 @@ def test_every_paper_set_has_expected_counts_that_are_the_catalogs():
                 assert each * dataset.classes == counts[split]
     assert all(verify.expected(row) == verify.expected(DATASETS[row.variant_of]) for row in VARIANTS)
     voc = verify.expected(DATASETS["voc2007"])["per_class"]
-    assert [sum(pair[0] for pair in voc[split].values()) for split in prepare.SPLITS] == [3688, 3618, 7013]
-    assert [sum(pair[1] for pair in voc[split].values()) for split in prepare.SPLITS] == [329, 278, 619]
+    assert [sum(pair[0] for pair in voc[split].values()) for split in manifests.SPLITS] == [3688, 3618, 7013]
+    assert [sum(pair[1] for pair in voc[split].values()) for split in manifests.SPLITS] == [329, 278, 619]
 
 
 def test_a_right_copy_passes_and_every_wrong_one_fails():
     dtd = DATASETS["dtd"]
-    splits = {split: balanced(split, 47, 40) for split in prepare.SPLITS}
+    splits = {split: balanced(split, 47, 40) for split in manifests.SPLITS}
     right = results(dtd, made_index(dtd, splits))
     assert right["counts"] == ("PASS", "train 1,880, validation 1,880, test 1,880")
     assert right["labels"][0] == right["leakage"][0] == "PASS"
@@ -120,7 +120,7 @@ def test_voc_is_told_by_its_labels_difficult_ones_too(monkeypatch):
     facts = verify.expected(voc)
     names = sorted(facts["per_class"]["test"])
     splits = {}
-    for split in prepare.SPLITS:
+    for split in manifests.SPLITS:
         labels = -np.ones((facts["counts"][split], 20), np.float32)
         for column, name in enumerate(names):
             positive, difficult = facts["per_class"][split][name]
@@ -146,7 +146,7 @@ def test_voc_is_told_by_its_labels_difficult_ones_too(monkeypatch):
 
 def test_an_image_in_two_splits_is_named():
     dtd = DATASETS["dtd"]
-    found = made_index(dtd, {split: balanced(split, 47, 40) for split in prepare.SPLITS})
+    found = made_index(dtd, {split: balanced(split, 47, 40) for split in manifests.SPLITS})
     one, other = (found.keys.tolist().index(f"{split}/003/007") for split in ("train", "test"))
     found.sha256[other] = found.sha256[one]
     twin, again = (found.keys.tolist().index(f"train/{label}/001") for label in ("001", "002"))
@@ -173,7 +173,7 @@ def test_a_scan_names_what_cannot_be_read_and_what_is_not_rgb():
 @pytest.fixture
 def dtd_folder(tmp_path):
     """A fabricated DTD, prepared."""
-    manual = prepare.manual_folder(tmp_path)
+    manual = manifests.manual_folder(tmp_path)
     archives.dtd(manual)
     with archives.patched_checksums(manual):
         prepare.prepare(DATASETS["dtd"], tmp_path)
@@ -182,17 +182,17 @@ def dtd_folder(tmp_path):
 
 def test_verifying_decodes_everything_and_is_kept(dtd_folder):
     dtd = DATASETS["dtd"]
-    before = verify.results(prepare.read_manifest(dtd, dtd_folder)["verification"])
+    before = verify.results(manifests.read(dtd, dtd_folder)["verification"])
     assert before == {"archives": "PASS", "counts": "FAIL", "labels": "FAIL", "keys": "UNKNOWN", "images": "UNKNOWN",
                       "leakage": "PASS"}  # nine images a class are not the paper's 120
     after = verify.results(prepare.verify_images(dtd, dtd_folder))
     assert after == before | {"images": "PASS", "archives": "FAIL"}  # the archive has not the registered checksum
-    assert verify.results(prepare.read_manifest(dtd, dtd_folder)["verification"]) == after
+    assert verify.results(manifests.read(dtd, dtd_folder)["verification"]) == after
 
 
 def test_a_damaged_record_is_named_by_verifying(dtd_folder):
     dtd = DATASETS["dtd"]
-    folder = prepare.folder(dtd, dtd_folder)
+    folder = manifests.folder(dtd, dtd_folder)
     found = index.load(folder)
     file = folder / str(found.files[found.shard[4]])
     content = bytearray(file.read_bytes())
@@ -203,7 +203,7 @@ def test_a_damaged_record_is_named_by_verifying(dtd_folder):
 
 
 def test_difficult_labels_count_as_the_option_says(tmp_path):
-    manual = prepare.manual_folder(tmp_path)
+    manual = manifests.manual_folder(tmp_path)
     archives.voc2007(manual)
     with archives.patched_checksums(manual):
         prepare.prepare(DATASETS["voc2007"], tmp_path)
@@ -229,18 +229,18 @@ def test_archives_are_compared_with_their_checksums(tmp_path):
 
 
 def test_the_birds_lists_and_images_are_checked(tmp_path, monkeypatch):
-    manual = prepare.manual_folder(tmp_path)
+    manual = manifests.manual_folder(tmp_path)
     archives.birdsnap(manual)
     facts = verify.expected(DATASETS["birdsnap"])
     lists = {name: prepare.store.file_sha256(manual / "birdsnap" / name) for name in facts["lists"]}
     altered = next((manual / "birdsnap" / "images").rglob("*.jpg"))
     altered.write_bytes(archives.picture(4, 4))
     prepare.prepare(DATASETS["birdsnap"], tmp_path)
-    level = prepare.read_manifest(DATASETS["birdsnap"], tmp_path)["verification"]["archives"]
+    level = manifests.read(DATASETS["birdsnap"], tmp_path)["verification"]["archives"]
     assert level["result"] == "FAIL" and "species.txt is not the published list" in level["found"]
     assert "1 images are other files than the listed ones" in level["found"]
     monkeypatch.setattr(verify, "expected", lambda dataset: facts | {"lists": lists})
-    archives.birdsnap(prepare.manual_folder(tmp_path / "again"))
+    archives.birdsnap(manifests.manual_folder(tmp_path / "again"))
     again = prepare.prepare(DATASETS["birdsnap"], tmp_path / "again")
     assert again["verification"]["archives"]["result"] == "PASS"
 

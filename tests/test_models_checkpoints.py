@@ -84,5 +84,5 @@ def test_what_does_not_exist_is_told():
 
 
 def test_the_table_needs_no_tensorflow():
-    code = "import sys, tfbench.models.checkpoints, tfbench.models.fetch; sys.exit('tensorflow' in sys.modules)"
+    code = "import sys, tfbench.models.checkpoints, tfbench.data.fetch; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -12,7 +12,7 @@ import pytest
 
 from tfbench import UserError, finetune, logistic_regression, prepare_data, pretrain
 from tfbench.cli import flags as cli
-from tfbench.data import examples, find, index, prepare, verify
+from tfbench.data import examples, find, index, manifests, prepare, verify
 from tfbench.data.catalog import DATASETS
 
 
@@ -33,7 +33,7 @@ def row(root):
 
 def parts(dataset, data_dir) -> dict:
     prepare.prepare(dataset, data_dir)
-    return {split: examples.load_split(dataset, split, data_dir) for split in prepare.SPLITS}
+    return {split: examples.load_split(dataset, split, data_dir) for split in manifests.SPLITS}
 
 
 def test_a_folder_with_splits_is_taken_as_it_is(tmp_path):
@@ -86,11 +86,11 @@ def test_another_seed_holds_out_others_and_says_so(tmp_path):
     name = f"folder:{write(tmp_path / 'x', number=30)}"
     plain, other = (find.find(name, tmp_path, split_seed=seed) for seed in (0, 1))
     parts(plain, tmp_path)
-    manifests = [prepare.read_manifest(dataset, tmp_path)["splits"] for dataset in (plain, other)]
-    for split in prepare.SPLITS:
-        assert manifests[0][split]["n"] == manifests[1][split]["n"]
-        assert manifests[0][split]["sha256"] != manifests[1][split]["sha256"]
-        assert examples.load_split(other, split, tmp_path).split_sha256 == manifests[1][split]["sha256"]
+    splits = [manifests.read(dataset, tmp_path)["splits"] for dataset in (plain, other)]
+    for split in manifests.SPLITS:
+        assert splits[0][split]["n"] == splits[1][split]["n"]
+        assert splits[0][split]["sha256"] != splits[1][split]["sha256"]
+        assert examples.load_split(other, split, tmp_path).split_sha256 == splits[1][split]["sha256"]
 
 
 def test_a_changed_folder_is_another_data_set(tmp_path):
@@ -110,7 +110,7 @@ def test_images_of_every_kind_are_taken(tmp_path):
     dataset = row(root)
     loaded = parts(dataset, tmp_path)
     assert sum(len(part.keys) for part in loaded.values()) == 16
-    verification = prepare.read_manifest(dataset, tmp_path)["verification"]
+    verification = manifests.read(dataset, tmp_path)["verification"]
     assert verification["images"]["result"] == "PASS"
     assert set(verification["images"]["other_than_rgb"].values()) == {"L", "CMYK", "RGBA", "P"}
     assert verify.results(verification)["archives"] == verify.results(verification)["keys"] == "UNKNOWN"
@@ -230,15 +230,13 @@ def tf_flowers(folder):
                 tar.addfile(member, io.BytesIO(content))
 
 
-def test_a_tfds_data_set_is_prepared_named_by_content_and_found_again(tmp_path, monkeypatch, capsys):
+def test_a_tfds_data_set_is_prepared_named_by_content_and_found_again(tmp_path, run_program):
     with pytest.raises(UserError, match="tfds:tf_flowers is not prepared .*prepare_data --dataset=tfds:tf_flowers"):
         find.find("tfds:tf_flowers", tmp_path)
-    tf_flowers(prepare.manual_folder(tmp_path))
-    monkeypatch.setattr(prepare_data.cli, "own", lambda define: cli.parse(
-        define, ["--dataset=tfds:tf_flowers", f"--data_dir={tmp_path}"]))
-    with archives.patched_checksums(prepare.manual_folder(tmp_path)):
-        prepare_data.main([])
-    assert "tfds:tf_flowers: 64 / 16 / 20 images" in capsys.readouterr().out
+    tf_flowers(manifests.manual_folder(tmp_path))
+    with archives.patched_checksums(manifests.manual_folder(tmp_path)):
+        output = run_program(prepare_data, "--dataset=tfds:tf_flowers", f"--data_dir={tmp_path}")
+    assert "tfds:tf_flowers: 64 / 16 / 20 images" in output
     dataset = find.find("tfds:tf_flowers", tmp_path)
     assert (dataset.classes, dataset.train, dataset.validation, dataset.test) == (5, 64, 16, 20)
     loaded = parts(dataset, tmp_path)
@@ -246,7 +244,7 @@ def test_a_tfds_data_set_is_prepared_named_by_content_and_found_again(tmp_path, 
     assert len(set(keys)) == 100 and [key for key in keys if key.endswith("-1")] == [
         key + "-1" for key in keys if key + "-1" in keys]
     assert np.bincount(loaded["test"].labels).tolist() == [4] * 5
-    images = index.load(prepare.folder(dataset, tmp_path)).sha256
+    images = index.load(manifests.folder(dataset, tmp_path)).sha256
     assert len({image.tobytes() for image in images}) == 99
 
 

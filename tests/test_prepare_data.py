@@ -7,16 +7,8 @@ import numpy as np
 import pytest
 
 from tfbench import UserError, prepare_data
-from tfbench.cli import flags as cli
-from tfbench.data import examples, index, pipeline, prepare
+from tfbench.data import builders, examples, index, manifests, pipeline, prepare
 from tfbench.data.catalog import DATASETS, PAPER_DATASETS
-
-
-def run(monkeypatch, capsys, *arguments) -> str:
-    """Runs the program's main with these flags; returns what it prints."""
-    monkeypatch.setattr(prepare_data.cli, "own", lambda define: cli.parse(define, list(arguments)))
-    prepare_data.main([])
-    return capsys.readouterr().out
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +19,8 @@ def prepared(tmp_path_factory):
     def get(name):
         if name not in done:
             folder = tmp_path_factory.mktemp(name)
-            truth = archives.FABRICATORS[name](prepare_data.manual_folder(folder))
-            with archives.patched_checksums(prepare_data.manual_folder(folder)):
+            truth = archives.FABRICATORS[name](manifests.manual_folder(folder))
+            with archives.patched_checksums(manifests.manual_folder(folder)):
                 prepare.prepare(DATASETS[name], folder)
             done[name] = folder, truth
         return done[name]
@@ -40,10 +32,10 @@ def prepared(tmp_path_factory):
 def test_every_set_goes_from_its_archive_to_batches(name, prepared):
     folder, truth = prepared(name)
     dataset = DATASETS[name]
-    manifest = prepare.read_manifest(dataset, folder)
+    manifest = manifests.read(dataset, folder)
     total = sum(len(split) for split in truth.values())
-    assert sum(manifest["splits"][split]["n"] for split in prepare.SPLITS) == total
-    parts = {split: examples.load_split(dataset, split, folder) for split in prepare.SPLITS}
+    assert sum(manifest["splits"][split]["n"] for split in manifests.SPLITS) == total
+    parts = {split: examples.load_split(dataset, split, folder) for split in manifests.SPLITS}
     keys = [key for part in parts.values() for key in part.keys]
     assert len(keys) == len(set(keys)) == total
     if not dataset.train_per_class:
@@ -65,7 +57,7 @@ def test_labels_are_the_archives(prepared):
         folder, truth = prepared(name)
         test = examples.load_split(DATASETS[name], "test", folder)
         by_key = dict(zip(test.keys, test.labels.tolist(), strict=True))
-        names = prepare.make_builder(DATASETS[name], folder).info.features["label"]
+        names = builders.make_builder(DATASETS[name], folder).info.features["label"]
         for key, label in truth["test"].items():
             assert by_key[key] == (label if isinstance(label, int) else names.str2int(label)), (name, key)
 
@@ -73,7 +65,7 @@ def test_labels_are_the_archives(prepared):
 def test_difficult_objects_are_neither_present_nor_absent(prepared):
     folder, truth = prepared("voc2007")
     test = examples.load_split(DATASETS["voc2007"], "test", folder)
-    names = prepare.make_builder(DATASETS["voc2007"], folder).info.features["labels"].feature
+    names = builders.make_builder(DATASETS["voc2007"], folder).info.features["labels"].feature
     for key, labels in zip(test.keys, test.labels, strict=True):
         positive = {names.str2int(name) for name in truth["test"][key]["positive"]}
         difficult = {names.str2int(name) for name in truth["test"][key]["difficult"]}
@@ -84,7 +76,7 @@ def test_caltech_is_split_by_name_whatever_tfds_drew(prepared):
     """TFDS draws from an unsorted listing: our split must not depend on what it drew."""
     folder, _ = prepared("caltech101")
     dataset = dataclasses.replace(DATASETS["caltech101"], train_per_class=2)
-    found = index.load(prepare.folder(dataset, folder))
+    found = index.load(manifests.folder(dataset, folder))
     other = dataclasses.replace(found, splits=found.splits[np.random.RandomState(0).permutation(len(found.keys))])
     for split, rows in index.membership(dataset, found).items():
         np.testing.assert_array_equal(rows, index.membership(dataset, other)[split])
@@ -103,19 +95,19 @@ def test_caltech_is_the_same_from_two_file_systems(tmp_path, monkeypatch):
             for place, folders, names in walk(top, **options):
                 yield place, folders, np.random.RandomState([number, len(names)]).permutation(sorted(names)).tolist()
 
-        manual = prepare.manual_folder(tmp_path / str(number))
+        manual = manifests.manual_folder(tmp_path / str(number))
         archives.caltech101(manual)
         monkeypatch.setattr(tf.io.gfile, "walk", shuffled)
         with archives.patched_checksums(manual):
             manifest = prepare.prepare(DATASETS["caltech101"], tmp_path / str(number))
-        found = index.load(prepare.folder(DATASETS["caltech101"], tmp_path / str(number)))
+        found = index.load(manifests.folder(DATASETS["caltech101"], tmp_path / str(number)))
         drawn.append(set(found.keys[found.splits == "train"].tolist()))
         ours.append({split: part["sha256"] for split, part in manifest["splits"].items()})
     assert drawn[0] != drawn[1] and ours[0] == ours[1]
 
 
 def test_a_cut_archive_is_refused(tmp_path):
-    manual = prepare.manual_folder(tmp_path)
+    manual = manifests.manual_folder(tmp_path)
     archives.dtd(manual)
     archive = manual / "dtd-r1.0.1.tar.gz"
     archive.write_bytes(archive.read_bytes()[:20000])
@@ -133,36 +125,43 @@ def test_a_result_on_the_available_birds_says_how_many_there_were():
     assert "on 1,855 test images" in rows.summary(result | {"test_split": {"n": 1855, "expected": None}})
 
 
-def test_plan_status_and_prepare_from_files_in_place(tmp_path, monkeypatch, capsys):
+def test_plan_status_and_prepare_from_files_in_place(tmp_path, run_program):
     arguments = ["--dataset=dtd", f"--data_dir={tmp_path}"]
-    assert "dtd-r1.0.1.tar.gz (625.2 MB" in run(monkeypatch, capsys, *arguments, "--action=plan")
-    assert "dtd: not prepared" in run(monkeypatch, capsys, *arguments, "--action=status")
-    everything = run(monkeypatch, capsys, "--dataset=all", f"--data_dir={tmp_path}", "--action=plan")
+    assert "dtd-r1.0.1.tar.gz (625.2 MB" in run_program(prepare_data, *arguments, "--action=plan")
+    assert "dtd: not prepared" in run_program(prepare_data, *arguments, "--action=status")
+    everything = run_program(prepare_data, "--dataset=all", f"--data_dir={tmp_path}", "--action=plan")
     assert all(row.title in everything for row in PAPER_DATASETS) and "PUT IT THERE YOURSELF" in everything
 
-    manual = prepare_data.manual_folder(tmp_path)
+    manual = manifests.manual_folder(tmp_path)
     archives.dtd(manual)
     with pytest.raises(UserError, match="dtd-r1.0.1.tar.gz"):  # a wrong archive under the right name
-        run(monkeypatch, capsys, *arguments)
-    assert not prepare.folder(DATASETS["dtd"], tmp_path).exists()
+        run_program(prepare_data, *arguments)
+    assert not manifests.folder(DATASETS["dtd"], tmp_path).exists()
 
 
-def test_what_cannot_be_fetched_is_told_with_where_to_put_it(tmp_path, monkeypatch, capsys):
+def test_what_cannot_be_fetched_is_told_with_where_to_put_it(tmp_path, run_program):
     with pytest.raises(UserError, match="cars needs cars_train.tgz, .* in .*downloads/manual, which cannot be fetched"):
-        run(monkeypatch, capsys, "--dataset=cars", f"--data_dir={tmp_path}")
+        run_program(prepare_data, "--dataset=cars", f"--data_dir={tmp_path}")
 
 
 def test_missing_birds_are_refused_or_counted(tmp_path):
-    manual = prepare_data.manual_folder(tmp_path)
+    manual = manifests.manual_folder(tmp_path)
     archives.birdsnap(manual)
     next((manual / "birdsnap" / "images").rglob("*.jpg")).unlink()
     with pytest.raises(UserError, match="birdsnap could not be prepared .* images are missing"):
         prepare.prepare(DATASETS["birdsnap"], tmp_path)
     prepare.prepare(DATASETS["birdsnap_available"], tmp_path)
-    metadata = prepare.make_builder(DATASETS["birdsnap_available"], tmp_path).info.metadata
+    metadata = builders.make_builder(DATASETS["birdsnap_available"], tmp_path).info.metadata
     assert metadata["train_missing"] + metadata["test_missing"] == 1 and metadata["train_altered"] == 0
 
 
-def test_embedded_sets_are_prepared_too(tmp_path, monkeypatch, capsys):
-    output = run(monkeypatch, capsys, "--dataset=digits", f"--data_dir={tmp_path}")
+def test_embedded_sets_are_prepared_too(tmp_path, run_program):
+    output = run_program(prepare_data, "--dataset=digits", f"--data_dir={tmp_path}")
     assert "digits: 1,078 / 360 / 359 images" in output
+
+
+def test_another_aircraft_archive_is_refused_by_the_builder(tmp_path):
+    archives.FABRICATORS["aircraft"](manifests.manual_folder(tmp_path))
+    with pytest.raises(UserError, match=r"fgvc-aircraft-2013b.tar.gz .* md5.*replace it by the original of https"):
+        prepare.prepare(DATASETS["aircraft"], tmp_path)
+    assert not manifests.folder(DATASETS["aircraft"], tmp_path).exists()

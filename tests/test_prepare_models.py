@@ -21,13 +21,6 @@ from tfbench.models.build import build_network
 from tfbench.models.catalog import NETWORKS
 
 
-def prepare(capsys, monkeypatch, *arguments) -> str:
-    """Runs the program's main with these flags; returns what it prints."""
-    monkeypatch.setattr(prepare_models.cli, "own", lambda define: cli.parse(define, list(arguments)))
-    prepare_models.main([])
-    return capsys.readouterr().out
-
-
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory):
     """An archive as the public ones: a V1 checkpoint of Inception v1's training in a .tar.gz."""
@@ -56,12 +49,12 @@ def served(public, monkeypatch):
     monkeypatch.setattr(prepare_models.checkpoints, "checkpoint", lambda *_: public)
 
 
-def test_public_checkpoint_is_fetched_converted_and_found_by_the_programs(tmp_path, capsys, monkeypatch, served):
+def test_public_checkpoint_is_fetched_converted_and_found_by_the_programs(tmp_path, served, run_program):
     arguments = ["--model=inception_v1", f"--weights_dir={tmp_path}"]
-    output = prepare(capsys, monkeypatch, *arguments)
+    output = run_program(prepare_models, *arguments)
     assert "fetching http://127.0.0.1" in output and "230 tensors (230 moving averages)" in output
     assert "network built in" in output and "converted in" in output
-    assert "prepared before" in prepare(capsys, monkeypatch, *arguments)
+    assert "prepared before" in run_program(prepare_models, *arguments)
 
     path = tmp_path / "inception_v1.weights.h5"
     certificate = json.loads((tmp_path / "inception_v1.json").read_text())
@@ -77,29 +70,29 @@ def test_public_checkpoint_is_fetched_converted_and_found_by_the_programs(tmp_pa
     assert finetune.program.weights_path(options) == str(path)
 
 
-def test_archive_on_disk_needs_no_network(tmp_path, capsys, monkeypatch, archive, served):
-    output = prepare(capsys, monkeypatch, "--model=inception_v1", f"--weights_dir={tmp_path}", f"--archive={archive}")
+def test_archive_on_disk_needs_no_network(tmp_path, archive, served, run_program):
+    output = run_program(prepare_models, "--model=inception_v1", f"--weights_dir={tmp_path}", f"--archive={archive}")
     assert "fetching" not in output
     assert sorted(path.name for path in tmp_path.iterdir()) == ["inception_v1.json", "inception_v1.weights.h5"]
     damaged = tmp_path / "damaged.tar.gz"
     damaged.write_bytes(archive.read_bytes()[:-100])
     with pytest.raises(UserError, match="damaged.tar.gz"):
-        prepare(capsys, monkeypatch, "--model=inception_v1", f"--weights_dir={tmp_path / 'b'}", f"--archive={damaged}")
+        run_program(prepare_models, "--model=inception_v1", f"--weights_dir={tmp_path / 'b'}", f"--archive={damaged}")
 
 
-def test_own_checkpoint_goes_where_it_is_told(tmp_path, capsys, monkeypatch):
+def test_own_checkpoint_goes_where_it_is_told(tmp_path, run_program):
     checkpoint = write(tmp_path / "model.ckpt-7", reference.tensors("mobilenet_v1"))
     arguments = ["--model=mobilenet_v1", f"--checkpoint={checkpoint}"]
     with pytest.raises(UserError, match="--checkpoint needs --output"):
-        prepare(capsys, monkeypatch, *arguments)
+        run_program(prepare_models, *arguments)
     with pytest.raises(UserError, match=r"must end in .weights.h5"):
-        prepare(capsys, monkeypatch, *arguments, f"--output={tmp_path}/mine.h5")
-    prepare(capsys, monkeypatch, *arguments, f"--output={tmp_path}/mine.weights.h5")
+        run_program(prepare_models, *arguments, f"--output={tmp_path}/mine.h5")
+    run_program(prepare_models, *arguments, f"--output={tmp_path}/mine.weights.h5")
     certificate = weights.read_certificate(tmp_path / "mine.weights.h5", NETWORKS["mobilenet_v1"])
     assert certificate["accuracy"] is None and certificate["checkpoint"] == checkpoint
 
 
-def test_certificate_on_imagenet_images(tmp_path, capsys, monkeypatch, archive, served):
+def test_certificate_on_imagenet_images(tmp_path, archive, served, run_program):
     draw = np.random.RandomState(0)
     images = tmp_path / "val"
     for synset in ("n01440764", "n01443537"):
@@ -107,7 +100,7 @@ def test_certificate_on_imagenet_images(tmp_path, capsys, monkeypatch, archive, 
         for number in range(3):
             pixels = draw.randint(0, 255, (250 + 30 * number, 240, 3), np.uint8)
             (images / synset / f"{number}.JPEG").write_bytes(tf.io.encode_jpeg(pixels).numpy())
-    output = prepare(capsys, monkeypatch, "--model=inception_v1", f"--weights_dir={tmp_path / 'w'}",
+    output = run_program(prepare_models, "--model=inception_v1", f"--weights_dir={tmp_path / 'w'}",
                      f"--archive={archive}", f"--imagenet_val={images}", "--batch_size=4")
     result = json.loads((tmp_path / "w" / "inception_v1.json").read_text())["imagenet"]
     assert result["n"] == 6 and 0 <= result["top1"] <= result["top5"] <= 1

@@ -17,11 +17,10 @@ from tfbench import UserError
 from tfbench.cli import app
 from tfbench.cli import flags as cli
 from tfbench.cli.progress import Display
-from tfbench.data import find, prepare, verify
+from tfbench.data import fetch, find, manifests, prepare, verify
 from tfbench.data.catalog import PAPER_DATASETS
-from tfbench.data.prepare import manual_folder
+from tfbench.data.manifests import manual_folder
 from tfbench.data.sources import SOURCES
-from tfbench.models import fetch
 
 ALL = "all"
 ACTIONS = ("plan", "prepare", "import", "verify", "status")
@@ -43,7 +42,7 @@ def plan(dataset, data_dir) -> list[str]:
         return [f"{dataset.name}: drawn by tfbench, nothing to fetch"]
     if dataset.own:
         return [f"{dataset.name}: {dataset.train + dataset.validation + dataset.test:,} images, {dataset.classes} "
-                f"classes, copied into {prepare.folder(dataset, data_dir)}"]
+                f"classes, copied into {manifests.folder(dataset, data_dir)}"]
     source = SOURCES[dataset.name]
     lines = [f"{dataset.name}: {dataset.title}, {dataset.train + dataset.validation + dataset.test:,} images, "
              f"{dataset.classes} classes – {source.citation} – licence: {source.licence}"]
@@ -81,13 +80,13 @@ def obtain(dataset, data_dir) -> None:
 
 def status(dataset, data_dir) -> str:
     """One line: prepared or not, how much, and how far it is known to be the paper's."""
-    manifest = prepare.read_manifest(dataset, data_dir)
+    manifest = manifests.read(dataset, data_dir)
     if manifest is None:
         return f"{dataset.name}: not prepared"
-    sizes = " / ".join(f"{manifest['splits'][split]['n']:,}" for split in prepare.SPLITS)
+    sizes = " / ".join(f"{manifest['splits'][split]['n']:,}" for split in manifests.SPLITS)
     size = sum(manifest["files"].values()) / 1e6
-    expected = tuple(getattr(dataset, split) for split in prepare.SPLITS)
-    found = tuple(manifest["splits"][split]["n"] for split in prepare.SPLITS)
+    expected = tuple(getattr(dataset, split) for split in manifests.SPLITS)
+    found = tuple(manifest["splits"][split]["n"] for split in manifests.SPLITS)
     remark = "" if found == expected else f" (the paper: {' / '.join(f'{n:,}' for n in expected)})"
     levels = ", ".join(f"{name} {result}" for name, result in verify.results(manifest["verification"]).items())
     return f"{dataset.name}: {sizes} images to train / validate / test{remark}, {size:,.1f} MB; {levels}"
@@ -95,9 +94,9 @@ def status(dataset, data_dir) -> str:
 
 def prepare_one(dataset, data_dir, copy=None) -> None:
     """Prepares a data set from its archives, from `copy`, or by drawing or copying it."""
-    if prepare.read_manifest(dataset, data_dir) is not None:
+    if manifests.read(dataset, data_dir) is not None:
         if copy is not None:
-            raise UserError(f"{dataset.name} is prepared already in {prepare.folder(dataset, data_dir)}: delete that "
+            raise UserError(f"{dataset.name} is prepared already in {manifests.folder(dataset, data_dir)}: delete that "
                             "folder to import another copy")
         return
     if copy is None and not dataset.embedded and not dataset.own:
@@ -110,9 +109,9 @@ def prepare_one(dataset, data_dir, copy=None) -> None:
 
 def verify_one(dataset, data_dir) -> bool:
     """Prints what each level came to; returns whether none failed."""
-    manifest = prepare.read_manifest(dataset, data_dir)
+    manifest = manifests.read(dataset, data_dir)
     if manifest is None:
-        raise prepare.unprepared(dataset, data_dir)
+        raise manifests.unprepared(dataset, data_dir)
     images = sum(split["n"] for split in manifest["splits"].values())
     with Display(images) as progress:
         progress.run(f"decoding {dataset.name}", images, images)
@@ -145,7 +144,7 @@ def main(argv) -> int | None:
         if options.action == "plan":
             print("\n".join(plan(dataset, data_dir)))
         elif options.action == "verify":
-            if options.dataset == ALL and prepare.read_manifest(dataset, data_dir) is None:
+            if options.dataset == ALL and manifests.read(dataset, data_dir) is None:
                 print(f"{dataset.name}: not prepared")
             elif not verify_one(dataset, data_dir):
                 failed.append(dataset.name)

@@ -19,7 +19,8 @@ from tfbench import UserError
 from tfbench.cli import app
 from tfbench.cli import flags as cli
 from tfbench.cli.progress import Display
-from tfbench.models import checkpoints, fetch, weights
+from tfbench.data import fetch
+from tfbench.models import checkpoints, weights
 from tfbench.models.catalog import NETWORKS
 from tfbench.results import row as rows
 from tfbench.results import store

@@ -34,17 +34,6 @@ class NameParser(flags.ArgumentParser):
                          f"Known: {', '.join(self.names)}")
 
 
-class NamesParser(NameParser):
-    """Comma-separated names out of a table."""
-
-    syntactic_help = "comma-separated names"
-
-    def parse(self, argument):
-        if not isinstance(argument, str):
-            return tuple(argument)
-        return tuple(NameParser.parse(self, name.strip()) for name in argument.split(","))
-
-
 class DatasetParser(NameParser):
     """A row of DATASETS, or a data set of the user's own (data/find.py); `more` are further names."""
 
@@ -57,15 +46,19 @@ class DatasetParser(NameParser):
         return super().parse(argument)
 
 
-class DatasetsParser(DatasetParser):
-    """Comma-separated data sets."""
+class ListParser(flags.ArgumentParser):
+    """Comma-separated values, each of which `item` parses."""
 
     syntactic_help = "comma-separated names"
+
+    def __init__(self, item: flags.ArgumentParser):
+        super().__init__()
+        self.item = item
 
     def parse(self, argument):
         if not isinstance(argument, str):
             return tuple(argument)
-        return tuple(DatasetParser.parse(self, name.strip()) for name in argument.split(","))
+        return tuple(self.item.parse(name.strip()) for name in argument.split(","))
 
 
 class NumbersParser(flags.ArgumentParser):
@@ -100,7 +93,7 @@ class _CommaSerializer(flags.ArgumentSerializer):
 
 def define_names(name, default, help_text, kind, table, flag_values):
     """Defines a flag that takes comma-separated names out of `table`."""
-    flags.DEFINE(NamesParser(kind, table), name, default, help_text, flag_values=flag_values,
+    flags.DEFINE(ListParser(NameParser(kind, table)), name, default, help_text, flag_values=flag_values,
                  serializer=_CommaSerializer())
 
 
@@ -129,7 +122,7 @@ def define_dataset(fv, *, more=(), text: str = "") -> None:
 
 def define_datasets(fv) -> None:
     """--datasets, required: several, comma-separated."""
-    flags.DEFINE(DatasetsParser(), "datasets", None, f"target data sets, comma-separated: rows of DATASETS, "
+    flags.DEFINE(ListParser(DatasetParser()), "datasets", None, f"target data sets, comma-separated: rows of DATASETS, "
                  f"{OWN_DATASETS}", flag_values=fv, serializer=_CommaSerializer())
     flags.mark_flags_as_required(["datasets"], flag_values=fv)
 

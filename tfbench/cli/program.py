@@ -2,8 +2,8 @@
 
 from tfbench.cli.plan import cost, matrix_rate
 from tfbench.cli.progress import Display
-from tfbench.data import find
-from tfbench.data.prepare import prepare, read_manifest, unprepared
+from tfbench.data import find, manifests
+from tfbench.data.prepare import prepare
 from tfbench.models.catalog import NETWORKS, check_network
 from tfbench.models.weights import imagenet_path, read_certificate
 from tfbench.results import store
@@ -26,9 +26,9 @@ def resolve(options, progress):
                         difficult=options.voc_difficult, crop_banner=options.aircraft_banner == "crop")
     check_network(network, options.image_size or network.image_size)
     store.check_writable(options.results_dir)
-    manifest = read_manifest(dataset, options.data_dir)
+    manifest = manifests.read(dataset, options.data_dir)
     if manifest is None and not dataset.embedded and not dataset.source:
-        raise unprepared(dataset, options.data_dir)
+        raise manifests.unprepared(dataset, options.data_dir)
     certificate = read_certificate(weights_path(options), network) if "weights" in options else None
     if manifest is None:
         doing = "drawing the data set" if dataset.embedded else "checking and copying the images of"

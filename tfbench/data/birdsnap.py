@@ -9,8 +9,8 @@ import hashlib
 
 import tensorflow_datasets as tfds
 
-LISTS = "birdsnap.tgz"
-URL = "http://thomasberg.org/datasets/birdsnap/1.1/birdsnap.tgz"
+from tfbench.data.builders import photographs
+
 SPLITS = ("train", "test")
 
 
@@ -47,21 +47,13 @@ class Birdsnap(tfds.core.GeneratorBasedBuilder):
         tfds.core.BuilderConfig(name="available", description="the listed images that are there"),
     ]
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        f"Unpack {URL} there as birdsnap/ and collect the images into birdsnap/images (the archive's get_birdsnap.py "
-        "does it).")
+        "birdsnap/species.txt, images.txt, test_images.txt and the images in birdsnap/images (tfbench.data.sources).")
 
     def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(
-            builder=self,
+        return photographs(
+            self,
             description="49,829 photographs of 500 species of birds.",
-            features=tfds.features.FeaturesDict({
-                "id": tfds.features.Text(),
-                "image": tfds.features.Image(),
-                "label": tfds.features.ClassLabel(),
-            }),
-            supervised_keys=("image", "label"),
             homepage="http://thomasberg.org/",
-            metadata=tfds.core.MetadataDict(),
             citation="@inproceedings{berg2014birdsnap, author = {Berg, T. and Liu, J. and Lee, S. W. and\n"
                      "  Alexander, M. L. and Jacobs, D. W. and Belhumeur, P. N.}, booktitle = {CVPR}, year = {2014},\n"
                      "  title = {Birdsnap: Large-scale Fine-grained Visual Categorization of Birds}}")

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 
 from tfbench import UserError
-from tfbench.data import find, verify
+from tfbench.data import builders, find, verify
 from tfbench.data.catalog import Dataset
 from tfbench.data.sources import SOURCES
 
@@ -218,14 +218,13 @@ def _class_names(dataset: Dataset, copied: list[Copied], data_dir) -> list[str]:
     Raises:
       UserError: the copy has others, or not all.
     """
-    from tfbench.data import prepare
 
     there = {image.label for image in copied}
     told = {label for label in there if isinstance(label, str)}
     if dataset.name in LABELLED_BY_ARCHIVE:
         names = sorted(told) if told else [str(number) for number in sorted(there)]
     else:
-        names = list(prepare.make_builder(dataset, data_dir).info.features["label"].names)
+        names = list(builders.make_builder(dataset, data_dir).info.features["label"].names)
     if told:
         found = {_plain(name): name for name in told}
         missing = [name for name in names if _plain(name) not in found]

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from tfbench.data import index, prepare
+from tfbench.data import index, manifests
 from tfbench.data.catalog import Dataset
 from tfbench.data.splits import split_hash
 
@@ -73,15 +73,15 @@ def load_split(dataset: Dataset, split: str, data_dir, *, memory: int = MEMORY) 
       UserError: the data set is not prepared, or the folder is damaged or not what the manifest says.
       KeyError: another split.
     """
-    path = prepare.folder(dataset, data_dir)
-    manifest = prepare.read_manifest(dataset, data_dir)
+    path = manifests.folder(dataset, data_dir)
+    manifest = manifests.read(dataset, data_dir)
     if manifest is None:
-        raise prepare.unprepared(dataset, data_dir)
+        raise manifests.unprepared(dataset, data_dir)
     found = index.load(path)
     rows = index.membership(dataset, found)[split]
     keys, expected = found.keys[rows].tolist(), manifest["splits"][split]
     if (len(keys), split_hash(keys)) != (expected["n"], expected["sha256"]):
-        raise prepare.damaged(path, f"expected the {expected['n']:,} {split} examples of its manifest, "
+        raise manifests.damaged(path, f"expected the {expected['n']:,} {split} examples of its manifest, "
                               f"found {len(keys):,} or others")
     images = StoredImages(str(path), found, rows)
     if found.sizes[rows].sum() <= memory:

@@ -8,9 +8,11 @@ import pathlib
 
 import tensorflow_datasets as tfds
 
-ARCHIVE = "fgvc-aircraft-2013b.tar.gz"
-URL = f"https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft/archives/{ARCHIVE}"
-CHECKSUM = "md5:d4acdd33327262359767eeaa97a4f732"
+from tfbench.data import fetch
+from tfbench.data.builders import photographs
+from tfbench.data.sources import SOURCES
+
+ARCHIVE = SOURCES["aircraft"].files[0]
 SPLITS = {"train": "train", "validation": "val", "test": "test"}  # ours: the archive's
 
 
@@ -25,26 +27,21 @@ class FgvcAircraft(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "The release 2013b: 3,334, 3,333 and 3,333 images."}
     BUILDER_CONFIGS = [tfds.core.BuilderConfig(name="variant", description="100 variants, the paper's classes")]
-    MANUAL_DOWNLOAD_INSTRUCTIONS = f"Put {ARCHIVE} (2.75 GB, {CHECKSUM}) there; it is at {URL}"
+    MANUAL_DOWNLOAD_INSTRUCTIONS = f"{ARCHIVE.name} (2.75 GB, {ARCHIVE.checksum}), from {ARCHIVE.url}"
 
     def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(
-            builder=self,
+        return photographs(
+            self,
             description="10,000 photographs of aircraft, 100 of each of 100 variants.",
-            features=tfds.features.FeaturesDict({
-                "id": tfds.features.Text(),
-                "image": tfds.features.Image(),
-                "label": tfds.features.ClassLabel(),
-            }),
-            supervised_keys=("image", "label"),
             homepage="https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft/",
             citation="@techreport{maji13fine-grained, title = {Fine-Grained Visual Classification of Aircraft},\n"
                      "  author = {Maji, S. and Kannala, J. and Rahtu, E. and Blaschko, M. and Vedaldi, A.},\n"
                      "  year = {2013}, eprint = {1306.5151}, archivePrefix = {arXiv}}")
 
     def _split_generators(self, dl_manager):
-        unpacked = pathlib.Path(dl_manager.extract(dl_manager.manual_dir / ARCHIVE))
-        root = unpacked / ARCHIVE.removesuffix(".tar.gz") / "data"
+        archive = dl_manager.manual_dir / ARCHIVE.name
+        fetch.check(archive, checksum=ARCHIVE.checksum, cure=f"replace it by the original of {ARCHIVE.url}")
+        root = pathlib.Path(dl_manager.extract(archive)) / ARCHIVE.name.removesuffix(".tar.gz") / "data"
         self.info.features["label"].names = (root / "variants.txt").read_text().splitlines()
         return {split: self._generate_examples(root, f"images_variant_{name}.txt") for split, name in SPLITS.items()}
 

@@ -79,13 +79,6 @@ def folder_row(path: str) -> Dataset:
                             "class into both")
     if len(classes) < 2:
         raise UserError(f"{root} has {len(classes)} class folder: classification needs two or more")
-    train, validation, test = (counts[split].total() for split in SPLITS)
-    if not test:
-        test = round(SHARE * train)
-        train -= test
-    if not validation:
-        validation = round(SHARE * train)
-        train -= validation
     missing = [split for split in ("validation", "test") if not counts[split]]
     least = min(counts["train"], key=counts["train"].get)
     if missing and counts["train"][least] < 5:
@@ -95,8 +88,22 @@ def folder_row(path: str) -> Dataset:
     slug = re.sub(r"\W+", "_", root.name.lower()) or "root"
     return Dataset(
         f"{FOLDER}{root.name}", root.name, f"folder/{slug}-{hashlib.sha256(text.encode()).hexdigest()[:12]}:1.0.0",
-        len(classes), "top1", train, validation, test, official_validation=bool(counts["validation"]), key="key",
-        test_split="" if not counts["test"] else "test", test_share=0.0 if counts["test"] else SHARE, source=str(root))
+        len(classes), "top1", key="key", test_split="test" if counts["test"] else "", source=str(root),
+        **sizes_with_held_out(*(counts[split].total() for split in SPLITS)))
+
+
+def sizes_with_held_out(train: int, validation: int, test: int) -> dict:
+    """Fields of a Dataset from the sizes that its splits have, 0 where there is none: SHARE of the training images
+    is held out for a missing test split, then SHARE of the rest for a missing validation split."""
+    official_validation, test_share = bool(validation), 0.0 if test else SHARE
+    if not test:
+        test = round(SHARE * train)
+        train -= test
+    if not validation:
+        validation = round(SHARE * train)
+        train -= validation
+    return {"train": train, "validation": validation, "test": test, "test_share": test_share,
+            "official_validation": official_validation}
 
 
 def list_images(root) -> list[ImageFile]:

@@ -22,6 +22,7 @@ import os
 import numpy as np
 
 from tfbench import UserError
+from tfbench.data import fetch
 from tfbench.data.catalog import Dataset
 from tfbench.data.index import Index
 from tfbench.data.splits import split_hash
@@ -213,10 +214,8 @@ def archives(folder, files) -> dict:
 
     Args:
       folder: where they lie.
-      files: of a Source (data/sources.py), or (name, checksum) pairs.
+      files: of a Source (data/sources.py).
     """
-    from tfbench.models import fetch
-
     known = [file for file in files if file.checksum]
     if len(known) < len(files) or not known:
         return level(UNKNOWN, "no checksum is published")

@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 
 from tfbench import UserError
-from tfbench.models import fetch
+from tfbench.data import fetch
 
 CONTENT = np.random.RandomState(0).bytes(3_000_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

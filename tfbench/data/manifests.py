@@ -1,0 +1,111 @@
+"""What lies on the disk of a prepared data set: where it is, and the manifest that says what was made.
+
+    DATA_DIR/<builder>[/<config>]/<version>/    the folder, in TFDS's format
+        tfbench_index.npz                       keys, labels and places of all examples (data/index.py)
+        tfbench_splits.json                     the manifest, written last: it is there = all is there
+
+The manifest holds the splits as tfbench uses them (the validation split held out where the data set
+has none), so a program can check names, sizes and labels before it imports TensorFlow. Importing
+this module imports none either.
+"""
+
+import hashlib
+import pathlib
+
+import numpy as np
+
+from tfbench import UserError
+from tfbench.data import index
+from tfbench.data.catalog import Dataset
+from tfbench.data.find import MANIFEST
+from tfbench.data.splits import split_hash
+from tfbench.results import store
+
+SPLITS = ("train", "validation", "test")
+
+
+def folder(dataset: Dataset, data_dir) -> pathlib.Path:
+    """DATA_DIR/<builder>[/<config>]/<version> of a data set; "~" is expanded."""
+    name, version = dataset.tfds.split(":")
+    return pathlib.Path(data_dir).expanduser() / name / version
+
+
+def manual_folder(data_dir) -> pathlib.Path:
+    """Where archives lie."""
+    return pathlib.Path(data_dir).expanduser() / "downloads" / "manual"
+
+
+def damaged(path, found: str) -> UserError:
+    """The error for a folder that is not what `prepare` leaves behind."""
+    return UserError(f"the data folder {path} is half written ({found}): delete it and run the same "
+                     "command again")
+
+
+def unprepared(dataset: Dataset, data_dir) -> UserError:
+    """The error for a data set that must be prepared first."""
+    return UserError(f"the data set {dataset.name} is not prepared in {folder(dataset, data_dir)}: run `python -m "
+                     f"tfbench.prepare_data --dataset={dataset.name} --data_dir={data_dir}`")
+
+
+def unwritable(data_dir, error: OSError) -> UserError:
+    return UserError(f"cannot write to the data folder {data_dir} ({error.strerror or error}): make it "
+                     "writable and free some space, or choose another with --data_dir=DIR")
+
+
+def read(dataset: Dataset, data_dir) -> dict | None:
+    """What `prepare` returned, or None when the data set is not prepared. Needs no TensorFlow.
+
+    With another `split_seed` than 0, `splits` are those of that seed.
+
+    Raises:
+      UserError: the manifest is cut, or a file that it lists is missing or has another size.
+    """
+    path = folder(dataset, data_dir)
+    if not (path / MANIFEST).exists():
+        return None
+    manifest = store.read_json(path / MANIFEST,
+                               cure=f"delete the data folder {path} and run the same command again")
+    keys = {"dataset", "tfds", "splits", "content", "origin", "verification", "files", "versions"}
+    if not isinstance(manifest, dict) or not keys <= set(manifest):
+        raise damaged(path, f"{MANIFEST} is no manifest of tfbench")
+    for name, size in manifest["files"].items():
+        file = path / name
+        found = file.stat().st_size if file.is_file() else None
+        if found != size:
+            raise damaged(path, f"expected {name} of {size:,} bytes, found "
+                          + ("none" if found is None else f"{found:,}"))
+    if dataset.split_seed:
+        manifest["splits"] = describe_splits(dataset, index.load(path))
+    return manifest
+
+
+def write(dataset: Dataset, data_dir, manifest: dict) -> None:
+    try:
+        store.write_json(folder(dataset, data_dir) / MANIFEST, manifest)
+    except UserError as error:
+        raise unwritable(data_dir, error.__cause__) from error
+
+
+def describe_splits(dataset: Dataset, found: index.Index) -> dict:
+    """Number, hash and labels of the examples in each split."""
+    return {split: {"n": len(rows), "sha256": split_hash(found.keys[rows]),
+                    "labels": _label_counts(dataset, found.labels[rows])}
+            for split, rows in index.membership(dataset, found).items()}
+
+
+def _label_counts(dataset: Dataset, labels: np.ndarray):
+    if dataset.multi_label:
+        return {"positive": (labels > 0).sum(0).tolist(), "difficult": (labels == 0).sum(0).tolist()}
+    return np.bincount(labels, minlength=dataset.classes).tolist()
+
+
+def content_hash(found: index.Index) -> str:
+    """SHA-256, in hex, of one line per example, sorted: key, labels, SHA-256 of the encoded image.
+
+    The split is part of no line: held-out examples count like the rest of their training split.
+    """
+    lines = []
+    for key, label, sha256 in zip(found.keys, found.labels, found.sha256, strict=True):
+        text = ",".join(str(int(value)) for value in np.atleast_1d(label))
+        lines.append(f"{key} {text} {sha256.tobytes().hex()}\n")
+    return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
