@@ -28,7 +28,7 @@ def test_optimum_equals_scikit_learns(n, width, classes):
     features, labels = problem(n, width, classes)
     strengths = [1e-2, 1.0, 1e2]
     for fit in logistic.path(features, labels, strengths, classes=classes, max_iterations=2000):
-        assert fit.converged
+        assert fit.certified
         oracle = LogisticRegression(C=1 / fit.strength, solver="newton-cg", tol=1e-10, max_iter=10000).fit(
             features, labels)
         ours = objective(features, labels, fit.strength, fit.weights, fit.bias)
@@ -45,17 +45,17 @@ def test_path_goes_from_strong_to_weak():
     assert sizes == sorted(sizes)
 
 
-def test_too_few_iterations_are_not_called_converged():
+def test_too_few_iterations_are_not_called_certified():
     features, labels = problem(300, 20, 5)
     fit, = logistic.path(features, labels, [1e-4], classes=5, max_iterations=3)
-    assert not fit.converged
+    assert not fit.certified
 
 
 def test_multi_label_solves_each_class_without_its_difficult_examples():
     features, _ = problem(200, 12, 2)
     labels = RANDOM.choice([-1.0, 0.0, 1.0], (200, 3), p=[0.6, 0.1, 0.3]).astype(np.float32)
     fit, = logistic.path(features, labels, [0.5], classes=3, max_iterations=1000)
-    assert fit.converged
+    assert fit.certified
     for c in range(3):
         counted = labels[:, c] != 0
         oracle = LogisticRegression(C=2.0, tol=1e-10, max_iter=100000).fit(features[counted], labels[counted, c])

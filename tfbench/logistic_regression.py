@@ -76,7 +76,8 @@ def run(options, progress) -> tuple[dict, bool]:
     trials = []
     for fit in logistic.path(train_features, train.labels, options.l2, **settings):
         accuracy = metrics.score(dataset.metric, fit.scores(validation_features), validation.labels)
-        trials.append({"l2": fit.strength, "validation_accuracy": accuracy, "converged": fit.converged})
+        trials.append({"l2": fit.strength, "validation_accuracy": accuracy, "certified": fit.certified, "gap": fit.gap,
+                       "objective": fit.objective, "iterations": fit.iterations, "seconds": round(fit.seconds, 3)})
     best = max(trials, key=lambda trial: trial["validation_accuracy"])
     both = np.concatenate([train_features, validation_features])
     both_labels = np.concatenate([train.labels, validation.labels])
@@ -89,11 +90,10 @@ def run(options, progress) -> tuple[dict, bool]:
 
     # ---- record ------------------------------------------------------------------------------------
     warnings = rows.edge_warnings({"l2": spec["l2"]}, best)
-    if unconverged := [trial["l2"] for trial in trials if not trial["converged"]]:
-        warnings.append(f"L-BFGS stopped at {options.max_iterations} iterations at {len(unconverged)} of "
-                        f"{len(trials)} strengths")
-    if not refit.converged:
-        warnings.append("the refit did not converge")
+    if uncertified := [trial["l2"] for trial in trials if not trial["certified"]]:
+        warnings.append(f"not certified to be solved: {len(uncertified)} of {len(trials)} strengths")
+    if not refit.certified:
+        warnings.append("the refit is not certified to be solved")
     row = rows.make_row(
         spec, dataset, manifest, accuracy=accuracy,
         test_split={"n": len(test.labels), "sha256": test.split_sha256}, selected={"l2": best["l2"]},

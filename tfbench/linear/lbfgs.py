@@ -1,0 +1,153 @@
+"""L-BFGS for regression losses, wholly inside one TensorFlow graph.
+
+The losses depend on the unknowns through scores that are linear in them. So a line search needs no product with
+the data: one product gives the scores' change along a direction, and the best step follows from its first and
+second derivatives over [n, classes] numbers. An iteration costs two products with the data, however many steps
+its line search looks at.
+"""
+
+import functools
+
+import tensorflow as tf
+
+MEMORY = 6  # pairs of steps and gradients
+LINE_SEARCH = 8  # looks along a direction at most
+CURVATURE = 0.2  # a line search ends where the slope has fallen to this share
+TINY = 1e-12  # where there is neither data nor penalty
+REFRESH = 25  # iterations after which scores are computed anew, against drift
+
+
+def softmax_loss(scores, labels):
+    """Sum of cross-entropies; labels [n, classes] one-hot.
+
+    Returns:
+      (value, gradient by the scores [n, classes], chances [n, classes]).
+    """
+    # Of an example that is nearly right only the small chances of the other classes are known exactly, in float32:
+    # everything is made of them, nothing of one less a chance near one.
+    top = tf.reduce_max(scores, axis=1, keepdims=True)
+    powers = tf.exp(scores - top)
+    others = (1 - labels) * powers
+    missing = tf.reduce_sum(others, axis=1, keepdims=True)
+    own = tf.reduce_sum(labels * powers, axis=1, keepdims=True)
+    right = tf.reduce_sum(labels * scores, axis=1, keepdims=True)
+    value = tf.reduce_sum(top - right + tf.math.log1p(missing + (own - 1)))
+    by_scores = (others - labels * missing) / (own + missing)
+    return value, by_scores, powers / (own + missing)
+
+
+def softmax_bend(chances, change):
+    """Second derivative of softmax_loss along a change of the scores."""
+    mean = tf.reduce_sum(chances * change, axis=1, keepdims=True)
+    return tf.reduce_sum(chances * (change - mean) ** 2)
+
+
+def binary_loss(scores, labels):
+    """Sum of binary cross-entropies; labels [n, classes] in {1, 0, -1}, 0 for no loss."""
+    signed = -labels * scores
+    chances = tf.sigmoid(signed)  # of being wrong
+    counted = tf.cast(labels != 0, scores.dtype)
+    return tf.reduce_sum(counted * tf.nn.softplus(signed)), -labels * chances, counted * chances * (1 - chances)
+
+
+def binary_bend(spread, change):
+    """Second derivative of binary_loss along a change of the scores."""
+    return tf.reduce_sum(spread * change ** 2)
+
+
+LOSSES = {"softmax": (softmax_loss, softmax_bend), "binary": (binary_loss, binary_bend)}
+
+
+@functools.cache
+def minimiser(kind: str, dtype=tf.float32):
+    """The traced minimiser of one loss; shapes are free, so it is traced once.
+
+    Returns:
+      minimise(inputs [n, p], labels [n, classes], penalty [p], metric [p], start [p, classes], target, floor,
+      max_iterations) → (unknowns [p, classes], iterations). It minimises F = loss(inputs @ unknowns) + ½ Σ penalty ·
+      unknowns² and stops once Σ metric · gradient² ≤ target · F or ≤ floor, or F ≤ floor. Unknowns are measured in
+      units of the root of F's second derivative at the start.
+    """
+    loss, bend = LOSSES[kind]
+    matrix, vector, scalar = ([None, None], [None], [])
+
+    @tf.function(input_signature=[tf.TensorSpec(shape, dtype) for shape in (
+        matrix, matrix, vector, vector, matrix, scalar, scalar)] + [tf.TensorSpec([], tf.int32)])
+    def minimise(inputs, labels, penalty, metric, start, target, floor, max_iterations):
+        penalty, metric = penalty[:, None], metric[:, None]
+
+        def units(inputs, penalty, state):
+            spread = state * (1 - state) if kind == "softmax" else state
+            return tf.math.rsqrt(tf.matmul(inputs ** 2, spread, transpose_a=True) + penalty + TINY)
+
+        scores = tf.matmul(inputs, start)
+        unit = units(inputs, penalty, loss(scores, labels)[2])
+
+        def slope(scores, x):
+            value, by_scores, _ = loss(scores, labels)
+            unknowns = unit * x
+            gradient = tf.matmul(inputs, by_scores, transpose_a=True) + penalty * unknowns
+            return value + tf.reduce_sum(penalty * unknowns ** 2) / 2, unit * gradient
+
+        def done(value, gradient):
+            gap = tf.reduce_sum(metric * (gradient / unit) ** 2)
+            return (gap <= target * value) | (gap <= floor) | (value <= floor)
+
+        def direction(gradient, steps, changes):
+            """What the remembered steps and changes of the gradient make of it (Byrd, Nocedal, Schnabel 1994, 3.1)."""
+            s, y = (tf.reshape(part, [MEMORY, -1]) for part in (steps, changes))
+            g = tf.reshape(gradient, [1, -1])
+            bent, squares = tf.matmul(s, y, transpose_b=True), tf.matmul(y, y, transpose_b=True)
+            products = tf.linalg.diag_part(bent)
+            upper = tf.linalg.set_diag(tf.linalg.band_part(bent, 0, -1), tf.where(products > 0, products, 1.0))
+            size = tf.where(products[-1] > 0, tf.math.divide_no_nan(products[-1], squares[-1, -1]), 1.0)
+            u = tf.linalg.triangular_solve(upper, tf.matmul(s, g, transpose_b=True), lower=False)
+            v = products[:, None] * u + size * tf.matmul(squares, u) - size * tf.matmul(y, g, transpose_b=True)
+            v = tf.linalg.triangular_solve(upper, v, lower=False, adjoint=True)
+            d = size * (g - tf.matmul(u, y, transpose_a=True)) + tf.matmul(v, s, transpose_a=True)
+            return -tf.reshape(d, tf.shape(gradient))
+
+        def search(scores, change, x, d, first):
+            """The step along d where the convex objective's slope is about 0."""
+            flat, bent = (tf.reduce_sum(penalty * unit ** 2 * part * d) for part in (x, d))
+
+            def look(t):
+                _, by_scores, spread = loss(scores + t * change, labels)
+                return tf.reduce_sum(by_scores * change) + flat + t * bent, bend(spread, change) + bent
+
+            def step(number, t, low, high, ready):
+                rise, curve = look(t)
+                low, high = tf.where(rise < 0, t, low), tf.where(rise > 0, t, high)
+                ready = tf.abs(rise) <= CURVATURE * tf.abs(first)
+                newton = t - rise / curve
+                inside = (newton > low) & (newton < tf.minimum(high, 10 * t))
+                middle = tf.where(tf.math.is_finite(high), (low + high) / 2, 4 * t)
+                return number + 1, tf.where(ready, t, tf.where(inside, newton, middle)), low, high, ready
+
+            return tf.while_loop(
+                lambda number, t, low, high, ready: ~ready & (number < LINE_SEARCH), step,
+                (0, tf.ones([], dtype), tf.zeros([], dtype), tf.constant(float("inf"), dtype), False))[1]
+
+        def iterate(number, x, scores, value, gradient, steps, changes, stuck):
+            d = direction(gradient, steps, changes)
+            change = tf.matmul(inputs, unit * d)
+            t = search(scores, change, x, d, tf.reduce_sum(gradient * d))
+            new_x = x + t * d
+            new_scores = tf.cond(number % REFRESH == REFRESH - 1, lambda: tf.matmul(inputs, unit * new_x),
+                                 lambda: scores + t * change)
+            new_value, new_gradient = slope(new_scores, new_x)
+            step, bent = new_x - x, new_gradient - gradient
+            steps, changes = (tf.concat([kept[1:], new[None]], 0) for kept, new in ((steps, step), (changes, bent)))
+            return (number + 1, new_x, new_scores, new_value, new_gradient, steps, changes,
+                    tf.reduce_sum(step * bent) <= 0)  # float32 can do no more
+
+        x = start / unit
+        value, gradient = slope(scores, x)
+        empty = tf.zeros(tf.concat([[MEMORY], tf.shape(start)], 0), dtype)
+        found = tf.while_loop(
+            lambda number, x, scores, value, gradient, steps, changes, stuck: (
+                ~done(value, gradient) & (number < max_iterations) & ~stuck),
+            iterate, (0, x, scores, value, gradient, empty, empty, False))
+        return unit * found[1], found[0]
+
+    return minimise
