@@ -162,6 +162,6 @@ def test_embedded_sets_are_prepared_too(tmp_path, run_program):
 
 def test_another_aircraft_archive_is_refused_by_the_builder(tmp_path):
     archives.FABRICATORS["aircraft"](manifests.manual_folder(tmp_path))
-    with pytest.raises(UserError, match=r"fgvc-aircraft-2013b.tar.gz .* md5.*replace it by the original of https"):
+    with pytest.raises(UserError, match=r"fgvc-aircraft-2013b.tar.gz .* MD5 .*replace it by the original of https"):
         prepare.prepare(DATASETS["aircraft"], tmp_path)
     assert not manifests.folder(DATASETS["aircraft"], tmp_path).exists()

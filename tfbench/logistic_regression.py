@@ -7,6 +7,7 @@ both and tested once. The result is a row in RESULTS_DIR/rows; the same command 
   python -m tfbench.logistic_regression --model=inception_v4 --dataset=birdsnap
   python -m tfbench.logistic_regression --model=resnet_50 --dataset=digits --image_size=32 \\
       --weights=results/weights/FILE.weights.h5
+  python -m tfbench.logistic_regression --features=mine.npz      features of your own: X, y, split (no network)
 """
 
 import time
@@ -14,6 +15,8 @@ import time
 from tfbench import UserError
 from tfbench.cli import app, program
 from tfbench.cli import flags as cli
+from tfbench.cli.progress import Display
+from tfbench.data.catalog import Dataset
 from tfbench.results import row as rows
 from tfbench.results import store
 from tfbench.training import protocol
@@ -24,13 +27,23 @@ STRENGTHS = protocol.log_spaced(1e-6, 1e5, 45)
 
 def define_flags(fv=cli.flags.FLAGS) -> None:
     """The flags of this program."""
-    cli.define_run_flags(fv)
+    cli.define_run_flags(fv, required=False)
     cli.define_weights_flag(fv)
     cli.define_numbers("l2", STRENGTHS, "strengths of L2 regularisation to try, comma-separated; each multiplies "
                        "half the squared norm of the weights against the sum of the example losses "
                        "(v3 section 3.1)", fv, inclusive=False)
-    cli.flags.DEFINE_integer("max_iterations", 1000, "of L-BFGS at each strength (the paper does not say)",
+    cli.flags.DEFINE_integer("max_iterations", 10000, "of L-BFGS at each strength; one that is solved needs fewer",
                              lower_bound=1, flag_values=fv)
+    cli.flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16"], "of the network's convolutions and matrix "
+                          "products; bfloat16 is faster where the processor has it", flag_values=fv)
+    cli.flags.DEFINE_string("features", None, "instead of --model and --dataset: an .npz file with X [n, width] float, "
+                            "y [n] int or [n, classes] of 0 and 1, split [n] of train, validation and test",
+                            flag_values=fv)
+    cli.flags.register_multi_flags_validator(
+        ["model", "dataset", "features"],
+        lambda given: (given["model"] and given["dataset"] and not given["features"])
+        or (given["features"] and not given["model"] and not given["dataset"]),
+        "expected --model=NAME and --dataset=NAME, or --features=FILE.npz alone", flag_values=fv)
 
 
 def run(options, progress) -> tuple[dict, bool]:
@@ -42,16 +55,13 @@ def run(options, progress) -> tuple[dict, bool]:
     # ---- what to run -------------------------------------------------------------------------------
     network, dataset, manifest, certificate = program.resolve(options, progress)
     spec = rows.make_spec(options, "logistic_regression", dataset=dataset, manifest=manifest, certificate=certificate,
-                          l2=list(options.l2), max_iterations=options.max_iterations)
+                          l2=list(options.l2), max_iterations=options.max_iterations, precision=options.precision)
     if finished := store.finished(options.results_dir, spec):
         return finished, False
 
-    import numpy as np  # and TensorFlow, only now that there is something to compute
-
-    from tfbench.data.examples import load_split
-    from tfbench.linear import features, logistic
-    from tfbench.stats import metrics
-    from tfbench.training.devices import set_determinism
+    from tfbench.data.examples import load_split  # and TensorFlow, only now that there is something to compute
+    from tfbench.linear import cache, features
+    from tfbench.training.devices import processor, set_determinism
 
     start = time.monotonic()
     set_determinism(options.deterministic)
@@ -60,53 +70,115 @@ def run(options, progress) -> tuple[dict, bool]:
     train, validation = (load_split(dataset, split, options.data_dir) for split in ("train", "validation"))
     if train.labels.ndim == 1 and (absent := set(range(dataset.classes)) - set(train.labels.tolist())):
         raise UserError(f"{dataset.name} has no training image of class {min(absent)}: every class needs one")
-    extractor = features.make_extractor(network.name, program.weights_path(options), certificate["sha256"],
-                                        spec["image_size"], spec["value_range"], options.devices)
-
-    def extract(examples):
-        return features.extract(extractor, examples, image_size=spec["image_size"], batch_size=options.batch_size,
-                                report=progress.images)
-
+    kept = cache.open_cache(options.results_dir, cache.make_key(spec, manifest, processor=processor()))
+    fixed = features.FixedFeatures(
+        lambda precision: features.make_extractor(
+            network.name, program.weights_path(options), certificate["sha256"], spec["image_size"],
+            spec["value_range"], options.devices, precision),
+        options.precision, kept, spec["image_size"], options.batch_size, progress)
     progress.stage("features")
-    train_features, validation_features = extract(train), extract(validation)
+    train_features, validation_features = fixed.of(train, "train"), fixed.of(validation, "validation")
 
-    # ---- optimize: choose on validation, strongest first, ties to the stronger ---------------------
-    progress.stage(f"logistic regression at {len(options.l2)} strengths")
-    settings = {"classes": dataset.classes, "max_iterations": options.max_iterations}
-    trials = []
-    for fit in logistic.path(train_features, train.labels, options.l2, **settings):
-        accuracy = metrics.score(dataset.metric, fit.scores(validation_features), validation.labels)
-        trials.append({"l2": fit.strength, "validation_accuracy": accuracy, "certified": fit.certified, "gap": fit.gap,
-                       "objective": fit.objective, "iterations": fit.iterations, "seconds": round(fit.seconds, 3)})
-    best = max(trials, key=lambda trial: trial["validation_accuracy"])
-    both = np.concatenate([train_features, validation_features])
-    both_labels = np.concatenate([train.labels, validation.labels])
-    refit, = logistic.path(both, both_labels, [best["l2"]], **settings)
+    # ---- optimize: choose on validation, refit on both ---------------------------------------------
+    refit, chosen = choose(train_features, train.labels, validation_features, validation.labels, options,
+                           classes=dataset.classes, metric=dataset.metric, progress=progress)
 
     # ---- evaluate: one look at the test split ------------------------------------------------------
     test = load_split(dataset, "test", options.data_dir)
-    test_scores = refit.scores(extract(test))
-    accuracy = metrics.score(dataset.metric, test_scores, test.labels)
+    test_scores = refit.scores(fixed.of(test, "test"))
 
     # ---- record ------------------------------------------------------------------------------------
-    warnings = rows.edge_warnings({"l2": spec["l2"]}, best)
-    if uncertified := [trial["l2"] for trial in trials if not trial["certified"]]:
-        warnings.append(f"not certified to be solved: {len(uncertified)} of {len(trials)} strengths")
-    if not refit.certified:
-        warnings.append("the refit is not certified to be solved")
     row = rows.make_row(
-        spec, dataset, manifest, accuracy=accuracy,
-        test_split={"n": len(test.labels), "sha256": test.split_sha256}, selected={"l2": best["l2"]},
-        validation_accuracy=best["validation_accuracy"], trials=trials, source=rows.source_of(certificate),
-        warnings=warnings, seconds=time.monotonic() - start)
+        spec, dataset, manifest, accuracy=score(dataset.metric, test_scores, test.labels),
+        test_split={"n": len(test.labels), "sha256": test.split_sha256}, source=rows.source_of(certificate),
+        features={"folder": kept.folder.name, "precision": options.precision,
+                  "relative_error": fixed.reduced_error(train)},
+        seconds=time.monotonic() - start, **chosen)
     store.write_row(options.results_dir, row, rows.test_predictions(test_scores, test),
                     cli.flagfile(options, "logistic_regression"))
     return row, True
 
 
+def run_file(options, progress) -> tuple[dict, bool]:
+    """The same for --features=FILE.npz: no network, no data set."""
+    from tfbench.data.examples import Examples
+    from tfbench.data.splits import split_hash
+    from tfbench.linear import feature_file
+
+    store.check_writable(options.results_dir)
+    file = feature_file.read(options.features)
+    sizes = {split: len(rows_of) for split, rows_of in file.rows.items()}
+    dataset = Dataset(f"features:{file.name}", file.name, "", file.classes,
+                      "voc_map" if file.labels.ndim == 2 else "top1", **sizes)
+    keys = {split: [f"{number:09d}" for number in numbers] for split, numbers in file.rows.items()}
+    manifest = {"splits": {split: {"n": sizes[split], "sha256": split_hash(keys[split])} for split in sizes},
+                "content": file.sha256, "verification": {}}
+    spec = rows.make_feature_spec(dataset, manifest, l2=list(options.l2), max_iterations=options.max_iterations)
+    if finished := store.finished(options.results_dir, spec):
+        return finished, False
+
+    start = time.monotonic()
+    parts = {split: (file.features[numbers], file.labels[numbers]) for split, numbers in file.rows.items()}
+    refit, chosen = choose(*parts["train"], *parts["validation"], options, classes=file.classes, metric=dataset.metric,
+                           progress=progress)
+    scores = refit.scores(parts["test"][0])
+    test = Examples(None, parts["test"][1], keys["test"], manifest["splits"]["test"]["sha256"])
+    row = rows.make_row(spec, dataset, manifest, accuracy=score(dataset.metric, scores, test.labels),
+                        test_split=manifest["splits"]["test"], seconds=time.monotonic() - start, **chosen)
+    store.write_row(options.results_dir, row, rows.test_predictions(scores, test),
+                    cli.flagfile(options, "logistic_regression"))
+    return row, True
+
+
+def choose(train, train_labels, validation, validation_labels, options, *, classes: int, metric: str, progress):
+    """Fits every strength on the training features and the best on both.
+
+    Args:
+      train, validation: float [n, width]. Labels: see linear.logistic.path.
+
+    Returns:
+      (the refit, a linear.logistic.Fit; the fields of a row that say how it came about).
+    """
+    import numpy as np
+
+    from tfbench.linear import logistic
+
+    settings = {"classes": classes, "max_iterations": options.max_iterations}
+    trials = []
+    progress.stage(f"logistic regression at {len(options.l2)} strengths")
+    for fit in logistic.path(train, train_labels, options.l2, **settings):
+        accuracy = score(metric, fit.scores(validation), validation_labels)
+        trials.append({"l2": fit.strength, "validation_accuracy": accuracy, **fit.facts()})
+        progress.work(f"{len(trials)} of {len(options.l2)} strengths")
+    best = max(trials, key=lambda trial: trial["validation_accuracy"])  # of equal ones the first, the strongest
+    refit, = logistic.path(np.concatenate([train, validation]), np.concatenate([train_labels, validation_labels]),
+                           [best["l2"]], **settings)
+    warnings = rows.edge_warnings({"l2": options.l2}, best)
+    if uncertified := sum(not trial["certified"] for trial in trials):
+        warnings.append(f"{uncertified} of {len(trials)} strengths are not certified to be solved: raise "
+                        "--max_iterations")
+    if not refit.certified:
+        warnings.append("the refit is not certified to be solved: raise --max_iterations")
+    return refit, {"selected": {"l2": best["l2"]}, "validation_accuracy": best["validation_accuracy"],
+                   "trials": trials, "refit": refit.facts(), "warnings": warnings}
+
+
+def score(metric: str, scores, labels) -> float:
+    """The metric of that name, in [0, 1]."""
+    from tfbench.stats import metrics
+
+    return metrics.score(metric, scores, labels)
+
+
 def main(argv) -> None:
     del argv
-    program.run_one("logistic_regression", run, cli.own(define_flags))
+    options = cli.own(define_flags)
+    if options.features is None:
+        program.run_one("logistic_regression", run, options)
+        return
+    with Display(1) as progress:
+        row, new = run_file(options, progress)
+    program.tell(row, new, options)
 
 
 if __name__ == "__main__":

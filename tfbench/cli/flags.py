@@ -113,11 +113,12 @@ OWN_DATASETS = ("folder:PATH (PATH/CLASS/*.jpg, or the same in train/, val/ and 
                 "your own")
 
 
-def define_dataset(fv, *, more=(), text: str = "") -> None:
-    """--dataset, required."""
+def define_dataset(fv, *, more=(), text: str = "", required: bool = True) -> None:
+    """--dataset."""
     flags.DEFINE(DatasetParser(more), "dataset", None, f"data set, a row of DATASETS{text}; {OWN_DATASETS}",
                  flag_values=fv, serializer=flags.ArgumentSerializer())
-    flags.mark_flags_as_required(["dataset"], flag_values=fv)
+    if required:
+        flags.mark_flags_as_required(["dataset"], flag_values=fv)
 
 
 def define_datasets(fv) -> None:
@@ -127,11 +128,12 @@ def define_datasets(fv) -> None:
     flags.mark_flags_as_required(["datasets"], flag_values=fv)
 
 
-def define_run_flags(fv=flags.FLAGS) -> None:
+def define_run_flags(fv=flags.FLAGS, *, required: bool = True) -> None:
     """--model --dataset, how and where a regime computes."""
     define_name("model", None, "network, a row of NETWORKS", "network", NETWORKS, fv)
-    flags.mark_flags_as_required(["model"], flag_values=fv)
-    define_dataset(fv)
+    if required:
+        flags.mark_flags_as_required(["model"], flag_values=fv)
+    define_dataset(fv, required=required)
     define_reading_flags(fv)
     define_machine_flags(fv)
     define_folder_flags(fv)

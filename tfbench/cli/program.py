@@ -52,9 +52,14 @@ def run_one(regime: str, run, options) -> dict:
         progress.run(f"{options.model} {options.dataset}", images, images)
         row, new = run(options, progress)
         progress.finish_run()
+    tell(row, new, options)
+    return row
+
+
+def tell(row: dict, new: bool, options) -> None:
+    """Says what came out, what to mind and where the row is."""
     print(summary(row))
     for warning in row["warnings"]:
         print(f"warning: {warning}")
     print(f"{'row' if new else 'finished before, nothing to do; row'}: "
           f"{store.row_path(options.results_dir, row['spec'])}")
-    return row

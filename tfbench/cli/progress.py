@@ -48,6 +48,10 @@ class Display:
         if not self._live and self._stages:
             self.line(text)
 
+    def work(self, text: str) -> None:
+        """Says how far a stage is; in a terminal only."""
+        self._bar.update(self._task, description=f"{self._name} {text}")
+
     def images(self, number: int) -> None:
         """Counts images that went through the network."""
         self._advance_to(min(self._done + number * self._per_image, self._end))

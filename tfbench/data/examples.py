@@ -60,6 +60,18 @@ def join(train: Examples, validation: Examples) -> Examples:
                     keys=[keys[i] for i in order], split_sha256=split_hash(keys), cut=train.cut)
 
 
+def part_of(examples: Examples, positions: np.ndarray) -> Examples:
+    """Some of the examples, in ascending order of their positions."""
+    images = examples.images
+    if isinstance(images, StoredImages):
+        images = StoredImages(images.folder, images.index, images.rows[positions])
+    else:
+        images = images[positions]
+    keys = [examples.keys[i] for i in positions]
+    return dataclasses.replace(examples, images=images, labels=examples.labels[positions], keys=keys,
+                               split_sha256=split_hash(keys))
+
+
 def load_split(dataset: Dataset, split: str, data_dir, *, memory: int = MEMORY) -> Examples:
     """Reads one split of a prepared data set.
 

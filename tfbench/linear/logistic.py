@@ -48,6 +48,11 @@ class Fit:
     iterations: int
     seconds: float
 
+    def facts(self) -> dict:
+        """What a row keeps of it."""
+        return {"objective": self.objective, "gap": self.gap, "certified": self.certified,
+                "iterations": self.iterations, "seconds": round(self.seconds, 3)}
+
     def scores(self, features) -> np.ndarray:
         """Decision values, float64 [m, classes], of features [m, width]."""
         return np.asarray(features, np.float64) @ self.weights + self.bias

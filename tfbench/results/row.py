@@ -45,6 +45,7 @@ TRAINED = ("finetune", "train_from_scratch")  # the regimes that train the whole
 DEVIATIONS = (
     (lambda run: run["embedded"], "embedded data set instead of one of the paper's twelve"),
     (lambda run: run["own"], "the user's own data set instead of one of the paper's twelve"),
+    (lambda run: run.get("precision") == "bfloat16", "features computed in bfloat16"),
     (lambda run: run["data"].get("difficult") in ("negative", "positive"),
      "objects that VOC calls difficult count as present or absent (the official scoring ignores them)"),
     (lambda run: run["source_dataset"] not in (None, "imagenet"),
@@ -95,6 +96,15 @@ def make_spec(options, regime: str, *, dataset: Dataset, manifest: dict, certifi
         "devices": options.devices, **more}
 
 
+def make_feature_spec(dataset: Dataset, manifest: dict, **more) -> dict:
+    """make_spec for logistic regression on features of the user's own (linear/feature_file.py)."""
+    return {
+        "schema": SCHEMA, "regime": "logistic_regression", "network": "features", "dataset": dataset.name,
+        "data": {split: part["sha256"] for split, part in manifest["splits"].items()} | {
+            "content": manifest["content"]},
+        "source_dataset": None, "weights_sha256": None, "image_size": None, "precision": None, **more}
+
+
 def training_spec(options, regime: str, **arguments) -> dict:
     """make_spec for a regime that trains the whole network (see cli.flags.define_training_flags)."""
     return make_spec(options, regime, steps=options.steps, learning_rate=list(options.learning_rate),
@@ -127,7 +137,7 @@ def deviations(spec: dict) -> list[str]:
     """Where the run departs from the paper."""
     dataset = DATASETS.get(spec["dataset"])
     run = spec | {"embedded": bool(dataset and dataset.embedded), "own": dataset is None,
-                  "own_size": NETWORKS[spec["network"]].image_size}
+                  "own_size": NETWORKS[spec["network"]].image_size if spec["network"] in NETWORKS else None}
     return [text for applies, text in DEVIATIONS if applies(run)]
 
 

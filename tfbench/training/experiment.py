@@ -68,7 +68,7 @@ def make_engine(network: str, num_classes: int, image_size: int, bn_scale: bool,
 
     trainer = Trainer(strategy, make_model, batch_size=batch_size, multi_label=multi_label,
                       to_input=lambda batch: to_network(batch[0], value_range, batch[1]))
-    predictor = Predictor(strategy, trainer.model, lambda images: to_network(images, value_range))
+    predictor = Predictor(strategy, lambda images: trainer.model(to_network(images, value_range), training=False))
     return Engine(trainer, predictor, trainer.weights())
 
 

@@ -4,6 +4,8 @@ Orbit runs the loop; learning rate, weight decay, length and weights are variabl
 sets in place, so a trial after the first starts without tracing.
 """
 
+import contextlib
+
 import keras
 import numpy as np
 import orbit
@@ -140,13 +142,13 @@ class Predictor:
     """The network in inference mode, traced once: features or logits of every example, exactly.
 
     Args:
-      to_input: from the images of a batch to what the network takes, part of the traced function.
+      forward: from the images of a batch to {"features", "logits"} or one of them.
+      around: makes a context in which the traced function is run, e.g. devices.graph_rewriting.
     """
 
-    def __init__(self, strategy, model, to_input=lambda images: images):
-        self.strategy = strategy
-        self._forward = tf.function(
-            lambda images: strategy.run(lambda x: model(to_input(x), training=False), args=(images,)))
+    def __init__(self, strategy, forward, around=contextlib.nullcontext):
+        self.strategy, self.around = strategy, around
+        self._forward = tf.function(lambda images: strategy.run(forward, args=(images,)))
 
     def __call__(self, batches: tf.data.Dataset, count: int, output: str, report=lambda images: None):
         """Runs the network over data/pipeline.evaluation_batches.
@@ -163,18 +165,22 @@ class Predictor:
         Raises:
           AssertionError: an example was not seen exactly once.
         """
-        result, seen = None, np.zeros(count, np.int64)
+        return np.concatenate(list(self.stream(batches, count, output, report)))
+
+    def stream(self, batches: tf.data.Dataset, count: int, output: str, report=lambda images: None):
+        """The same batch by batch: yields float32 [up to a batch, width], in the order of the examples."""
+        seen = 0
         for images, indices in self.strategy.experimental_distribute_dataset(batches):
-            values = self._local(self._forward(images)[output])
+            with self.around():
+                values = self._local(self._forward(images)[output])
             index = self._local(indices)
             real = index >= 0
-            if result is None:
-                result = np.zeros((count, values.shape[1]), np.float32)
-            result[index[real]] = values[real]
-            np.add.at(seen, index[real], 1)
-            report(int(real.sum()))
-        assert (seen == 1).all(), f"{np.sum(seen != 1)} of {count} examples not seen exactly once"
-        return result
+            number = int(real.sum())
+            assert (index[real] == np.arange(seen, seen + number)).all(), f"examples out of order after {seen}"
+            seen += number
+            yield values[real]
+            report(number)
+        assert seen == count, f"{seen} of {count} examples seen"
 
     def _local(self, value) -> np.ndarray:
         return np.concatenate([part.numpy() for part in self.strategy.experimental_local_results(value)])

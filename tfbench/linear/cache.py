@@ -1,0 +1,99 @@
+"""Features on disk: computed once, found again by everything that determines their bytes.
+
+    RESULTS_DIR/features/NETWORK-DATASET-KEY/
+        key.json           what determines them; KEY is its hash
+        train-00000.npz    keys and features of the split's first SHARD examples, and so on
+
+Shards are written whole or not at all, so an interrupted extraction goes on with the next one; NumPy checks a
+shard's checksum when it is read, and its keys are compared with the split's. A folder may be deleted at any time.
+"""
+
+import dataclasses
+import importlib.metadata
+import io
+import pathlib
+import re
+import zipfile
+
+import numpy as np
+
+from tfbench.data.manifests import SPLITS
+from tfbench.results import store
+
+LAYOUT = 1
+SHARD = 1024  # examples
+
+
+def make_key(spec: dict, manifest: dict, *, processor: str) -> dict:
+    """What determines the features of a run's data set.
+
+    Args:
+      spec: the run's specification (results/row.py).
+      manifest: of the prepared data set (data/manifests.py).
+      processor: "CPU" or "GPU", which add in different orders.
+    """
+    return {
+        "layout": LAYOUT,
+        **{name: spec[name] for name in ("network", "weights_sha256", "value_range", "image_size", "precision",
+                                         "batch_size", "devices", "dataset")},
+        "data": {name: value for name, value in spec["data"].items() if name != "difficult"},  # a matter of labels
+        "images": {split: manifest["splits"][split]["n"] for split in SPLITS},
+        "processor": processor,
+        "versions": {name: importlib.metadata.version(name) for name in ("tensorflow", "keras")}}
+
+
+@dataclasses.dataclass(frozen=True)
+class Cache:
+    """The features of one network on one data set."""
+
+    folder: pathlib.Path
+
+    def read(self, split: str, number: int, keys: list[str]) -> np.ndarray | None:
+        """Features of a shard, float32 [len(keys), width]; None if they are not there, damaged or of others."""
+        try:
+            with np.load(self._path(split, number), allow_pickle=False) as shard:
+                features = shard["features"]
+                return features if shard["keys"].tolist() == keys and len(features) == len(keys) else None
+        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zipfile.error):
+            return None
+
+    def write(self, split: str, number: int, keys: list[str], features: np.ndarray) -> None:
+        """Keeps a shard.
+
+        Raises:
+          UserError: the folder cannot be written.
+        """
+        buffer = io.BytesIO()
+        np.savez(buffer, keys=np.array(keys), features=features)
+        store.write_atomically(self._path(split, number), buffer.getvalue())
+
+    def _path(self, split: str, number: int) -> pathlib.Path:
+        return self.folder / f"{split}-{number:05d}.npz"
+
+
+def open_cache(results_dir, key: dict) -> Cache:
+    """The cache of the features that `key` determines, made if it is not there.
+
+    Raises:
+      UserError: the folder cannot be written.
+    """
+    name = "-".join(re.sub(r"[^\w.]+", "_", key[part]) for part in ("network", "dataset"))
+    folder = pathlib.Path(results_dir) / "features" / f"{name}-{store.key_of(key)}"
+    if not (folder / "key.json").exists():
+        store.write_json(folder / "key.json", key)
+    return Cache(folder)
+
+
+def describe_all(results_dir) -> list[str]:
+    """One line for each folder of cached features: whose they are, how many, how large."""
+    lines = []
+    for path in sorted(pathlib.Path(results_dir).glob("features/*/key.json")):
+        key = store.read_json(path, cure=f"delete {path.parent}")
+        shards = list(path.parent.glob("*-[0-9]*.npz"))
+        parts = {split: min(sum(shard.name.startswith(f"{split}-") for shard in shards) * SHARD, images)
+                 for split, images in key["images"].items()}
+        size = sum(shard.stat().st_size for shard in shards) / 1e6
+        lines.append(f"{path.parent.name}: {key['image_size']} pixels, {key['precision']}, "
+                     + ", ".join(f"{split} {there:,} of {key['images'][split]:,}" for split, there in parts.items())
+                     + f", {size:,.1f} MB")
+    return lines

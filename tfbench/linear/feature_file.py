@@ -1,0 +1,93 @@
+"""Features of the user's own, from one NumPy file. This module imports no TensorFlow.
+
+    X      [n, width] float
+    y      [n] int, classes from 0; or [n, classes], multi-label: 1 present, 0 absent; or, as in VOC2007, 1 present,
+           -1 absent, 0 neither right nor wrong
+    split  [n] str: "train", "validation" or "test"
+"""
+
+import dataclasses
+import pathlib
+import zipfile
+
+import numpy as np
+
+from tfbench import UserError
+from tfbench.data.manifests import SPLITS
+from tfbench.results import store
+
+EXPECTED = ("X [n, width] float, y [n] int or [n, classes] of 0 and 1 (multi-label), split [n] of "
+            f"{', '.join(SPLITS)}")
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureFile:
+    """The arrays of a file, checked.
+
+    Attributes:
+      name: the file's, without ending.
+      sha256: of the file, in hex.
+      features: float32 or float64 [n, width], finite. classes: their number.
+      labels: int64 [n], or float32 [n, classes] in {1, 0, -1}.
+      rows: {split: positions of its examples, int64}.
+    """
+
+    name: str
+    sha256: str
+    features: np.ndarray
+    labels: np.ndarray
+    classes: int
+    rows: dict[str, np.ndarray]
+
+
+def read(path) -> FeatureFile:
+    """Reads and checks a file.
+
+    Raises:
+      UserError: it is not there, damaged, lacks an array, or an array is of another kind than expected.
+    """
+    path = pathlib.Path(path).expanduser()
+    if not path.is_file():
+        raise UserError(f"there is no file {path}: --features expects an .npz file with {EXPECTED}")
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            missing = {"X", "y", "split"} - set(arrays)
+            if missing:
+                raise UserError(f"{path} lacks {', '.join(sorted(missing))}: expected {EXPECTED}")
+            features, labels, split = arrays["X"], arrays["y"], arrays["split"]
+    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} is no .npz file that NumPy can read ({error}): expected {EXPECTED}") from error
+    if features.ndim != 2 or not features.size or features.dtype.kind != "f":
+        raise UserError(f"X of {path} is {features.dtype} {list(features.shape)}, expected float [n, width]")
+    if split.shape != (len(features),) or len(labels) != len(features):
+        raise UserError(f"X, y and split of {path} have {len(features):,}, {len(labels):,} and {len(split):,} rows: "
+                        "expected one each per example")
+    wrong = np.flatnonzero(~np.isfinite(features).all(axis=1))
+    if len(wrong):
+        raise UserError(f"X of {path} is not finite in {len(wrong):,} of {len(features):,} rows, the first is row "
+                        f"{wrong[0]}: make these features anew")
+    strange = sorted(set(split.astype(str).tolist()) - set(SPLITS))
+    rows = {name: np.flatnonzero(split.astype(str) == name) for name in SPLITS}
+    empty = [name for name in SPLITS if not len(rows[name])]
+    if strange or empty:
+        raise UserError(f"split of {path} " + (f"holds {strange[0]!r}" if strange else f"has no {empty[0]} example")
+                        + f": expected examples of {', '.join(SPLITS)}")
+    labels, classes = _labels(labels, path)
+    features = features.astype(np.promote_types(features.dtype, np.float32), copy=False)
+    return FeatureFile(path.stem, store.file_sha256(path), features, labels, classes, rows)
+
+
+def _labels(labels: np.ndarray, path):
+    """Labels as the solver takes them, and the number of classes."""
+    if labels.ndim == 1 and labels.dtype.kind in "iu":
+        if labels.min() < 0:
+            raise UserError(f"y of {path} holds {labels.min()}: expected classes from 0")
+        return labels.astype(np.int64), int(labels.max()) + 1
+    if labels.ndim == 2 and labels.dtype.kind in "iufb":
+        values = set(np.unique(labels.astype(np.float32)).tolist())
+        if values <= {0.0, 1.0}:
+            return np.where(labels.astype(bool), 1, -1).astype(np.float32), labels.shape[1]
+        if values <= {-1.0, 0.0, 1.0}:
+            return labels.astype(np.float32), labels.shape[1]
+    raise UserError(f"y of {path} is {labels.dtype} {list(labels.shape)}: expected int [n], classes from 0, or "
+                    "[n, classes] of 0 and 1")
