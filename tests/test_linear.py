@@ -7,14 +7,12 @@ from sklearn.linear_model import LogisticRegression
 
 from tfbench.linear import logistic
 
-RANDOM = np.random.RandomState(0)
-
-
 def problem(n, width, classes):
     """Correlated, badly scaled features as a network's: non-negative, of unequal size."""
+    draw = np.random.RandomState(0)
     labels = np.arange(n) % classes
-    centres = RANDOM.randn(classes, width)
-    mixed = (centres[labels] + 2 * RANDOM.randn(n, width)) @ RANDOM.randn(width, width) / np.sqrt(width)
+    centres = draw.randn(classes, width)
+    mixed = (centres[labels] + 2 * draw.randn(n, width)) @ draw.randn(width, width) / np.sqrt(width)
     return (np.maximum(mixed, 0) * np.logspace(0, -2, width)), labels
 
 
@@ -53,7 +51,7 @@ def test_too_few_iterations_are_not_called_certified():
 
 def test_multi_label_solves_each_class_without_its_difficult_examples():
     features, _ = problem(200, 12, 2)
-    labels = RANDOM.choice([-1.0, 0.0, 1.0], (200, 3), p=[0.6, 0.1, 0.3]).astype(np.float32)
+    labels = np.random.RandomState(1).choice([-1.0, 0.0, 1.0], (200, 3), p=[0.6, 0.1, 0.3]).astype(np.float32)
     fit, = logistic.path(features, labels, [0.5], classes=3, max_iterations=1000)
     assert fit.certified
     for c in range(3):

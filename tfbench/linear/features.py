@@ -25,10 +25,11 @@ from tfbench.training.trainer import Predictor
 PRECISIONS = ("float32", "bfloat16")
 
 
-def freeze(network: str, weights_file: str, image_size: int, value_range: str, *, policy: str = "float32"):
+def freeze(network: str, weights_file: str | None, image_size: int, value_range: str, *, policy: str = "float32"):
     """The network in inference mode as a graph without variables.
 
     Args:
+      weights_file: None for random weights.
       policy: Keras's dtype policy, "float32" or "mixed_bfloat16".
 
     Returns:
@@ -52,8 +53,8 @@ def freeze(network: str, weights_file: str, image_size: int, value_range: str, *
 
 
 @functools.lru_cache(maxsize=2)  # the data sets of a study share what was traced
-def make_extractor(network: str, weights_file: str, weights_sha256: str, image_size: int, value_range: str,
-                   devices: int, precision: str) -> Predictor:
+def make_extractor(network: str, weights_file: str | None, weights_sha256: str | None, image_size: int,
+                   value_range: str, devices: int, precision: str) -> Predictor:
     """The network of a weights file on its devices, in float32 or with its matrix products in bfloat16."""
     del weights_sha256  # part of the cache's key: a file made anew is read anew
     strategy = make_strategy(devices)

@@ -58,35 +58,71 @@ def binary_bend(spread, change):
 LOSSES = {"softmax": (softmax_loss, softmax_bend), "binary": (binary_loss, binary_bend)}
 
 
+def products(inputs, count, streamed: bool):
+    """The products with the data: x → X x, v → Xᵀ v and v → (X∘X)ᵀ v.
+
+    Args:
+      inputs: [blocks, height, p], X below each other with rows of zeros at the end; one block unless streamed.
+      count: rows of X.
+      streamed: whether the blocks stay in the host's memory and go to the device one by one.
+    """
+    if not streamed:
+        matrix = inputs[0]
+        return (lambda x: tf.matmul(matrix, x), lambda v: tf.matmul(matrix, v, transpose_a=True),
+                lambda v: tf.matmul(matrix ** 2, v, transpose_a=True))
+    shape = tf.shape(inputs)
+
+    def block(i):
+        with tf.device("CPU:0"):
+            return inputs[i]
+
+    def times(x):
+        parts = tf.while_loop(lambda i, parts: i < shape[0],
+                              lambda i, parts: (i + 1, parts.write(i, tf.matmul(block(i), x))),
+                              (0, tf.TensorArray(x.dtype, size=shape[0])))[1]
+        return tf.reshape(parts.stack(), [-1, tf.shape(x)[1]])[:count]
+
+    def summed(v, of_block):
+        v = tf.reshape(tf.pad(v, [[0, shape[0] * shape[1] - count], [0, 0]]), [shape[0], shape[1], tf.shape(v)[1]])
+        return tf.while_loop(
+            lambda i, total: i < shape[0],
+            lambda i, total: (i + 1, total + tf.matmul(of_block(block(i)), v[i], transpose_a=True)),
+            (0, tf.zeros([shape[2], tf.shape(v)[2]], v.dtype)))[1]
+
+    return times, lambda v: summed(v, lambda matrix: matrix), lambda v: summed(v, lambda matrix: matrix ** 2)
+
+
 @functools.cache
-def minimiser(kind: str, dtype=tf.float32):
+def minimiser(kind: str, streamed: bool = False, dtype=tf.float32):
     """The traced minimiser of one loss; shapes are free, so it is traced once.
 
+    Args:
+      kind: a key of LOSSES.
+      streamed: see products.
+
     Returns:
-      minimise(inputs [n, p], labels [n, classes], penalty [p], metric [p], start [p, classes], target, floor,
-      max_iterations) → (unknowns [p, classes], iterations). It minimises F = loss(inputs @ unknowns) + ½ Σ penalty ·
-      unknowns² and stops once Σ metric · gradient² ≤ target · F or ≤ floor, or F ≤ floor. Unknowns are measured in
-      units of the root of F's second derivative at the start.
+      minimise(inputs [blocks, height, p] for X [n, p], labels [n, classes], penalty [p], metric [p],
+      start [p, classes], target, floor, max_iterations) → (unknowns [p, classes], iterations). It minimises
+      F = loss(X @ unknowns) + ½ Σ penalty · unknowns² and stops once Σ metric · gradient² ≤ target · F or ≤ floor,
+      or F ≤ floor. Unknowns are measured in units of the root of F's second derivative at the start.
     """
     loss, bend = LOSSES[kind]
     matrix, vector, scalar = ([None, None], [None], [])
 
     @tf.function(input_signature=[tf.TensorSpec(shape, dtype) for shape in (
-        matrix, matrix, vector, vector, matrix, scalar, scalar)] + [tf.TensorSpec([], tf.int32)])
+        [None, None, None], matrix, vector, vector, matrix, scalar, scalar)] + [tf.TensorSpec([], tf.int32)])
     def minimise(inputs, labels, penalty, metric, start, target, floor, max_iterations):
         penalty, metric = penalty[:, None], metric[:, None]
-
-        def units(inputs, penalty, state):
-            spread = state * (1 - state) if kind == "softmax" else state
-            return tf.math.rsqrt(tf.matmul(inputs ** 2, spread, transpose_a=True) + penalty + TINY)
-
-        scores = tf.matmul(inputs, start)
-        unit = units(inputs, penalty, loss(scores, labels)[2])
+        times, transposed, squared = products(inputs, tf.shape(labels)[0], streamed)
+        scores = times(start)
+        state = loss(scores, labels)[2]
+        spread = state * (1 - state) if kind == "softmax" else state
+        unit = tf.math.rsqrt(squared(spread) + penalty + TINY)
 
         def slope(scores, x):
             value, by_scores, _ = loss(scores, labels)
             unknowns = unit * x
-            gradient = tf.matmul(inputs, by_scores, transpose_a=True) + penalty * unknowns
+            gradient = transposed(by_scores) + penalty * unknowns
             return value + tf.reduce_sum(penalty * unknowns ** 2) / 2, unit * gradient
 
         def done(value, gradient):
@@ -130,10 +166,10 @@ def minimiser(kind: str, dtype=tf.float32):
 
         def iterate(number, x, scores, value, gradient, steps, changes, stuck):
             d = direction(gradient, steps, changes)
-            change = tf.matmul(inputs, unit * d)
+            change = times(unit * d)
             t = search(scores, change, x, d, tf.reduce_sum(gradient * d))
             new_x = x + t * d
-            new_scores = tf.cond(number % REFRESH == REFRESH - 1, lambda: tf.matmul(inputs, unit * new_x),
+            new_scores = tf.cond(number % REFRESH == REFRESH - 1, lambda: times(unit * new_x),
                                  lambda: scores + t * change)
             new_value, new_gradient = slope(new_scores, new_x)
             step, bent = new_x - x, new_gradient - gradient

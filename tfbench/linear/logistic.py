@@ -24,6 +24,7 @@ from tfbench import UserError
 # The gap that a certificate allows: this share of the objective at λ ≥ WEAK, of n · log(classes) below.
 TOLERANCE = 1e-6
 WEAK = 1e-2
+BLOCK = 4 << 30  # bytes of features that go to the device at once; more are streamed through it
 ATTEMPTS = 3  # each after the first asks for a tenth of the gap
 BIAS_STEPS = 20  # of Newton's method, for the bias alone
 
@@ -96,8 +97,14 @@ def make_problem(features, labels, classes: int) -> Problem:
     if len(wrong):
         raise UserError(f"the features of {len(wrong):,} of {len(features):,} examples are not finite, first of "
                         f"example {wrong[0]}: extract them anew")
+    if classes < 2 and labels.ndim == 1:
+        raise UserError("there is one class only: nothing to tell apart")
     if labels.ndim == 2:
         kind, targets = "binary", np.asarray(labels, np.float64)
+        for value, what in ((1, "shows"), (-1, "lacks")):
+            none = np.flatnonzero(~(targets == value).any(axis=0))
+            if len(none):
+                raise UserError(f"no training example {what} class {none[0]}: every class needs one that does")
     else:
         if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
             raise UserError(f"expected labels 0 to {classes - 1}, found {labels.min()} to {labels.max()}")
@@ -144,14 +151,17 @@ def path(features, labels, strengths, *, classes: int, max_iterations: int):
     from tfbench.linear.lbfgs import minimiser
 
     problem = make_problem(features, labels, classes)
-    minimise = minimiser(problem.kind)
-    count = len(problem.labels)
+    count, rank = problem.coordinates.shape
     targets = tf.constant(problem.labels, tf.float32)
-    inputs = tf.constant(np.concatenate([problem.coordinates, np.ones((count, 1), np.float32)], axis=1))
-    rank = problem.coordinates.shape[1]
+    inputs = np.concatenate([problem.coordinates, np.ones((count, 1), np.float32)], axis=1)
+    blocks = -(-inputs.nbytes // BLOCK)
+    minimise = minimiser(problem.kind, streamed=blocks > 1)
+    height = -(-count // blocks)
+    with tf.device("CPU:0" if blocks > 1 else None):
+        inputs = tf.constant(np.pad(inputs, ((0, blocks * height - count), (0, 0))).reshape(blocks, height, rank + 1))
     unknowns = np.zeros((rank + 1, classes))  # weights along the axes, and the bias
     for strength in sorted(strengths, reverse=True):
-        start, iterations, share = time.monotonic(), 0, 0.5  # of the allowed gap: the rest is for float32's errors
+        start, iterations, share = time.monotonic(), 0, 0.1  # of the allowed gap: the rest is for float32's errors
         penalty = np.append(np.full(rank, strength), 0.0)
         metric = np.append(np.full(rank, 0.5 / strength), 0.5 / count)
         loose = count * np.log(max(classes, 2)) if strength < WEAK else 0.0
@@ -169,18 +179,31 @@ def path(features, labels, strengths, *, classes: int, max_iterations: int):
         yield fit
 
 
+def objective(features, labels, strength: float, weights, bias) -> float:
+    """F of any solution, in float64; arguments as for path and of a Fit."""
+    classes = len(bias)
+    kind, targets = ("binary", labels) if labels.ndim == 2 else ("softmax", np.eye(classes)[labels])
+    weights, bias = np.asarray(weights, np.float64), np.asarray(bias, np.float64)
+    value = LOSSES[kind](np.asarray(features, np.float64) @ weights + bias, np.asarray(targets, np.float64))[0]
+    return float(value + strength / 2 * np.sum(weights ** 2))
+
+
+def allowed_gap(strength: float, value: float, count: int, classes: int) -> float:
+    """How far above its minimum F may lie where it has `value`, to be called solved."""
+    return TOLERANCE * (value if strength >= WEAK else count * np.log(max(classes, 2)))
+
+
 def _certified(problem: Problem, strength: float, weights, bias, iterations: int, start: float) -> Fit:
     """The Fit at these weights along the axes: its bias made optimal, its gap bounded, in float64."""
     in_features = problem.axes @ weights
     scores = problem.centred @ in_features
     bias, value, by_scores = _best_bias(problem, scores, bias)
     gradient = problem.centred.T @ by_scores + strength * in_features
-    objective = value + strength / 2 * np.sum(in_features ** 2)
-    gap = min(float(np.sum(gradient ** 2) / (2 * strength)), objective)
-    count, classes = problem.labels.shape
-    allowed = TOLERANCE * (objective if strength >= WEAK else count * np.log(max(classes, 2)))
-    return Fit(strength, in_features, bias - problem.mean @ in_features, float(objective), gap, bool(gap <= allowed),
-               iterations, time.monotonic() - start)
+    value += strength / 2 * np.sum(in_features ** 2)
+    gap = min(float(np.sum(gradient ** 2) / (2 * strength)), float(value))
+    solved = gap <= allowed_gap(strength, value, *problem.labels.shape)
+    return Fit(strength, in_features, bias - problem.mean @ in_features, float(value), gap, bool(solved), iterations,
+               time.monotonic() - start)
 
 
 def _best_bias(problem: Problem, scores, bias):
@@ -189,7 +212,7 @@ def _best_bias(problem: Problem, scores, bias):
     Returns:
       (bias, sum of losses, gradient of the losses by the scores).
     """
-    loss = _softmax if problem.kind == "softmax" else _binary
+    loss = LOSSES[problem.kind]
     value, by_scores, hessian = loss(scores + bias, problem.labels)
     for _ in range(BIAS_STEPS):
         slope = by_scores.sum(axis=0)
@@ -220,3 +243,6 @@ def _binary(scores, labels):
     wrong = scipy.special.expit(signed)
     return (np.sum(np.logaddexp(0.0, signed)[counted]), -labels * wrong,
             lambda: np.diag(np.sum(counted * wrong * (1 - wrong), axis=0)))
+
+
+LOSSES = {"softmax": _softmax, "binary": _binary}
