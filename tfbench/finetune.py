@@ -29,21 +29,27 @@ def define_flags(fv=cli.flags.FLAGS) -> None:
                               origin="fine-tuning in v3 appendix A.5")
 
 
+def specify(options, found: program.Resolved) -> dict:
+    """What determines the outcome of the run that `options` describe (results/row.py)."""
+    return rows.training_spec(options, "finetune", dataset=found.dataset, manifest=found.manifest,
+                              certificate=found.certificate)
+
+
 def run(options, progress) -> tuple[dict, bool]:
     """Runs, continues or finds the run that `options` describe.
 
     Returns:
       (its row, whether it was computed now).
     """
-    _, dataset, manifest, certificate = program.resolve(options, progress)
-    spec = rows.training_spec(options, "finetune", dataset=dataset, manifest=manifest, certificate=certificate)
+    found = program.resolve(options, progress)
+    spec = specify(options, found)
     if finished := store.finished(options.results_dir, spec):
         return finished, False
 
     from tfbench.training import experiment  # TensorFlow, only now that there is something to compute
 
-    return experiment.run(spec, options, dataset, manifest, weights_file=program.weights_path(options),
-                          source=rows.source_of(certificate), flagfile=cli.flagfile(options, "finetune"),
+    return experiment.run(spec, options, found.dataset, found.manifest, weights_file=program.weights_path(options),
+                          source=rows.source_of(found.certificate), flagfile=cli.flagfile(options, "finetune"),
                           progress=progress), True
 
 

@@ -46,6 +46,13 @@ def define_flags(fv=cli.flags.FLAGS) -> None:
         "expected --model=NAME and --dataset=NAME, or --features=FILE.npz alone", flag_values=fv)
 
 
+def specify(options, found: program.Resolved) -> dict:
+    """What determines the outcome of the run that `options` describe (results/row.py)."""
+    return rows.make_spec(options, "logistic_regression", dataset=found.dataset, manifest=found.manifest,
+                          certificate=found.certificate, l2=list(options.l2), max_iterations=options.max_iterations,
+                          precision=options.precision)
+
+
 def run(options, progress) -> tuple[dict, bool]:
     """Runs or finds the run that `options` describe.
 
@@ -53,9 +60,9 @@ def run(options, progress) -> tuple[dict, bool]:
       (its row, whether it was computed now).
     """
     # ---- what to run -------------------------------------------------------------------------------
-    network, dataset, manifest, certificate = program.resolve(options, progress)
-    spec = rows.make_spec(options, "logistic_regression", dataset=dataset, manifest=manifest, certificate=certificate,
-                          l2=list(options.l2), max_iterations=options.max_iterations, precision=options.precision)
+    found = program.resolve(options, progress)
+    network, dataset, manifest, certificate = found
+    spec = specify(options, found)
     if finished := store.finished(options.results_dir, spec):
         return finished, False
 
@@ -144,15 +151,16 @@ def choose(train, train_labels, validation, validation_labels, options, *, class
     from tfbench.linear import logistic
 
     settings = {"classes": classes, "max_iterations": options.max_iterations}
-    trials = []
+    trials, best, best_fit = [], None, None
     progress.stage(f"logistic regression at {len(options.l2)} strengths")
     for fit in logistic.path(train, train_labels, options.l2, **settings):
         accuracy = score(metric, fit.scores(validation), validation_labels)
         trials.append({"l2": fit.strength, "validation_accuracy": accuracy, **fit.facts()})
+        if best is None or accuracy > best["validation_accuracy"]:  # of equal ones the first, the strongest
+            best, best_fit = trials[-1], fit
         progress.work(f"{len(trials)} of {len(options.l2)} strengths")
-    best = max(trials, key=lambda trial: trial["validation_accuracy"])  # of equal ones the first, the strongest
     refit, = logistic.path(np.concatenate([train, validation]), np.concatenate([train_labels, validation_labels]),
-                           [best["l2"]], **settings)
+                           [best["l2"]], start=best_fit, **settings)
     warnings = rows.edge_warnings({"l2": options.l2}, best)
     if uncertified := sum(not trial["certified"] for trial in trials):
         warnings.append(f"{uncertified} of {len(trials)} strengths are not certified to be solved: raise "

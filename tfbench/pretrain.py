@@ -36,6 +36,18 @@ def weights_file(results_dir, spec: dict) -> pathlib.Path:
     return pathlib.Path(results_dir) / "weights" / f"{store.name_of(spec)}{ENDING}"
 
 
+def specify(options, found: program.Resolved) -> dict:
+    """What determines the outcome of the run that `options` describe (results/row.py).
+
+    Raises:
+      UserError: a grid of more than one point, or a data set with several labels per image.
+    """
+    if len(options.learning_rate) * len(options.weight_decay) != 1 or found.dataset.multi_label:
+        raise UserError("pretrain trains once on a data set with one label per image: give one --learning_rate, "
+                        "one --weight_decay and such a data set, e.g. --dataset=glyphs")
+    return rows.training_spec(options, "pretrain", dataset=found.dataset, manifest=found.manifest, certificate=None)
+
+
 def run(options, progress) -> tuple[dict, bool]:
     """Runs, continues or finds the run that `options` describe.
 
@@ -43,11 +55,9 @@ def run(options, progress) -> tuple[dict, bool]:
       (its row, whether it was computed now).
     """
     # ---- what to run -------------------------------------------------------------------------------
-    network, dataset, manifest, _ = program.resolve(options, progress)
-    if len(options.learning_rate) * len(options.weight_decay) != 1 or dataset.multi_label:
-        raise UserError("pretrain trains once on a data set with one label per image: give one --learning_rate, "
-                        "one --weight_decay and such a data set, e.g. --dataset=glyphs")
-    spec = rows.training_spec(options, "pretrain", dataset=dataset, manifest=manifest, certificate=None)
+    found = program.resolve(options, progress)
+    network, dataset, manifest, _ = found
+    spec = specify(options, found)
     path = weights_file(options.results_dir, spec)
     if (finished := store.finished(options.results_dir, spec)) and path.exists():
         return finished, False

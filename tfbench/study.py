@@ -5,6 +5,7 @@ First the plan is shown: how many runs and images, and how long they will take h
 kept, interrupted ones continued: the same command again is always right.
 
   python -m tfbench.study --flagfile=flags/miniature.flags
+  python -m tfbench.study --flagfile=flags/miniature.flags --status      what is there of it
 """
 
 import dataclasses
@@ -15,9 +16,12 @@ from absl import flags
 from tfbench import UserError, finetune, logistic_regression, pretrain, train_from_scratch
 from tfbench.cli import app, plan
 from tfbench.cli import flags as cli
+from tfbench.cli.program import resolve
 from tfbench.cli.progress import Display
 from tfbench.data.catalog import DATASETS
+from tfbench.linear import cache
 from tfbench.models.catalog import NETWORKS, check_network
+from tfbench.results import store
 from tfbench.results.row import summary
 from tfbench.stats.titles import count
 
@@ -45,6 +49,8 @@ def define_flags(fv=flags.FLAGS) -> None:
     cli.define_reading_flags(fv)
     cli.define_machine_flags(fv)
     cli.define_folder_flags(fv)
+    flags.DEFINE_boolean("status", False, "only say which runs are finished, and which features are kept on disk",
+                         flag_values=fv)
     flags.DEFINE_boolean("yes", False, "start without asking", flag_values=fv)
 
 
@@ -109,17 +115,49 @@ def describe(options, runs: list[Run]) -> str:
         f"  data            {options.data_dir}"))
 
 
+def status(options, runs: list[Run]) -> list[str]:
+    """One line per run, finished, begun or not, and one per folder of cached features. Nothing is written."""
+    lines, finished, weights = [], 0, {}
+    for number, planned in enumerate(runs, start=1):
+        use_weights(planned, weights)
+        state = "not begun"
+        try:
+            spec = PROGRAMS[planned.regime].specify(
+                planned.options, resolve(planned.options, None, prepared_only=True))
+        except UserError:  # its weights or its data are not there yet
+            spec = None
+        if spec and (row := store.finished(options.results_dir, spec)):
+            state, finished = summary(row), finished + 1
+            keep_weights(planned, row, weights)
+        elif spec and store.work_folder(options.results_dir, spec).exists():
+            state = "begun: the same command continues it"
+        lines.append(f"[{number}/{len(runs)}] " + (state if state.startswith(planned.regime)
+                                                   else f"{planned.title}: {state}"))
+    return [*lines, f"{finished} of {count(len(runs), 'run')} finished",
+            *(f"features {line}" for line in cache.describe_all(options.results_dir))]
+
+
+def use_weights(planned: Run, weights: dict[str, str]) -> None:
+    """Points a run that needs pretrained weights to those made in this study: network → file."""
+    if planned.options.model in weights and planned.regime in ("logistic_regression", "finetune"):
+        planned.options["weights"].value = weights[planned.options.model]
+
+
+def keep_weights(planned: Run, row: dict, weights: dict[str, str]) -> None:
+    """Notes the weights file of a finished pretraining for use_weights."""
+    if planned.regime == "pretrain":
+        weights[row["network"]] = str(pretrain.weights_file(planned.options.results_dir, row["spec"]))
+
+
 def run_all(runs: list[Run]) -> None:
     """Runs everything; weights made by a pretraining go to the runs of the same network after it."""
     weights = {}  # network -> file
     with Display(sum(run.cost.seconds for run in runs), stages=False) as progress:
         for number, planned in enumerate(runs, start=1):
             progress.run(planned.title, planned.cost.seconds, planned.cost.trained + planned.cost.evaluated)
-            if planned.options.model in weights and planned.regime in ("logistic_regression", "finetune"):
-                planned.options["weights"].value = str(weights[planned.options.model])
+            use_weights(planned, weights)
             row, new = PROGRAMS[planned.regime].run(planned.options, progress)
-            if planned.regime == "pretrain":
-                weights[row["network"]] = pretrain.weights_file(planned.options.results_dir, row["spec"])
+            keep_weights(planned, row, weights)
             progress.finish_run()
             spent = f"{row['seconds']:.0f} s" if new else "finished before"
             progress.line(f"[{number}/{len(runs)}] {summary(row)} – {spent}")
@@ -131,6 +169,9 @@ def main(argv) -> int | None:
 
     # ---- what to run -------------------------------------------------------------------------------
     runs = plan_runs(options, plan.matrix_rate())
+    if options.status:
+        print("\n".join(status(options, runs)))
+        return None
     print(describe(options, runs))
     if not options.yes:
         if not sys.stdin.isatty():

@@ -28,20 +28,26 @@ def define_flags(fv=cli.flags.FLAGS) -> None:
                               origin="random initialisation in v3 appendix A.5")
 
 
+def specify(options, found: program.Resolved) -> dict:
+    """What determines the outcome of the run that `options` describe (results/row.py)."""
+    return rows.training_spec(options, "train_from_scratch", dataset=found.dataset, manifest=found.manifest,
+                              certificate=None)
+
+
 def run(options, progress) -> tuple[dict, bool]:
     """Runs, continues or finds the run that `options` describe.
 
     Returns:
       (its row, whether it was computed now).
     """
-    _, dataset, manifest, _ = program.resolve(options, progress)
-    spec = rows.training_spec(options, "train_from_scratch", dataset=dataset, manifest=manifest, certificate=None)
+    found = program.resolve(options, progress)
+    spec = specify(options, found)
     if finished := store.finished(options.results_dir, spec):
         return finished, False
 
     from tfbench.training import experiment  # TensorFlow, only now that there is something to compute
 
-    return experiment.run(spec, options, dataset, manifest, weights_file=None, source=None,
+    return experiment.run(spec, options, found.dataset, found.manifest, weights_file=None, source=None,
                           flagfile=cli.flagfile(options, "train_from_scratch"), progress=progress), True
 
 

@@ -1,21 +1,37 @@
 """The frame around one run: from flags to catalog rows and data, and from a row to the terminal."""
 
+from typing import NamedTuple
+
 from tfbench.cli.plan import cost, matrix_rate
 from tfbench.cli.progress import Display
 from tfbench.data import find, manifests
+from tfbench.data.catalog import Dataset
 from tfbench.data.prepare import prepare
-from tfbench.models.catalog import NETWORKS, check_network
+from tfbench.models.catalog import NETWORKS, Network, check_network
 from tfbench.models.weights import imagenet_path, read_certificate
 from tfbench.results import store
 from tfbench.results.row import summary
 
 
-def resolve(options, progress):
+class Resolved(NamedTuple):
+    """What a run's flags name.
+
+    Attributes:
+      network, dataset: catalog rows. manifest: of the prepared data.
+      certificate: of the pretrained weights; None for a program without --weights.
+    """
+
+    network: Network
+    dataset: Dataset
+    manifest: dict
+    certificate: dict | None
+
+
+def resolve(options, progress, *, prepared_only: bool = False) -> Resolved:
     """Checks what `options` name and prepares the data set if it is an embedded one or a folder of the user's.
 
-    Returns:
-      (network row, data set row, manifest of the prepared data, certificate of the pretrained weights or
-      None for a program without --weights).
+    Args:
+      prepared_only: refuse a data set that is not prepared, whichever it is, and write nothing.
 
     Raises:
       UserError: this version cannot do it, or a folder cannot be written. Before TensorFlow is
@@ -25,16 +41,17 @@ def resolve(options, progress):
     dataset = find.find(options.dataset, options.data_dir, split_seed=options.split_seed,
                         difficult=options.voc_difficult, crop_banner=options.aircraft_banner == "crop")
     check_network(network, options.image_size or network.image_size)
-    store.check_writable(options.results_dir)
+    if not prepared_only:
+        store.check_writable(options.results_dir)
     manifest = manifests.read(dataset, options.data_dir)
-    if manifest is None and not dataset.embedded and not dataset.source:
+    if manifest is None and (prepared_only or not dataset.embedded and not dataset.source):
         raise manifests.unprepared(dataset, options.data_dir)
     certificate = read_certificate(weights_path(options), network) if "weights" in options else None
     if manifest is None:
         doing = "drawing the data set" if dataset.embedded else "checking and copying the images of"
         progress.line(f"{doing} {dataset.name} into {options.data_dir}")
         manifest = prepare(dataset, options.data_dir)
-    return network, dataset, manifest, certificate
+    return Resolved(network, dataset, manifest, certificate)
 
 
 def weights_path(options) -> str:

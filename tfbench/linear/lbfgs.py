@@ -15,6 +15,7 @@ LINE_SEARCH = 8  # looks along a direction at most
 CURVATURE = 0.2  # a line search ends where the slope has fallen to this share
 TINY = 1e-12  # where there is neither data nor penalty
 REFRESH = 25  # iterations after which scores are computed anew, against drift
+PATIENCE = 25  # iterations in float32 without coming closer after which rounding is what holds it up
 
 
 def softmax_loss(scores, labels):
@@ -59,7 +60,7 @@ LOSSES = {"softmax": (softmax_loss, softmax_bend), "binary": (binary_loss, binar
 
 
 def products(inputs, count, streamed: bool):
-    """The products with the data: x → X x, v → Xᵀ v and v → (X∘X)ᵀ v.
+    """The products with the data: x → X x and v → Xᵀ v.
 
     Args:
       inputs: [blocks, height, p], X below each other with rows of zeros at the end; one block unless streamed.
@@ -68,8 +69,7 @@ def products(inputs, count, streamed: bool):
     """
     if not streamed:
         matrix = inputs[0]
-        return (lambda x: tf.matmul(matrix, x), lambda v: tf.matmul(matrix, v, transpose_a=True),
-                lambda v: tf.matmul(matrix ** 2, v, transpose_a=True))
+        return lambda x: tf.matmul(matrix, x), lambda v: tf.matmul(matrix, v, transpose_a=True)
     shape = tf.shape(inputs)
 
     def block(i):
@@ -82,14 +82,14 @@ def products(inputs, count, streamed: bool):
                               (0, tf.TensorArray(x.dtype, size=shape[0])))[1]
         return tf.reshape(parts.stack(), [-1, tf.shape(x)[1]])[:count]
 
-    def summed(v, of_block):
+    def transposed(v):
         v = tf.reshape(tf.pad(v, [[0, shape[0] * shape[1] - count], [0, 0]]), [shape[0], shape[1], tf.shape(v)[1]])
         return tf.while_loop(
             lambda i, total: i < shape[0],
-            lambda i, total: (i + 1, total + tf.matmul(of_block(block(i)), v[i], transpose_a=True)),
+            lambda i, total: (i + 1, total + tf.matmul(block(i), v[i], transpose_a=True)),
             (0, tf.zeros([shape[2], tf.shape(v)[2]], v.dtype)))[1]
 
-    return times, lambda v: summed(v, lambda matrix: matrix), lambda v: summed(v, lambda matrix: matrix ** 2)
+    return times, transposed
 
 
 @functools.cache
@@ -100,24 +100,28 @@ def minimiser(kind: str, streamed: bool = False, dtype=tf.float32):
       kind: a key of LOSSES.
       streamed: see products.
 
+      dtype: tf.float32 or tf.float64, of everything.
+
     Returns:
-      minimise(inputs [blocks, height, p] for X [n, p], labels [n, classes], penalty [p], metric [p],
+      minimise(inputs [blocks, height, p] for X [n, p], labels [n, classes], energy [p], penalty [p], metric [p],
       start [p, classes], target, floor, max_iterations) → (unknowns [p, classes], iterations). It minimises
       F = loss(X @ unknowns) + ½ Σ penalty · unknowns² and stops once Σ metric · gradient² ≤ target · F or ≤ floor,
-      or F ≤ floor. Unknowns are measured in units of the root of F's second derivative at the start.
+      or F ≤ floor, or no closer is possible in this precision, and returns the closest. Unknowns are measured in
+      units of one over the root of F's second derivative at the start, as it would be if every example and class had
+      the loss's mean curvature; energy is the squared norm of each column of X.
     """
     loss, bend = LOSSES[kind]
     matrix, vector, scalar = ([None, None], [None], [])
 
     @tf.function(input_signature=[tf.TensorSpec(shape, dtype) for shape in (
-        [None, None, None], matrix, vector, vector, matrix, scalar, scalar)] + [tf.TensorSpec([], tf.int32)])
-    def minimise(inputs, labels, penalty, metric, start, target, floor, max_iterations):
-        penalty, metric = penalty[:, None], metric[:, None]
-        times, transposed, squared = products(inputs, tf.shape(labels)[0], streamed)
+        [None, None, None], matrix, vector, vector, vector, matrix, scalar, scalar)] + [tf.TensorSpec([], tf.int32)])
+    def minimise(inputs, labels, energy, penalty, metric, start, target, floor, max_iterations):
+        energy, penalty, metric = energy[:, None], penalty[:, None], metric[:, None]
+        times, transposed = products(inputs, tf.shape(labels)[0], streamed)
         scores = times(start)
         state = loss(scores, labels)[2]
         spread = state * (1 - state) if kind == "softmax" else state
-        unit = tf.math.rsqrt(squared(spread) + penalty + TINY)
+        unit = tf.math.rsqrt(energy * tf.reduce_mean(spread) + penalty + TINY)
 
         def slope(scores, x):
             value, by_scores, _ = loss(scores, labels)
@@ -125,8 +129,10 @@ def minimiser(kind: str, streamed: bool = False, dtype=tf.float32):
             gradient = transposed(by_scores) + penalty * unknowns
             return value + tf.reduce_sum(penalty * unknowns ** 2) / 2, unit * gradient
 
-        def done(value, gradient):
-            gap = tf.reduce_sum(metric * (gradient / unit) ** 2)
+        def gap_of(gradient):
+            return tf.reduce_sum(metric * (gradient / unit) ** 2)
+
+        def done(value, gap):
             return (gap <= target * value) | (gap <= floor) | (value <= floor)
 
         def direction(gradient, steps, changes):
@@ -164,7 +170,7 @@ def minimiser(kind: str, streamed: bool = False, dtype=tf.float32):
                 lambda number, t, low, high, ready: ~ready & (number < LINE_SEARCH), step,
                 (0, tf.ones([], dtype), tf.zeros([], dtype), tf.constant(float("inf"), dtype), False))[1]
 
-        def iterate(number, x, scores, value, gradient, steps, changes, stuck):
+        def iterate(number, x, scores, value, gradient, steps, changes, best, gap, since, stuck):
             d = direction(gradient, steps, changes)
             change = times(unit * d)
             t = search(scores, change, x, d, tf.reduce_sum(gradient * d))
@@ -174,16 +180,22 @@ def minimiser(kind: str, streamed: bool = False, dtype=tf.float32):
             new_value, new_gradient = slope(new_scores, new_x)
             step, bent = new_x - x, new_gradient - gradient
             steps, changes = (tf.concat([kept[1:], new[None]], 0) for kept, new in ((steps, step), (changes, bent)))
+            new_gap = gap_of(new_gradient)
+            closer = new_gap < gap
+            since = tf.where(closer, 0, since + 1)
+            stuck = tf.reduce_sum(step * bent) <= 0
+            if dtype == tf.float32:
+                stuck |= since >= PATIENCE
             return (number + 1, new_x, new_scores, new_value, new_gradient, steps, changes,
-                    tf.reduce_sum(step * bent) <= 0)  # float32 can do no more
+                    tf.where(closer, new_x, best), tf.where(closer, new_gap, gap), since, stuck)
 
         x = start / unit
         value, gradient = slope(scores, x)
         empty = tf.zeros(tf.concat([[MEMORY], tf.shape(start)], 0), dtype)
         found = tf.while_loop(
-            lambda number, x, scores, value, gradient, steps, changes, stuck: (
-                ~done(value, gradient) & (number < max_iterations) & ~stuck),
-            iterate, (0, x, scores, value, gradient, empty, empty, False))
-        return unit * found[1], found[0]
+            lambda number, x, scores, value, gradient, steps, changes, best, gap, since, stuck: (
+                ~done(value, gap) & (number < max_iterations) & ~stuck),
+            iterate, (0, x, scores, value, gradient, empty, empty, x, gap_of(gradient), 0, False))
+        return unit * found[7], found[0]
 
     return minimise

@@ -3,9 +3,11 @@
     minimise over W, b:   F = sum over examples of cross-entropy  +  λ/2 · ‖W‖²
 
 The bias is not penalised and features are not normalised; λ stands against the *sum* of the losses, so it is 1/C of
-scikit-learn. The optimum is unique, so how it is reached is free: L-BFGS in TensorFlow (linear/lbfgs.py), float32, in
-the eigenbasis of the features' covariance with each axis scaled by the root of its curvature, from the strongest λ to
-the weakest, each started from the one before.
+scikit-learn. The optimum is unique, so how it is reached is free: L-BFGS in TensorFlow (linear/lbfgs.py), in the
+eigenbasis of the features' covariance with each axis scaled by the root of its curvature, from the strongest λ to the
+weakest, each started where the optima before it point to, as a function of log λ. It runs in float32, and from the
+first λ on where that does not get close enough in float64: where the classes cannot be separated, the gradient at the
+optimum is a small difference of large sums.
 
 Whether it was reached is checked apart from that, in float64 on the features themselves. F, minimised over the bias, is
 λ-strongly convex in W, so at a W where the bias is optimal it lies at most ‖∂F/∂W‖² / 2λ above its minimum; it also
@@ -25,7 +27,10 @@ from tfbench import UserError
 TOLERANCE = 1e-6
 WEAK = 1e-2
 BLOCK = 4 << 30  # bytes of features that go to the device at once; more are streamed through it
-ATTEMPTS = 3  # each after the first asks for a tenth of the gap
+ORDER = 3  # optima from which the next one is extrapolated
+# Precisions in which a strength is tried, and the share of the allowed gap that L-BFGS is to reach: what is left is for
+# rounding, and for what its own measure of the gap does not see.
+ATTEMPTS = (("float32", 0.1), ("float64", 0.1), ("float64", 0.01))
 BIAS_STEPS = 20  # of Newton's method, for the bias alone
 
 
@@ -68,7 +73,7 @@ class Problem:
       centred: float64 [n, width], features less their mean.
       mean: float64 [width].
       axes: float64 [width, rank], orthonormal: the span of the data.
-      coordinates: float32 [n, rank]. energy: float64 [rank], their squared norms.
+      energy: float64 [rank], the squared norms of the features along them.
       labels: float64 [n, classes], one-hot or in {1, 0, -1}.
     """
 
@@ -76,7 +81,6 @@ class Problem:
     centred: np.ndarray
     mean: np.ndarray
     axes: np.ndarray
-    coordinates: np.ndarray
     energy: np.ndarray
     labels: np.ndarray
 
@@ -115,7 +119,7 @@ def make_problem(features, labels, classes: int) -> Problem:
     mean = features.mean(axis=0)
     centred = features - mean
     axes, energy = _eigenbasis(centred)
-    return Problem(kind, centred, mean, axes, (centred @ axes).astype(np.float32), energy, targets)
+    return Problem(kind, centred, mean, axes, energy, targets)
 
 
 def _eigenbasis(centred):
@@ -130,8 +134,8 @@ def _eigenbasis(centred):
     return axes[:, kept], energy[kept]
 
 
-def path(features, labels, strengths, *, classes: int, max_iterations: int):
-    """Fits the regression at every strength, strongest first, each started from the one before.
+def path(features, labels, strengths, *, classes: int, max_iterations: int, start: Fit | None = None):
+    """Fits the regression at every strength, strongest first.
 
     Args:
       features: float [n, width], finite.
@@ -139,6 +143,7 @@ def path(features, labels, strengths, *, classes: int, max_iterations: int):
         class without the examples marked 0, all sharing λ (the paper's treatment of VOC2007).
       strengths: λ > 0, any order.
       max_iterations: of L-BFGS at each strength.
+      start: where the first begins, e.g. a fit of a part of the examples; None for zero.
 
     Yields:
       A Fit per strength, from the largest λ to the smallest.
@@ -146,37 +151,68 @@ def path(features, labels, strengths, *, classes: int, max_iterations: int):
     Raises:
       UserError: see make_problem.
     """
+    problem = make_problem(features, labels, classes)
+    count, rank = len(problem.centred), len(problem.energy)
+    unknowns = np.zeros((rank + 1, classes))  # weights along the axes, and the bias
+    if start is not None:
+        unknowns = np.concatenate([problem.axes.T @ start.weights, (start.bias + problem.mean @ start.weights)[None]])
+    attempts, solvers = list(ATTEMPTS), {}
+    optima = []  # the last (log λ, unknowns)
+    for strength in sorted(set(strengths), reverse=True):
+        begin, iterations = time.monotonic(), 0
+        if optima:
+            unknowns = _extrapolated(optima, np.log(strength))
+        for dtype, share in list(attempts):
+            if dtype not in solvers:
+                solvers = {dtype: _solver(problem, dtype)}
+            unknowns, number = solvers[dtype](strength, unknowns, share, max_iterations - iterations)
+            iterations += number
+            fit = _certified(problem, strength, unknowns[:-1], unknowns[-1], iterations, begin)
+            unknowns[-1] = fit.bias + problem.mean @ fit.weights
+            if fit.certified or iterations >= max_iterations:
+                break
+            attempts = [attempt for attempt in attempts if attempt[0] != "float32"]
+        optima = [*optima, (np.log(strength), unknowns)][-ORDER:]
+        yield fit
+
+
+def _solver(problem: Problem, dtype: str):
+    """L-BFGS on a problem whose data is put on the device in this precision.
+
+    Returns:
+      solve(strength, unknowns [rank + 1, classes], share of the allowed gap, most iterations) → (unknowns float64,
+      iterations).
+    """
     import tensorflow as tf
 
     from tfbench.linear.lbfgs import minimiser
 
-    problem = make_problem(features, labels, classes)
-    count, rank = problem.coordinates.shape
-    targets = tf.constant(problem.labels, tf.float32)
-    inputs = np.concatenate([problem.coordinates, np.ones((count, 1), np.float32)], axis=1)
+    count, (_, classes) = len(problem.centred), problem.labels.shape
+    inputs = np.ones((count, len(problem.energy) + 1), dtype)
+    inputs[:, :-1] = problem.centred @ problem.axes
     blocks = -(-inputs.nbytes // BLOCK)
-    minimise = minimiser(problem.kind, streamed=blocks > 1)
     height = -(-count // blocks)
+    minimise = minimiser(problem.kind, streamed=blocks > 1, dtype=tf.as_dtype(dtype))
     with tf.device("CPU:0" if blocks > 1 else None):
-        inputs = tf.constant(np.pad(inputs, ((0, blocks * height - count), (0, 0))).reshape(blocks, height, rank + 1))
-    unknowns = np.zeros((rank + 1, classes))  # weights along the axes, and the bias
-    for strength in sorted(strengths, reverse=True):
-        start, iterations, share = time.monotonic(), 0, 0.1  # of the allowed gap: the rest is for float32's errors
-        penalty = np.append(np.full(rank, strength), 0.0)
-        metric = np.append(np.full(rank, 0.5 / strength), 0.5 / count)
-        loose = count * np.log(max(classes, 2)) if strength < WEAK else 0.0
-        for _ in range(ATTEMPTS):
-            found, number = minimise(
-                inputs, targets, *(tf.constant(part, tf.float32) for part in (
-                    penalty, metric, unknowns, share * TOLERANCE * (strength >= WEAK), share * TOLERANCE * loose)),
-                tf.constant(max_iterations - iterations))
-            found, iterations = found.numpy().astype(np.float64), iterations + int(number)
-            fit = _certified(problem, strength, found[:-1], found[-1], iterations, start)
-            unknowns = np.concatenate([found[:-1], (fit.bias + problem.mean @ fit.weights)[None]])
-            if fit.certified or iterations >= max_iterations:
-                break
-            share /= 10
-        yield fit
+        inputs = tf.constant(np.pad(inputs, ((0, blocks * height - count), (0, 0))).reshape(blocks, height, -1))
+    labels, energy = tf.constant(problem.labels, dtype), tf.constant(np.append(problem.energy, count), dtype)
+
+    def solve(strength, unknowns, share, most):
+        penalty = np.append(np.full(len(problem.energy), strength), 0.0)
+        metric = np.append(np.full(len(problem.energy), 0.5 / strength), 0.5 / count)
+        relative, absolute = (TOLERANCE, 0.0) if strength >= WEAK else (0.0, allowed_gap(strength, 0.0, count, classes))
+        found, number = minimise(inputs, labels, energy, *(tf.constant(part, dtype) for part in (
+            penalty, metric, unknowns, share * relative, share * absolute)), tf.constant(most))
+        return found.numpy().astype(np.float64), int(number)
+
+    return solve
+
+
+def _extrapolated(optima, at: float):
+    """The polynomial through the (place, value) pairs, at another place."""
+    places = [place for place, _ in optima]
+    return sum(value * np.prod([(at - other) / (place - other) for other in places if other != place])
+               for place, value in optima)
 
 
 def objective(features, labels, strength: float, weights, bias) -> float:

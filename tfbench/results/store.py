@@ -93,6 +93,11 @@ def row_path(results_dir, spec: dict) -> pathlib.Path:
     return pathlib.Path(results_dir) / "rows" / f"{name_of(spec)}.json"
 
 
+def work_folder(results_dir, spec: dict) -> pathlib.Path:
+    """Where the run that `spec` describes keeps its trials and checkpoints while it is not finished."""
+    return pathlib.Path(results_dir) / "work" / name_of(spec)
+
+
 def read_row(path) -> dict:
     """One row.
 

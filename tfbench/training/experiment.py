@@ -116,7 +116,7 @@ def make_task(spec: dict, options, dataset: Dataset, train_images: int, progress
         spec["network"], dataset.classes, spec["image_size"], spec["bn_scale"], spec["batch_size"], options.devices,
         spec["seed"], dataset.multi_label, protocol.batch_norm_momentum(train_images, spec["batch_size"]),
         spec["value_range"])
-    folder = pathlib.Path(options.results_dir) / "work" / store.name_of(spec)
+    folder = store.work_folder(options.results_dir, spec)
     return Task(engine, spec, dataset, folder, options.checkpoint_every, progress)
 
 
