@@ -22,41 +22,52 @@ def softmax_loss(scores, labels):
     """Sum of cross-entropies; labels [n, classes] one-hot.
 
     Returns:
-      (value, gradient by the scores [n, classes], chances [n, classes]).
+      (value, gradient by the scores [n, classes], mean second derivative by one score).
     """
-    # Of an example that is nearly right only the small chances of the other classes are known exactly, in float32:
-    # everything is made of them, nothing of one less a chance near one.
-    top = tf.reduce_max(scores, axis=1, keepdims=True)
-    powers = tf.exp(scores - top)
-    others = (1 - labels) * powers
+    # Of an example that is nearly right only the small chances of the other classes are known exactly: everything is
+    # made of them, nothing of one less a chance near one.
+    chances = tf.nn.softmax(scores)
+    others = (1 - labels) * chances
     missing = tf.reduce_sum(others, axis=1, keepdims=True)
-    own = tf.reduce_sum(labels * powers, axis=1, keepdims=True)
-    right = tf.reduce_sum(labels * scores, axis=1, keepdims=True)
-    value = tf.reduce_sum(top - right + tf.math.log1p(missing + (own - 1)))
-    by_scores = (others - labels * missing) / (own + missing)
-    return value, by_scores, powers / (own + missing)
+    own = tf.reduce_sum(labels * chances, axis=1, keepdims=True)
+    value = tf.reduce_sum(-tf.where(missing < 0.5, tf.math.log1p(-missing), tf.math.log(tf.maximum(own, 1e-37))))
+    return value, others - labels * missing, tf.reduce_mean(chances * (1 - chances))
 
 
-def softmax_bend(chances, change):
-    """Second derivative of softmax_loss along a change of the scores."""
-    mean = tf.reduce_sum(chances * change, axis=1, keepdims=True)
-    return tf.reduce_sum(chances * (change - mean) ** 2)
+def softmax_line(scores, change, labels):
+    """softmax_loss along a change of the scores: a function from t to first and second derivative by t."""
+    change -= tf.reduce_sum(labels * change, axis=1, keepdims=True)  # against the right class: the same loss
+
+    def look(t):
+        weighted = tf.nn.softmax(scores + t * change) * change
+        means = tf.reduce_sum(weighted, axis=1)
+        return tf.reduce_sum(means), tf.reduce_sum(weighted * change) - tf.reduce_sum(means ** 2)
+
+    return look
 
 
 def binary_loss(scores, labels):
-    """Sum of binary cross-entropies; labels [n, classes] in {1, 0, -1}, 0 for no loss."""
+    """Sum of binary cross-entropies; labels [n, classes] in {1, 0, -1}, 0 for no loss. Returns: see softmax_loss."""
     signed = -labels * scores
     chances = tf.sigmoid(signed)  # of being wrong
     counted = tf.cast(labels != 0, scores.dtype)
-    return tf.reduce_sum(counted * tf.nn.softplus(signed)), -labels * chances, counted * chances * (1 - chances)
+    return (tf.reduce_sum(counted * tf.nn.softplus(signed)), -labels * chances,
+            tf.reduce_mean(counted * chances * (1 - chances)))
 
 
-def binary_bend(spread, change):
-    """Second derivative of binary_loss along a change of the scores."""
-    return tf.reduce_sum(spread * change ** 2)
+def binary_line(scores, change, labels):
+    """softmax_line for binary_loss."""
+    signed, change = -labels * scores, -labels * change
+
+    def look(t):
+        chances = tf.sigmoid(signed + t * change)
+        weighted = chances * change
+        return tf.reduce_sum(weighted), tf.reduce_sum(weighted * change * (1 - chances))
+
+    return look
 
 
-LOSSES = {"softmax": (softmax_loss, softmax_bend), "binary": (binary_loss, binary_bend)}
+LOSSES = {"softmax": (softmax_loss, softmax_line), "binary": (binary_loss, binary_line)}
 
 
 def products(inputs, count, streamed: bool):
@@ -69,7 +80,8 @@ def products(inputs, count, streamed: bool):
     """
     if not streamed:
         matrix = inputs[0]
-        return lambda x: tf.matmul(matrix, x), lambda v: tf.matmul(matrix, v, transpose_a=True)
+        # Vᵀ X, not Xᵀ V: on two CPU cores the other order took 1.2 to 1.6 times as long.
+        return lambda x: tf.matmul(matrix, x), lambda v: tf.transpose(tf.matmul(v, matrix, transpose_a=True))
     shape = tf.shape(inputs)
 
     def block(i):
@@ -110,7 +122,7 @@ def minimiser(kind: str, streamed: bool = False, dtype=tf.float32):
       units of one over the root of F's second derivative at the start, as it would be if every example and class had
       the loss's mean curvature; energy is the squared norm of each column of X.
     """
-    loss, bend = LOSSES[kind]
+    loss, line = LOSSES[kind]
     matrix, vector, scalar = ([None, None], [None], [])
 
     @tf.function(input_signature=[tf.TensorSpec(shape, dtype) for shape in (
@@ -119,9 +131,7 @@ def minimiser(kind: str, streamed: bool = False, dtype=tf.float32):
         energy, penalty, metric = energy[:, None], penalty[:, None], metric[:, None]
         times, transposed = products(inputs, tf.shape(labels)[0], streamed)
         scores = times(start)
-        state = loss(scores, labels)[2]
-        spread = state * (1 - state) if kind == "softmax" else state
-        unit = tf.math.rsqrt(energy * tf.reduce_mean(spread) + penalty + TINY)
+        unit = tf.math.rsqrt(energy * loss(scores, labels)[2] + penalty + TINY)
 
         def slope(scores, x):
             value, by_scores, _ = loss(scores, labels)
@@ -153,12 +163,11 @@ def minimiser(kind: str, streamed: bool = False, dtype=tf.float32):
             """The step along d where the convex objective's slope is about 0."""
             flat, bent = (tf.reduce_sum(penalty * unit ** 2 * part * d) for part in (x, d))
 
-            def look(t):
-                _, by_scores, spread = loss(scores + t * change, labels)
-                return tf.reduce_sum(by_scores * change) + flat + t * bent, bend(spread, change) + bent
+            look = line(scores, change, labels)
 
             def step(number, t, low, high, ready):
                 rise, curve = look(t)
+                rise, curve = rise + flat + t * bent, curve + bent
                 low, high = tf.where(rise < 0, t, low), tf.where(rise > 0, t, high)
                 ready = tf.abs(rise) <= CURVATURE * tf.abs(first)
                 newton = t - rise / curve

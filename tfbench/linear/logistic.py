@@ -152,8 +152,7 @@ def path(features, labels, strengths, *, classes: int, max_iterations: int, star
       UserError: see make_problem.
     """
     problem = make_problem(features, labels, classes)
-    count, rank = len(problem.centred), len(problem.energy)
-    unknowns = np.zeros((rank + 1, classes))  # weights along the axes, and the bias
+    unknowns = np.zeros((len(problem.energy) + 1, classes))  # weights along the axes, and the bias
     if start is not None:
         unknowns = np.concatenate([problem.axes.T @ start.weights, (start.bias + problem.mean @ start.weights)[None]])
     attempts, solvers = list(ATTEMPTS), {}
@@ -268,9 +267,13 @@ def _best_bias(problem: Problem, scores, bias):
 
 def _softmax(scores, labels):
     """Sum of cross-entropies, its gradient by the scores, and a function for its Hessian by the bias."""
-    logs = scipy.special.log_softmax(scores, axis=1)
-    chances = np.exp(logs)
-    return -np.sum(labels * logs), chances - labels, lambda: np.diag(chances.sum(axis=0)) - chances.T @ chances
+    right = np.einsum("nc,nc->n", labels, scores)
+    top = scores.max(axis=1)
+    chances = np.exp(scores - top[:, None])
+    total = chances.sum(axis=1)
+    chances /= total[:, None]
+    return (np.sum(np.log(total) + top - right), chances - labels,
+            lambda: np.diag(chances.sum(axis=0)) - chances.T @ chances)
 
 
 def _binary(scores, labels):
