@@ -185,3 +185,11 @@ def test_table_that_cannot_be_read(tmp_path):
     assert done.returncode == 2
     assert "absent.csv" in done.stderr
     assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize("certified, expected", [
+    (True, "All 16 are certified to be solved"), (False, "8 of 16 are not certified to be solved")])
+def test_report_counts_regressions_that_are_not_certified(certified, expected, tmp_path):
+    folder = write_rows(tmp_path, trials=[{"l2": 1.0, "validation_accuracy": 0.4, "certified": certified}],
+                        refit={"certified": True})
+    assert expected in analyse(folder).read_text()

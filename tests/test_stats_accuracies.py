@@ -48,6 +48,13 @@ def test_rows_become_lines():
          "source_accuracy": 0.8, "source_n": 2000}]
 
 
+def test_features_of_the_users_own_belong_to_no_network():
+    own = row("logistic_regression", "features", "features:mine", source=None, key="k2")
+    assert from_rows([row(), own])["network"].tolist() == ["resnet_50"]
+    with pytest.raises(UserError, match="none of a network among 1 rows"):
+        from_rows([own])
+
+
 @pytest.mark.parametrize("beside", [pretrain(), row(key="k2")])
 def test_scratch_takes_its_networks_source(beside):
     table = from_rows([row("train_from_scratch", source=None), beside])
@@ -68,8 +75,8 @@ def test_copies_of_one_run_count_once():
 
 
 @pytest.mark.parametrize(("rows", "words"), [
-    ([], ["none among 0 rows"]),
-    ([pretrain()], ["none among 1 rows"]),
+    ([], ["none of a network among 0 rows"]),
+    ([pretrain()], ["none of a network among 1 rows"]),
     ([row(), row(key="k2", accuracy=0.91)],
      ["two different runs", "finetune-resnet_50-digits-k1", "finetune-resnet_50-digits-k2"]),
     ([row(), row("logistic_regression", source=0.7, key="k2")], ["2 source accuracies", "0.7000", "0.8000"]),

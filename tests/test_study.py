@@ -81,5 +81,16 @@ def test_study_from_plan_to_report_and_again(tmp_path, data_dir):
     page = (tmp_path / "report" / "index.html").read_text()
     assert "MobileNet v2" in page and "embedded data set instead of one of the paper" in page
 
+    assert "certified to be solved" in page
+
+    there = subprocess.run([*command[:-1], "--status"], cwd=ROOT, text=True, capture_output=True, timeout=60)
+    assert there.returncode == 0 and "8 of 8 runs finished" in there.stdout
+    assert there.stdout.count("features mobilenet_v") == 2 and "test 359 of 359" in there.stdout
+    path = next(tmp_path.glob("rows/finetune-mobilenet_v2-*.json"))
+    path.rename(tmp_path / "aside.json")
+    there = subprocess.run([*command[:-1], "--status"], cwd=ROOT, text=True, capture_output=True, timeout=60)
+    assert "7 of 8 runs finished" in there.stdout and "finetune mobilenet_v2 digits: begun" in there.stdout
+    (tmp_path / "aside.json").rename(path)
+
     again = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=60)
     assert again.returncode == 0 and again.stdout.count("finished before") == 8

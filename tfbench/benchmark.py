@@ -37,9 +37,9 @@ def define_flags(fv=cli.flags.FLAGS) -> None:
     cli.define_name("model", "resnet_50", "network of --what=features", "network", NETWORKS, fv)
     cli.flags.DEFINE_integer("batch_size", 64, "of --what=features", lower_bound=1, flag_values=fv)
     cli.define_names("shapes", tuple(SHAPES), "problems of --what=linear, comma-separated", "shape", SHAPES, fv)
-    cli.flags.DEFINE_integer("peer_strengths", 9, "how many of the 45 strengths scikit-learn solves", lower_bound=1,
+    cli.flags.DEFINE_integer("peer_strengths", 5, "how many of the 45 strengths scikit-learn solves", lower_bound=1,
                              upper_bound=44, flag_values=fv)
-    cli.flags.DEFINE_float("peer_seconds", 60, "how long it tries at each", lower_bound=0.0, flag_values=fv)
+    cli.flags.DEFINE_float("peer_seconds", 40, "how long it tries at each", lower_bound=0.0, flag_values=fv)
     cli.flags.DEFINE_string("output", None, "JSON file to write the figures to", flag_values=fv)
 
 
@@ -183,9 +183,9 @@ def measure_linear(shape: str, peer_strengths: int, peer_seconds: float) -> dict
     """Seconds of our path of 45 strengths and the refit, and of scikit-learn's solver for some of the strengths.
 
     The refit has a quarter more examples, as validation adds them, and starts from the fit without these. Each of
-    scikit-learn's runs, in float32 and float64, of which the faster counts if any came as close, is started from our optimum at the
-    strength before and stopped when F is as close to its minimum as our certificate demands, or when it can do no
-    more, or after `peer_seconds`. So the ratio is a lower bound where it did not come as close.
+    scikit-learn's runs, in float32 and float64, of which the faster counts if any came as close, is started from our
+    optimum at the strength before and stopped when F is as close to its minimum as our certificate demands, or when it
+    can do no more, or after `peer_seconds`. So the ratio is a lower bound where it did not come as close.
     """
     import numpy as np
 

@@ -95,11 +95,14 @@ def run(options, progress) -> tuple[dict, bool]:
     test_scores = refit.scores(fixed.of(test, "test"))
 
     # ---- record ------------------------------------------------------------------------------------
+    error = fixed.reduced_error(train)
+    if error == 0:
+        chosen["warnings"].append("--precision=bfloat16 changed nothing: this processor has no such instructions, so "
+                                  "TensorFlow computed in float32")
     row = rows.make_row(
         spec, dataset, manifest, accuracy=score(dataset.metric, test_scores, test.labels),
         test_split={"n": len(test.labels), "sha256": test.split_sha256}, source=rows.source_of(certificate),
-        features={"folder": kept.folder.name, "precision": options.precision,
-                  "relative_error": fixed.reduced_error(train)},
+        features={"folder": kept.folder.name, "precision": options.precision, "relative_error": error},
         seconds=time.monotonic() - start, **chosen)
     store.write_row(options.results_dir, row, rows.test_predictions(test_scores, test),
                     cli.flagfile(options, "logistic_regression"))

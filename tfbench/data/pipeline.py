@@ -85,17 +85,24 @@ def training_batches(examples: Examples, *, image_size: int, batch_size: int, se
     def load(index, position):
         draw = tf.stack([tf.constant(seed, tf.int64), position])
         image = random_crop(encoded(index), image_size, min_crop_area, draw, cut=examples.cut, jpeg=jpeg)
-        coin = tf.random.stateless_uniform([], draw + tf.constant([0, 1 << 40], tf.int64)) if mirror else 1.0
-        return (image, coin < 0.5), labels[index]
+        return image, index, position
+
+    def finish(images, indices, positions):  # what a whole batch needs only one operation for
+        draw = tf.stack([tf.constant(seed, tf.int64), (1 << 40) + positions[0]])
+        coins = tf.random.stateless_uniform([batch_size], draw) if mirror else tf.ones([batch_size])
+        return (images, coins < 0.5), tf.gather(labels, indices)
 
     order = training_order(len(examples.labels), first, seed)
-    return _batched(tf.data.Dataset.zip(order, tf.data.Dataset.range(first, first + number)), load, batch_size)
+    return _batched(tf.data.Dataset.zip(order, tf.data.Dataset.range(first, first + number)), load, batch_size, finish)
 
 
-def _batched(elements: tf.data.Dataset, load, batch_size: int) -> tf.data.Dataset:
-    """Elements loaded in parallel, in order, in full batches."""
+def _batched(elements: tf.data.Dataset, load, batch_size: int, finish=None) -> tf.data.Dataset:
+    """Elements loaded in parallel, in order, in full batches, `finish` applied to each."""
     batches = elements.map(load, num_parallel_calls=4 * os.cpu_count(), deterministic=True)
-    batches = batches.batch(batch_size, drop_remainder=True).prefetch(2)
+    batches = batches.batch(batch_size, drop_remainder=True)
+    if finish is not None:
+        batches = batches.map(finish)
+    batches = batches.prefetch(2)
     options = tf.data.Options()
     options.autotune.enabled = False  # it halves the rate in half of all runs on two cores (BUILD.md, "Input")
     return batches.with_options(options)

@@ -135,7 +135,7 @@ class FixedFeatures:
 
 
 def regroup(parts, sizes):
-    """Arrays of rows cut anew: yields one array of each size, as soon as its rows are there."""
+    """Arrays of rows cut anew: yields one array of each size, which add up to all, as soon as its rows are there."""
     rows, parts = [], iter(parts)
     for size in sizes:
         while sum(map(len, rows)) < size:
@@ -143,3 +143,4 @@ def regroup(parts, sizes):
         whole = np.concatenate(rows)
         yield whole[:size]
         rows = [whole[size:]]
+    assert not sum(map(len, parts)), "rows left over"  # and the last batch's progress told

@@ -68,6 +68,8 @@ def _densenet(layers, width, parameters, multiply_adds, retrained):
                    multiply_adds, "torch", True, 1e-5, .9, 0., None, retrained)
 
 
+OWN_FEATURES = "features"  # in place of a network's name, in rows of features of the user's own
+
 NETWORKS = {row.name: row for row in (
     _inception("inception_v1", "Inception v1", 224, 32, 1024, 5_592_624, 1.497, .698, .736),
     _inception("bn_inception", "BN-Inception", 224, 32, 1024, 10_153_336, 1.934, .739, .753),

@@ -9,6 +9,11 @@ A row is a JSON object:
     n_test            test examples, each counted once
     validation_accuracy, selected, trials
                       how the hyperparameters were chosen; trials have their own accuracy and seconds
+    features, refit   logistic regression only: {"folder", "precision", "relative_error"} of the cached features, the
+                      error being that of less precision, null in float32; {"objective", "gap", "certified",
+                      "iterations", "seconds"} of the last fit (trials have these too), where gap bounds how far the
+                      objective lies above its minimum, and certified says whether that is little enough
+                      (linear/logistic.py)
     source            data set, accuracy and weights' hash of the pretrained network; null without
     test_split        {"n", "expected", "sha256"}: hash of the sorted keys of the test examples; "expected" is
                       the number that the paper's data set has, null for a set of the user's own
@@ -29,10 +34,10 @@ import numpy as np
 from tfbench import __version__
 from tfbench.data import verify
 from tfbench.data.catalog import DATASETS, Dataset
-from tfbench.models.catalog import NETWORKS
+from tfbench.models.catalog import NETWORKS, OWN_FEATURES
 from tfbench.results import store
 
-SCHEMA = 3
+SCHEMA = 4
 
 PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "tf-models-official", "numpy", "scikit-learn")
 
@@ -99,7 +104,7 @@ def make_spec(options, regime: str, *, dataset: Dataset, manifest: dict, certifi
 def make_feature_spec(dataset: Dataset, manifest: dict, **more) -> dict:
     """make_spec for logistic regression on features of the user's own (linear/feature_file.py)."""
     return {
-        "schema": SCHEMA, "regime": "logistic_regression", "network": "features", "dataset": dataset.name,
+        "schema": SCHEMA, "regime": "logistic_regression", "network": OWN_FEATURES, "dataset": dataset.name,
         "data": {split: part["sha256"] for split, part in manifest["splits"].items()} | {
             "content": manifest["content"]},
         "source_dataset": None, "weights_sha256": None, "image_size": None, "precision": None, **more}

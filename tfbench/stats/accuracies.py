@@ -22,6 +22,7 @@ import pandas as pd
 
 from tfbench import UserError
 from tfbench.data.catalog import DATASETS
+from tfbench.models.catalog import OWN_FEATURES
 from tfbench.stats.titles import REGIMES, printable
 
 COLUMNS = ("regime", "network", "dataset", "accuracy", "n", "source_accuracy", "source_n")
@@ -58,6 +59,8 @@ def table_of(records: list[dict]) -> pd.DataFrame:
 def from_rows(rows: list[dict]) -> pd.DataFrame:
     """The table of a results folder's rows (tfbench.results.store.read_rows).
 
+    Rows of features of the user's own belong to no network and are left out.
+
     A row without a source of its own (train_from_scratch) takes the source accuracy of the same
     network's pretrain row or of its other rows.
 
@@ -70,10 +73,10 @@ def from_rows(rows: list[dict]) -> pd.DataFrame:
     sources = _sources(rows)
     rows = _one_per_cell(rows)
     _check_comparable(rows)
-    transfers = [row for row in rows if row["regime"] in REGIMES]
+    transfers = [row for row in rows if row["regime"] in REGIMES and row["network"] != OWN_FEATURES]
     if not transfers:
         raise UserError(f"expected results of logistic_regression, finetune or train_from_scratch, found "
-                        f"none among {len(rows)} rows: run one of these programs, or study, first")
+                        f"none of a network among {len(rows)} rows: run one of these programs, or study, first")
     records = []
     for row in transfers:
         source, source_n = sources.get(row["network"], (math.nan, None))

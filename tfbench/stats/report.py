@@ -182,13 +182,27 @@ def _run_sections(rows) -> list[str]:
     versions, hardware = (
         Counter(", ".join(f"{k} {v}" for k, v in sorted((row.get(group) or {}).items())) for row in rows)
         for group in ("versions", "hardware"))
-    parts = [_counted("Deviations from the paper", deviations, "none declared"),
+    parts = [_certificates(rows), _counted("Deviations from the paper", deviations, "none declared"),
              _counted("Versions", versions, "not recorded"), _counted("Hardware", hardware, "not recorded")]
     body = [_run(row) for row in sorted(rows, key=lambda r: (r["network"], r["dataset"], r["regime"]))]
     header = ["Network", "Data set", "Regime", "Test %", "Validation %", "Selected", "Seconds", "Warnings"]
     table = _table("One line per run. Hyperparameters were selected on validation, the test split was used "
                    "once.", header, body, "runs")
-    return [f"<section>{part}</section>" for part in parts] + [f"<section><h2>Runs</h2>{table}</section>"]
+    return [f"<section>{part}</section>" for part in parts if part] + [f"<section><h2>Runs</h2>{table}</section>"]
+
+
+def _certificates(rows) -> str:
+    """How many of the logistic regressions are certified to be solved; "" where there is none."""
+    fits = [fit for row in rows if row["regime"] == "logistic_regression"
+            for fit in (*(row.get("trials") or ()), row.get("refit")) if isinstance(fit, dict)]
+    solved = sum(fit.get("certified") is True for fit in fits)
+    if not fits:
+        return ""
+    return ("<h2>Logistic regressions</h2><p>" + (
+        f"All {len(fits):,} are certified to be solved" if solved == len(fits) else
+        f"<strong>{len(fits) - solved:,} of {len(fits):,} are not certified to be solved</strong>; the rows name them")
+        + ": the objective is at most 10<sup>−6</sup> above its minimum, relative to it where λ ≥ 0.01 and to n log C "
+        "where λ is less.</p>")
 
 
 def _counted(title: str, items: Counter, nothing: str) -> str:
