@@ -111,7 +111,6 @@ def minimiser(kind: str, streamed: bool = False, dtype=tf.float32):
     Args:
       kind: a key of LOSSES.
       streamed: see products.
-
       dtype: tf.float32 or tf.float64, of everything.
 
     Returns:
@@ -150,11 +149,11 @@ def minimiser(kind: str, streamed: bool = False, dtype=tf.float32):
             s, y = (tf.reshape(part, [MEMORY, -1]) for part in (steps, changes))
             g = tf.reshape(gradient, [1, -1])
             bent, squares = tf.matmul(s, y, transpose_b=True), tf.matmul(y, y, transpose_b=True)
-            products = tf.linalg.diag_part(bent)
-            upper = tf.linalg.set_diag(tf.linalg.band_part(bent, 0, -1), tf.where(products > 0, products, 1.0))
-            size = tf.where(products[-1] > 0, tf.math.divide_no_nan(products[-1], squares[-1, -1]), 1.0)
+            own = tf.linalg.diag_part(bent)
+            upper = tf.linalg.set_diag(tf.linalg.band_part(bent, 0, -1), tf.where(own > 0, own, 1.0))
+            size = tf.where(own[-1] > 0, tf.math.divide_no_nan(own[-1], squares[-1, -1]), 1.0)
             u = tf.linalg.triangular_solve(upper, tf.matmul(s, g, transpose_b=True), lower=False)
-            v = products[:, None] * u + size * tf.matmul(squares, u) - size * tf.matmul(y, g, transpose_b=True)
+            v = own[:, None] * u + size * tf.matmul(squares, u) - size * tf.matmul(y, g, transpose_b=True)
             v = tf.linalg.triangular_solve(upper, v, lower=False, adjoint=True)
             d = size * (g - tf.matmul(u, y, transpose_a=True)) + tf.matmul(v, s, transpose_a=True)
             return -tf.reshape(d, tf.shape(gradient))
@@ -162,7 +161,6 @@ def minimiser(kind: str, streamed: bool = False, dtype=tf.float32):
         def search(scores, change, x, d, first):
             """The step along d where the convex objective's slope is about 0."""
             flat, bent = (tf.reduce_sum(penalty * unit ** 2 * part * d) for part in (x, d))
-
             look = line(scores, change, labels)
 
             def step(number, t, low, high, ready):
@@ -192,7 +190,7 @@ def minimiser(kind: str, streamed: bool = False, dtype=tf.float32):
             new_gap = gap_of(new_gradient)
             closer = new_gap < gap
             since = tf.where(closer, 0, since + 1)
-            stuck = tf.reduce_sum(step * bent) <= 0
+            stuck = ~(tf.reduce_sum(step * bent) > 0)
             if dtype == tf.float32:
                 stuck |= since >= PATIENCE
             return (number + 1, new_x, new_scores, new_value, new_gradient, steps, changes,
