@@ -24,3 +24,25 @@ def test_input_ratios_are_of_the_rates(monkeypatch):
     assert set(rates) == {"decode_jpeg", "training", "evaluation"} and min(rates.values()) > 10
     for name, ratio in result["ratio_to_decode_jpeg"].items():
         assert ratio == pytest.approx(rates[name] / rates["decode_jpeg"])
+
+
+def test_regression_is_timed_beside_scikit_learn_run_to_the_same_gap(monkeypatch):
+    monkeypatch.setitem(benchmark.SHAPES, "small", (120, 8, 3))
+    result = benchmark.measure_linear("small", peer_strengths=2, peer_seconds=20)
+    assert result["certified"] == result["fits"] == 46
+    assert [found["l2"] for found in result["peers"]] == pytest.approx([5.62e4, 1e-6], rel=0.01)
+    assert result["peers"][0]["reached"] and result["peers"][0]["iterations"] > 0
+    mean = np.mean([found["seconds"] for found in result["peers"]])
+    assert result["ratio"] == pytest.approx(46 * mean / result["seconds"])
+    assert "46 of 46 certified" in "\n".join(benchmark.report_linear(result))
+
+
+@pytest.mark.long
+def test_features_are_timed_beside_keras(monkeypatch):
+    monkeypatch.setattr(benchmark, "BATCHES", 1)
+    result = benchmark.measure_features(1, "mobilenet_v1", 4)
+    rates = result["images_per_second"]
+    assert min(rates.values()) > 0 and 0 <= result["bfloat16_relative_error"] < 0.05
+    assert result["ratios"]["model, float32"] == pytest.approx(rates["model, float32"] / rates["keras predict"])
+    assert result["ratios"]["JPEG to features, float32"] == pytest.approx(
+        rates["JPEG to features, float32"] / rates["model, float32"])
