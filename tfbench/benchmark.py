@@ -60,6 +60,19 @@ def photographs(count: int):
     return np.array([images[i % len(images)] for i in range(count)], object)
 
 
+def median_seconds(calls: dict, rounds: int) -> dict[str, float]:
+    """How long each of the calls, by name, takes: all in turn, `rounds` times after one that traces and warms up."""
+    import numpy as np
+
+    seconds = {name: [] for name in calls}
+    for _ in range(rounds + 1):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: float(np.median(times[1:])) for name, times in seconds.items()}
+
+
 def measure_input(rounds: int) -> dict:
     """Images per second of bare decoding and of both pipelines, and the pipelines' ratios to it."""
     import numpy as np
@@ -81,14 +94,8 @@ def measure_input(rounds: int) -> dict:
                                               mirror=True, **geometry),
         "evaluation": pipeline.evaluation_batches(examples, **geometry),
     }
-    seconds = {name: [] for name in feeds}
-    for _ in range(rounds + 1):  # the first warms up
-        for name, feed in feeds.items():
-            start = time.perf_counter()
-            for _batch in feed:
-                pass
-            seconds[name].append(time.perf_counter() - start)
-    rates = {name: IMAGES / float(np.median(times[1:])) for name, times in seconds.items()}
+    seconds = median_seconds({name: lambda feed=feed: sum(1 for _ in feed) for name, feed in feeds.items()}, rounds)
+    rates = {name: IMAGES / time_taken for name, time_taken in seconds.items()}
     return {"images_per_second": rates, "cores": os.cpu_count(), "jpeg_bytes": int(np.mean([len(i) for i in images])),
             "ratio_to_decode_jpeg": {name: rates[name] / rates["decode_jpeg"] for name in ("training", "evaluation")}}
 
@@ -114,7 +121,6 @@ def measure_features(rounds: int, network: str, batch_size: int) -> dict:
     from tfbench.data.pipeline import evaluation_batches
     from tfbench.linear import features
     from tfbench.models.build import build_network
-    from tfbench.models.catalog import NETWORKS
 
     row = NETWORKS[network]
     model = build_network(network, num_classes=1)
@@ -137,13 +143,8 @@ def measure_features(rounds: int, network: str, batch_size: int) -> dict:
     runs = {"keras predict": lambda: model.predict(scaled, batch_size=batch_size, verbose=0)}
     runs |= {f"model, {precision}": ours(precision) for precision in features.PRECISIONS}
     runs |= {f"JPEG to features, {precision}": from_jpeg(precision) for precision in features.PRECISIONS}
-    seconds = {name: [] for name in runs}
-    for _ in range(rounds + 1):  # the first traces
-        for name, call in runs.items():
-            start = time.perf_counter()
-            call()
-            seconds[name].append((time.perf_counter() - start) / (BATCHES if name.startswith("JPEG") else 1))
-    rates = {name: batch_size / float(np.median(times[1:])) for name, times in seconds.items()}
+    rates = {name: (len(images) if name.startswith("JPEG") else batch_size) / time_taken
+             for name, time_taken in median_seconds(runs, rounds).items()}
     exact, reduced = (ours(precision)() for precision in features.PRECISIONS)
     ratios = {}
     for precision in features.PRECISIONS:
@@ -243,8 +244,7 @@ def peer(features, labels, before, strength: float, target: float, most: float) 
         reached = logistic.objective(features, labels, strength, model.coef_.T, model.intercept_) <= target
         if model.n_iter_[0] < CHUNK and not reached:  # it can do no more
             break
-    return {"seconds": seconds, "iterations": iterations, "reached": bool(reached),
-            "dtype": str(features.dtype)}
+    return {"seconds": seconds, "iterations": iterations, "reached": bool(reached), "dtype": str(features.dtype)}
 
 
 def report_linear(result: dict) -> list[str]:

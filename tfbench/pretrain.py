@@ -48,6 +48,11 @@ def specify(options, found: program.Resolved) -> dict:
     return rows.training_spec(options, "pretrain", dataset=found.dataset, manifest=found.manifest, certificate=None)
 
 
+def finished(results_dir, spec: dict) -> dict | None:
+    """store.finished for a pretraining: a row without its weights is none."""
+    return store.finished(results_dir, spec) if weights_file(results_dir, spec).exists() else None
+
+
 def run(options, progress) -> tuple[dict, bool]:
     """Runs, continues or finds the run that `options` describe.
 
@@ -59,8 +64,8 @@ def run(options, progress) -> tuple[dict, bool]:
     network, dataset, manifest, _ = found
     spec = specify(options, found)
     path = weights_file(options.results_dir, spec)
-    if (finished := store.finished(options.results_dir, spec)) and path.exists():
-        return finished, False
+    if row := finished(options.results_dir, spec):
+        return row, False
 
     from tfbench.data.examples import load_split  # TensorFlow, only now that there is something to compute
     from tfbench.models import weights

@@ -120,19 +120,18 @@ def status(options, runs: list[Run]) -> list[str]:
     lines, finished, weights = [], 0, {}
     for number, planned in enumerate(runs, start=1):
         use_weights(planned, weights)
-        state = "not begun"
+        line = f"{planned.title}: not begun"
         try:
             spec = PROGRAMS[planned.regime].specify(
                 planned.options, resolve(planned.options, None, prepared_only=True))
         except UserError:  # its weights or its data are not there yet
             spec = None
-        if spec and (row := store.finished(options.results_dir, spec)):
-            state, finished = summary(row), finished + 1
+        if spec and (row := (pretrain if planned.regime == "pretrain" else store).finished(options.results_dir, spec)):
+            line, finished = summary(row), finished + 1
             keep_weights(planned, row, weights)
         elif spec and store.work_folder(options.results_dir, spec).exists():
-            state = "begun: the same command continues it"
-        lines.append(f"[{number}/{len(runs)}] " + (state if state.startswith(planned.regime)
-                                                   else f"{planned.title}: {state}"))
+            line = f"{planned.title}: begun: the same command continues it"
+        lines.append(f"[{number}/{len(runs)}] {line}")
     return [*lines, f"{finished} of {count(len(runs), 'run')} finished",
             *(f"features {line}" for line in cache.describe_all(options.results_dir))]
 

@@ -143,4 +143,5 @@ def regroup(parts, sizes):
         whole = np.concatenate(rows)
         yield whole[:size]
         rows = [whole[size:]]
-    assert not sum(map(len, parts)), "rows left over"  # and the last batch's progress told
+    left = sum(map(len, parts))  # also lets the source come to its own end
+    assert not left, f"{left} rows left over"

@@ -199,7 +199,8 @@ def _solver(problem: Problem, dtype: str):
     def solve(strength, unknowns, share, most):
         penalty = np.append(np.full(len(problem.energy), strength), 0.0)
         metric = np.append(np.full(len(problem.energy), 0.5 / strength), 0.5 / count)
-        relative, absolute = (TOLERANCE, 0.0) if strength >= WEAK else (0.0, allowed_gap(strength, 0.0, count, classes))
+        absolute = allowed_gap(strength, 0.0, count, classes)
+        relative = allowed_gap(strength, 1.0, count, classes) - absolute
         found, number = minimise(inputs, labels, energy, *(tf.constant(part, dtype) for part in (
             penalty, metric, unknowns, share * relative, share * absolute)), tf.constant(most))
         return found.numpy().astype(np.float64), int(number)

@@ -195,9 +195,9 @@ def _certificates(rows) -> str:
     """How many of the logistic regressions are certified to be solved; "" where there is none."""
     fits = [fit for row in rows if row["regime"] == "logistic_regression"
             for fit in (*(row.get("trials") or ()), row.get("refit")) if isinstance(fit, dict)]
-    solved = sum(fit.get("certified") is True for fit in fits)
     if not fits:
         return ""
+    solved = sum(fit.get("certified") is True for fit in fits)
     return ("<h2>Logistic regressions</h2><p>" + (
         f"All {len(fits):,} are certified to be solved" if solved == len(fits) else
         f"<strong>{len(fits) - solved:,} of {len(fits):,} are not certified to be solved</strong>; the rows name them")
