@@ -56,6 +56,19 @@ def write_rows(folder, networks=("resnet_50", "mobilenet_v1", "inception_v1", "d
     return folder
 
 
+BUDGET = {"steps": 12, "learning_rate": [0.1], "weight_decay": [0.0], "batch_size": 8, "l2": [1.0, 2.0]}
+
+
+def add_variants(folder, network, accuracy, regimes=("finetune", "train_from_scratch"), **changes):
+    """Copies the rows of one network, with `changes` of their specification and another accuracy."""
+    for path in sorted((folder / "rows").glob("*.json")):
+        row = json.loads(path.read_text())
+        if row["regime"] in regimes and row["network"] == network and path.stem.isdecimal():
+            key = f"{path.stem}-{'-'.join(map(str, changes.values()))}"
+            row |= {"key": key, "spec": row["spec"] | changes, "accuracy": accuracy}
+            (folder / "rows" / f"{key}.json").write_text(json.dumps(row))
+
+
 class Page(html.parser.HTMLParser):
     """Elements, their ids and addresses, and the text of a report."""
 
@@ -140,6 +153,70 @@ def test_reports_are_the_same_every_time(tmp_path):
         contents.append({str(path.relative_to(tmp_path / name)): path.read_bytes()
                          for path in sorted((tmp_path / name).rglob("*.*"))})
     assert contents[0] == contents[1]
+
+
+def test_cheaper_runs_are_drawn_as_curves_and_change_no_table(tmp_path):
+    folder = write_rows(tmp_path / "study", ("resnet_50", "mobilenet_v1", "inception_v1", HOSTILE), spec=BUDGET)
+    before = analysis(f"--results_dir={folder}").stdout.splitlines()
+    files = {name: (folder / "report" / name).read_bytes() for name in ("accuracies.csv", "correlations.json")}
+    assert not list((folder / "report").rglob("convergence.*")) + list((folder / "report").rglob("few_examples.*"))
+    for steps in (3, 6):
+        add_variants(folder, HOSTILE, 0.0, steps=steps)
+    for seed, accuracy in enumerate((0.2, 0.4, 0.6)):
+        add_variants(folder, "resnet_50", accuracy, ("finetune", "logistic_regression"), examples_per_class=4,
+                     subset_seed=seed)
+    done = analysis(f"--results_dir={folder}")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    budget = "1 learning rate × 1 weight decay, batches of 8 images"
+    assert lines[:len(before) - 1] == before[:-1]
+    assert lines[len(before) - 1:-1] == [
+        "logistic regression: the table has 8 rows with 2 L2 strengths",
+        "logistic regression: left out of the table: 6 rows on 4 examples per class with 2 L2 strengths "
+        "(drawn as curves)",
+        f"fine-tuning: the table has 8 rows with 12 steps, {budget}",
+        f"fine-tuning: left out of the table: 4 rows with 3 or 6 steps, {budget} (drawn as curves)",
+        f"fine-tuning: left out of the table: 6 rows on 4 examples per class with 12 steps, {budget} (drawn as curves)",
+        f"training from scratch: the table has 8 rows with 12 steps, {budget}",
+        f"training from scratch: left out of the table: 4 rows with 3 or 6 steps, {budget} (drawn as curves)",
+        "4 curves of accuracy against training steps in the report",
+        "4 curves of accuracy against training examples per class in the report"]
+    assert all((folder / "report" / name).read_bytes() == content for name, content in files.items())
+    for name, count in (("convergence", 12), ("few_examples", 4)):
+        assert len((folder / f"report/{name}.csv").read_text().splitlines()) - 1 == count
+        assert {path.suffix for path in (folder / "report/figures").glob(f"{name}.*")} == {".svg", ".png"}
+    page = Page(folder / "report/index.html")
+    assert page.tags.count("svg") == 5
+    assert "script" not in page.tags and page.open == [] and len(page.ids) == len(set(page.ids))
+    for text in ("Left out of the tables", *lines[len(before) - 1:-3], "Curves", "40.0\xa0±\xa011.5",
+                 "12 steps, " + budget, budget + ", 4 examples per class, subset 2", HOSTILE.replace("\x1b", "?")):
+        assert text in page.text
+    assert "Missing results" not in page.text
+
+
+def test_networks_at_another_budget_are_missing(tmp_path):
+    folder = write_rows(tmp_path / "study", spec=BUDGET)
+    for path in (folder / "rows").glob("*.json"):
+        row = json.loads(path.read_text())
+        if row["network"] == "densenet_121" and row["regime"] == "finetune":
+            path.write_text(json.dumps(row | {"spec": BUDGET | {"steps": 6}}))
+    done = analysis(f"--results_dir={folder}")
+    assert "missing: 2 results" in done.stdout
+    assert "fine-tuning: r = 1.000, rho = 1.000 (3 networks, 2 data sets)" in done.stdout
+    assert "2 rows with 6 steps, 1 learning rate × 1 weight decay, batches of 8 images (in no curve" in done.stdout
+    assert "DenseNet-121 on Diacritics, fine-tuning" in Page(folder / "report/index.html").text
+
+
+def test_few_examples_alone_make_a_report_of_curves(tmp_path):
+    folder = write_rows(tmp_path / "study", ("resnet_50",), spec=BUDGET | {"examples_per_class": 2, "subset_seed": 0})
+    done = analysis(f"--results_dir={folder}")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[0] == "no run used all training examples: there are curves only"
+    page = Page(folder / "report/index.html")
+    assert page.tags.count("svg") == 1
+    assert "there are curves only" in page.text
+    done = analysis(f"--accuracies={folder / 'report/accuracies.csv'}", cwd=tmp_path)
+    assert done.returncode == 2 and "found none: add results" in done.stderr
 
 
 def test_one_network_is_a_partial_study(tmp_path):

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from tfbench import UserError
-from tfbench.stats import accuracies, csv_table
+from tfbench.stats import accuracies, budgets, csv_table
 from tfbench.stats.accuracies import COLUMNS, from_rows
 from tfbench.stats.csv_table import from_csv
 
@@ -95,11 +95,105 @@ def test_copies_of_one_run_count_once():
     ([row(n_test=0)], ["n_test", "0"]),
     ([row(network=3)], ["network", "3"]),
     ([row(regime="zero_shot")], ["regime", "zero_shot"]),
+    ([row(spec=[1])], ["spec", "group of fields", "[1]"]),
+    ([row(spec={"steps": "12"})], ["spec.steps", "whole number", "'12'"]),
+    ([row(spec={"steps": 0})], ["spec.steps", "0"]),
+    ([row(spec={"learning_rate": 0.1})], ["spec.learning_rate", "list", "0.1"]),
+    ([row("logistic_regression", spec={"l2": True})], ["spec.l2", "list", "True"]),
+    ([row(spec={"examples_per_class": True})], ["spec.examples_per_class", "True"]),
+    ([row(spec={"examples_per_class": 4, "subset_seed": False})], ["spec.subset_seed", "False"]),
 ])
 def test_rows_that_do_not_go_together(rows, words):
     with pytest.raises(UserError) as error:
         from_rows(rows)
     assert [word for word in words if word not in str(error.value)] == []
+
+
+# ---- budgets -------------------------------------------------------------------------------------
+
+
+def run(regime="finetune", network="resnet_50", dataset="digits", accuracy=0.9, *, key, examples=None, seed=None,
+        **spec):
+    """A row whose specification says the paper's budget but for what `spec` says."""
+    grid = ({"l2": [0.1] * 45} if regime == "logistic_regression" else
+            {"steps": 19531, "learning_rate": [0.1] * 7, "weight_decay": [0.0] * 8, "batch_size": 256})
+    return row(regime, network, dataset, accuracy, key=key, spec=grid | spec | {
+        "key": key, "examples_per_class": examples, "subset_seed": seed})
+
+
+def kept(rows):
+    """(network, data set, accuracy) of each line of the table of `rows`."""
+    return [(line.network, line.dataset, line.accuracy) for line in from_rows(rows).itertuples()]
+
+
+@pytest.mark.parametrize("cheaper", [
+    {"steps": 9766}, {"learning_rate": [0.1] * 6}, {"weight_decay": []}, {"batch_size": 64},
+    {"steps": 19530, "learning_rate": [0.1] * 20, "batch_size": 512}, {"examples": 4, "seed": 0},
+    {"examples": 4, "steps": 78125}])
+def test_the_fullest_budget_is_the_table(cheaper):
+    rows = [run(key="k1", accuracy=0.5, **cheaper), run(key="k2", accuracy=0.9)]
+    assert kept(rows) == kept(rows[::-1]) == [("resnet_50", "digits", 0.9)]
+    assert accuracies.missing(from_rows(rows), rows) == []
+
+
+def test_strengths_of_l2_are_a_budget_too():
+    rows = [run("logistic_regression", key="k1", accuracy=0.5, l2=[1] * 4, steps=9),
+            run("logistic_regression", key="k2")]
+    assert kept(rows) == [("resnet_50", "digits", 0.9)]
+
+
+def test_budgets_are_chosen_per_regime():
+    rows = [run(key="k1"), run("train_from_scratch", key="k2", steps=100), run("logistic_regression", key="k3", l2=[1])]
+    assert len(from_rows(rows)) == 3
+    assert budgets.split(rows) == (rows, [])
+
+
+def test_cells_of_other_budgets_are_missing():
+    rows = [run(key="k1"), run(network="vgg_16", dataset="dtd", key="k2", steps=12),
+            run(dataset="pets", key="k3", steps=12), run(dataset="pets", key="k4", steps=6),
+            run(dataset="cars", key="k5", examples=1)]
+    table = from_rows(rows)
+    assert kept(rows) == [("resnet_50", "digits", 0.9)]
+    assert accuracies.missing(table) == []
+    assert accuracies.missing(table, rows) == [("finetune", "vgg_16", "dtd"), ("finetune", "resnet_50", "pets")]
+
+
+def test_few_examples_alone_leave_the_table_empty():
+    table = from_rows([run(key="k1", examples=1, seed=0), pretrain()])
+    assert len(table) == 0
+    assert list(table.columns) == list(COLUMNS)
+    assert (accuracies.missing(table), accuracies.comparisons(table)) == ([], [])
+
+
+def test_features_of_the_users_own_choose_no_budget():
+    own = run("logistic_regression", "features", "features:mine", key="k1", l2=[1] * 99) | {"source": None}
+    assert kept([own, run("logistic_regression", key="k2")]) == [("resnet_50", "digits", 0.9)]
+
+
+def test_rows_that_do_not_tell_their_budget_give_way():
+    assert kept([row(key="old", accuracy=0.5), run(key="k2")]) == [("resnet_50", "digits", 0.9)]
+
+
+@pytest.mark.parametrize(("spec", "words"), [
+    ({"steps": 12}, "(12 steps, 7 learning rates × 8 weight decays, batches of 256 images)"),
+    ({"examples": 1, "seed": 2, "learning_rate": [1], "weight_decay": [0]},
+     "(19,531 steps, 1 learning rate × 1 weight decay, batches of 256 images, 1 example per class, subset 2)")])
+def test_two_runs_of_one_budget_stay_an_error(spec, words):
+    with pytest.raises(UserError) as error:
+        from_rows([run(key="k1", **spec), run(key="k2", accuracy=0.91, **spec), run(key="k3")])
+    for part in (words, "two different runs of finetune, resnet_50, digits", "digits-k1", "digits-k2"):
+        assert part in str(error.value)
+
+
+def test_left_out_rows_still_tell_the_source_and_must_be_comparable():
+    rows = [run("train_from_scratch", key="k1") | {"source": None}, run(key="k2", examples=1)]
+    assert from_rows(rows)["source_accuracy"].tolist() == [0.8]
+    with pytest.raises(UserError, match="not comparable"):
+        from_rows([*rows, run(key="k3", examples=2) | {"n_test": 358}])
+
+
+def test_copies_of_a_cheaper_run_are_no_error():
+    assert len(from_rows([run(key="k1", steps=2), run(key="k1", steps=2), run(key="k2")])) == 1
 
 
 # ---- CSV -----------------------------------------------------------------------------------------

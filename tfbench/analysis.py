@@ -1,8 +1,9 @@
 """Analyses a study: how well does a network's source accuracy predict how well it transfers?
 
 Reads the rows that the other programs left in RESULTS_DIR (or any table of accuracies), prints the accuracies
-and correlations of each regime, and writes a report: index.html, figures, accuracies.csv, correlations.json.
-Partial studies are fine. It needs no TensorFlow and no network.
+and correlations of each regime, and writes a report: index.html, figures, accuracies.csv, correlations.json, and
+curves where cells were run for several numbers of steps or on few examples. Runs of different budgets are never
+mixed in one table. Partial studies are fine. It needs no TensorFlow and no network.
 
   python -m tfbench.analysis --results_dir=results
   python -m tfbench.analysis --accuracies=tfbench/stats/published/kornblith2019_v3_fig2_digitised.csv
@@ -66,7 +67,7 @@ def analyse(results_dir=None, accuracies=None, output_dir=None) -> pathlib.Path:
     index = report.write_report(table, correlations, output_dir, rows=rows, origin=origin)
 
     # ---- what was found --------------------------------------------------------------------------
-    for line in text.lines(table, correlations):
+    for line in text.lines(table, correlations, rows):
         print(line)
     print(f"report: {index}")
     return index

@@ -22,8 +22,8 @@ import pandas as pd
 
 from tfbench import UserError
 from tfbench.data.catalog import DATASETS
-from tfbench.models.catalog import OWN_FEATURES
-from tfbench.stats.titles import REGIMES, printable
+from tfbench.stats import budgets
+from tfbench.stats.titles import REGIMES, row_label
 
 COLUMNS = ("regime", "network", "dataset", "accuracy", "n", "source_accuracy", "source_n")
 
@@ -59,26 +59,26 @@ def table_of(records: list[dict]) -> pd.DataFrame:
 def from_rows(rows: list[dict]) -> pd.DataFrame:
     """The table of a results folder's rows (tfbench.results.store.read_rows).
 
-    Rows of features of the user's own belong to no network and are left out.
+    Rows of features of the user's own belong to no network and are left out. So are those on a few examples per
+    class, and those of other than their regime's largest budget (budgets.split): the table may be empty.
 
     A row without a source of its own (train_from_scratch) takes the source accuracy of the same
     network's pretrain row or of its other rows.
 
     Raises:
-      UserError: no transfer results; a damaged row; two runs of one cell; several source accuracies
-        of one network, or source data sets; results on unequal test splits.
+      UserError: no transfer results; a damaged row; two runs of one cell at one budget; several source
+        accuracies of one network, or source data sets; results on unequal test splits.
     """
     for row in rows:
         _check_row(row)
     sources = _sources(rows)
-    rows = _one_per_cell(rows)
+    rows = budgets.unique(rows)
     _check_comparable(rows)
-    transfers = [row for row in rows if row["regime"] in REGIMES and row["network"] != OWN_FEATURES]
-    if not transfers:
+    if not budgets.transfers(rows):
         raise UserError(f"expected results of logistic_regression, finetune or train_from_scratch, found "
                         f"none of a network among {len(rows)} rows: run one of these programs, or study, first")
     records = []
-    for row in transfers:
+    for row in budgets.split(rows)[0]:
         source, source_n = sources.get(row["network"], (math.nan, None))
         records.append({"regime": row["regime"], "network": row["network"], "dataset": row["dataset"],
                         "accuracy": row["accuracy"], "n": row["n_test"],
@@ -86,35 +86,48 @@ def from_rows(rows: list[dict]) -> pd.DataFrame:
     return table_of(records)
 
 
-def row_label(row: dict) -> str:
-    """The row's regime, network, data set and key, as error lines quote it (its file name but for odd characters)."""
-    return printable(f"{row['regime']}-{row['network']}-{row['dataset']}-{row['key']}")
-
-
 def _check_row(row: dict) -> None:
     """Raises UserError where a row's fields are not what the statistics need."""
-    def damaged(expected, found):
-        return UserError(f"row {row_label(row)}: expected {expected}, found {found!r}: delete the row and run "
-                         "its command again")
-
     source = row.get("source")
-    if not isinstance(source, dict | None):
-        raise damaged("source as a group of fields or null", source)
+    for name in ("source", "spec"):
+        if not isinstance(row.get(name), dict | None):
+            raise _damaged(row, f"{name} as a group of fields or null", row[name])
     for where, part in (("", row), ("source ", source)):
         if not part or (where and part.get("accuracy") is None):  # a source's may be unknown
             continue
         accuracy, n, dataset = (part.get(name) for name in ("accuracy", "n_test", "dataset"))
         if isinstance(accuracy, bool) or not isinstance(accuracy, int | float) or not 0 <= accuracy <= 1:
-            raise damaged(f"{where}accuracy as a fraction in [0, 1]", accuracy)
-        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-            raise damaged(f"{where}n_test as a positive whole number", n)
+            raise _damaged(row, f"{where}accuracy as a fraction in [0, 1]", accuracy)
+        if not _is_count(n):
+            raise _damaged(row, f"{where}n_test as a positive whole number", n)
         if not isinstance(dataset, str):
-            raise damaged(f"{where}dataset as a name", dataset)
+            raise _damaged(row, f"{where}dataset as a name", dataset)
     if not isinstance(row["network"], str):
-        raise damaged("network as a name", row["network"])
+        raise _damaged(row, "network as a name", row["network"])
     known = ("pretrain", *REGIMES)
     if row["regime"] not in known:
-        raise damaged(f"a regime among {', '.join(known)}", row["regime"])
+        raise _damaged(row, f"a regime among {', '.join(known)}", row["regime"])
+    for name, (expected, accepts) in SPEC_FIELDS.items():
+        value = (row.get("spec") or {}).get(name)
+        if row["regime"] in REGIMES and value is not None and not accepts(value):
+            raise _damaged(row, f"spec.{name} as {expected}", value)
+
+
+def _damaged(row: dict, expected: str, found) -> UserError:
+    return UserError(f"row {row_label(row)}: expected {expected}, found {found!r}: delete the row and run its "
+                     "command again")
+
+
+def _is_count(value, least: int = 1) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+_COUNT = ("a positive whole number or null", _is_count)
+_SEED = ("a whole number or null", lambda value: _is_count(value, 0))
+_LIST = ("a list or null", lambda value: isinstance(value, list))
+SPEC_FIELDS = {  # of a specification, what the statistics read: field -> (what it is, whether a value is that)
+    "steps": _COUNT, "batch_size": _COUNT, "learning_rate": _LIST, "weight_decay": _LIST, "l2": _LIST,
+    "examples_per_class": _COUNT, "subset_seed": _SEED}
 
 
 def _sources(rows: list[dict]) -> dict[str, tuple[float, int]]:
@@ -137,18 +150,6 @@ def _sources(rows: list[dict]) -> dict[str, tuple[float, int]]:
                         f"sets ({', '.join(sorted(datasets))}): keep each source in a results folder of its own")
     return {network: (accuracy, n) for network, values in found.items()
             for (_, accuracy), (n, _) in values.items()}
-
-
-def _one_per_cell(rows: list[dict]) -> list[dict]:
-    """`rows` without copies of the same run; UserError where two runs claim one cell."""
-    cells = {}
-    for row in rows:
-        other = cells.setdefault((row["regime"], row["network"], row["dataset"]), row)
-        if other is not row and (other["key"] != row["key"] or other.get("spec") != row.get("spec")):
-            raise UserError(f"two different runs of {row['regime']}, {row['network']}, {row['dataset']}: "
-                            f"{row_label(other)} and {row_label(row)}. Expected one: move the other one's "
-                            "files to another results folder")
-    return list(cells.values())
 
 
 def _check_comparable(rows: list[dict]) -> None:
@@ -178,14 +179,21 @@ def pivot(table: pd.DataFrame, regime: str) -> pd.DataFrame:
     return wide.reindex(index=networks["network"], columns=part["dataset"].unique())
 
 
-def missing(table: pd.DataFrame) -> list[tuple[str, str, str]]:
-    """(regime, network, data set) of the cells that their regime's other networks or data sets imply."""
+def missing(table: pd.DataFrame, rows=()) -> list[tuple[str, str, str]]:
+    """(regime, network, data set) of the cells that are not in the table but ought to be.
+
+    Those are the cells that their regime's other networks and data sets imply, and those that `rows`, from which
+    the table came, have only at another budget than the table's.
+    """
     cells = []
     for regime in regimes(table):
         gaps = pivot(table, regime).isna()
         cells += [(regime, network, dataset) for network in gaps.index
                   for dataset in gaps.columns if gaps.loc[network, dataset]]
-    return cells
+    there = set(table[["regime", "network", "dataset"]].itertuples(index=False, name=None))
+    elsewhere = [(row["regime"], row["network"], row["dataset"]) for row in budgets.split(rows)[1]
+                 if budgets.has_all_examples(row)]
+    return list(dict.fromkeys([*cells, *(cell for cell in elsewhere if cell not in there)]))
 
 
 def without_source(table: pd.DataFrame) -> list[str]:

@@ -22,6 +22,7 @@ body { margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 72rem; background: 
   color: var(--ink); font: 1rem/1.55 system-ui, sans-serif; overflow-wrap: anywhere; }
 h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 1rem; }
 h2 { font-size: 1.2rem; margin: 2.2rem 0 .6rem; }
+h3 { font-size: 1rem; margin: 1.6rem 0 .6rem; }
 p, ul { max-width: 48rem; margin: .5rem 0; }
 ul { padding-left: 1.2rem; }
 li { margin: .25rem 0; }
@@ -35,7 +36,8 @@ thead th { vertical-align: bottom; line-height: 1.2; }
 th[scope=row] { font-weight: 500; position: sticky; left: 0; background: var(--page);
   min-width: 7rem; max-width: 14rem; overflow-wrap: anywhere; }
 @media (min-width: 50rem) { th[scope=row] { min-width: 9.5rem; } }
-.accuracies thead th:not(:first-child), .number { text-align: right; font-variant-numeric: tabular-nums; }
+.accuracies thead th:not(:first-child), .curves thead th:nth-child(n+4), .number {
+  text-align: right; font-variant-numeric: tabular-nums; }
 .selected { min-width: 11rem; }
 .note { min-width: 12rem; max-width: 26rem; overflow-wrap: anywhere; }
 @media print {
@@ -45,7 +47,7 @@ th[scope=row] { font-weight: 500; position: sticky; left: 0; background: var(--p
   th, td { padding: .15rem .25rem; }
   th[scope=row] { position: static; min-width: 0; }
   figure, tr { break-inside: avoid; }
-  h2 { break-after: avoid; }
+  h2, h3 { break-after: avoid; }
   figure svg { max-width: 14cm; min-width: 0; }
 }
 </style>

@@ -45,10 +45,10 @@ def scatter(correlation: Correlation, regime: str) -> Figure:
         axes.plot(*line[[0, -1]].T, color=colour, alpha=0.5, linewidth=1.5, zorder=1)
     axes.errorbar(x, y, yerr=errors, fmt="none", ecolor=colour, elinewidth=1, alpha=0.7, zorder=2)
     axes.plot(x, y, "o", color=colour, markersize=6, markeredgecolor=PAPER, markeredgewidth=0.8, zorder=3)
-    axes.set_xlim(_limits(x, x, 0.08))
-    axes.set_ylim(_limits(y - errors, y + errors, 0.10))
-    _percent_axis(axes.xaxis, *axes.get_xlim())
-    _percent_axis(axes.yaxis, *axes.get_ylim())
+    axes.set_xlim(limits(x, x, 0.08))
+    axes.set_ylim(limits(y - errors, y + errors, 0.10))
+    percent_axis(axes.xaxis, *axes.get_xlim())
+    percent_axis(axes.yaxis, *axes.get_ylim())
     datasets = count(len(correlation.datasets), "data set")
     axes.set_xlabel("source accuracy (%, logit scale)", color=INK)
     axes.set_ylabel(f"transfer accuracy, mean over {datasets} (%, logit scale)", color=INK)
@@ -99,12 +99,13 @@ def _thin(even: list[float], others: list[float], gap: float) -> list[float]:
     return sorted(kept)
 
 
-def _percent_axis(axis, low: float, high: float) -> None:
-    ticks = percent_ticks(low, high)
+def percent_axis(axis, low: float, high: float, most: int = 11) -> None:
+    """Labels a matplotlib axis in log-odds from `low` to `high` with percentages (see percent_ticks)."""
+    ticks = percent_ticks(low, high, most)
     axis.set_ticks([float(logit(c / 100)) for c in ticks], labels=[f"{c:g}" for c in ticks])
 
 
-def _limits(low, high, margin: float) -> tuple[float, float]:
+def limits(low, high, margin: float) -> tuple[float, float]:
     """Axis limits around the data with a margin; around a single value ± 0.5 log-odds."""
     low, high = float(np.min(low)), float(np.max(high))
     pad = margin * (high - low) if high - low > 1e-9 else 0.5
@@ -116,6 +117,11 @@ def _title(correlation: Correlation, regime: str) -> str:
     if correlation.r is None:
         return f"{name}: {correlation.reason}"
     return f"{name}: r = {decimal(correlation.r)}, \N{GREEK SMALL LETTER RHO} = {decimal(correlation.rho)}"
+
+
+def shortened(name: str) -> str:
+    """`name` cut to LONGEST_LABEL characters."""
+    return name if len(name) <= LONGEST_LABEL else name[:LONGEST_LABEL - 1] + "…"
 
 
 def _label_points(axes, x, y, errors, line, names) -> None:
@@ -131,8 +137,7 @@ def _label_points(axes, x, y, errors, line, names) -> None:
     light += [(px - 3, py - 2, px + 3, py + 2) for px, py in line]
     heavy = [(px - 6, py - 6, px + 6, py + 6) for px, py in points]
     for (px, py), name in zip(points, names, strict=True):
-        short = name if len(name) <= LONGEST_LABEL else name[:LONGEST_LABEL - 1] + "…"
-        text = axes.text(0, 0, short, fontsize=LABEL_SIZE, color=INK, parse_math=False, va="bottom",
+        text = axes.text(0, 0, shortened(name), fontsize=LABEL_SIZE, color=INK, parse_math=False, va="bottom",
                          transform=None, zorder=4)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Glyph .* missing from")

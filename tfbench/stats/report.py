@@ -3,7 +3,8 @@
     OUTPUT_DIR/index.html          everything, without network access
     OUTPUT_DIR/accuracies.csv      the table (analysis --accuracies reads it)
     OUTPUT_DIR/correlations.json   r, rho, intervals, the figures' points, wins
-    OUTPUT_DIR/figures/REGIME.{svg,png}
+    OUTPUT_DIR/convergence.csv, few_examples.csv   the curves (stats/curves.py), where there are any
+    OUTPUT_DIR/figures/NAME.{svg,png}              of each regime and of both kinds of curves
 
 The same input gives the same files.
 """
@@ -18,10 +19,18 @@ import numpy as np
 
 from tfbench import UserError, __version__
 from tfbench.results.store import write_atomically
-from tfbench.stats import accuracies, plots
+from tfbench.stats import accuracies, budgets, curve_plots, curves, plots
 from tfbench.stats.correlation import Correlation
 from tfbench.stats.page import PAGE
 from tfbench.stats.titles import REGIMES, count, dataset_title, decimal, network_title, printable
+
+# (name of the files, lines, figure, column along the axis, heading, caption of the table)
+CURVES = (
+    ("convergence", curves.convergence, curve_plots.convergence, "steps", "Accuracy against training steps",
+     "Test accuracy in % by training steps. Each number of steps is a run of its own, searched and trained anew."),
+    ("few_examples", curves.few_examples, curve_plots.few_examples, "examples_per_class",
+     "Accuracy against training examples per class",
+     "Test accuracy in % by training examples per class: mean over subsets ± standard error of that mean."))
 
 
 def write_report(table, correlations: dict[str, Correlation], output_dir, *,
@@ -31,7 +40,7 @@ def write_report(table, correlations: dict[str, Correlation], output_dir, *,
     Args:
       table: accuracies (accuracies.py). correlations: of it (correlation.per_regime).
       output_dir: created when missing.
-      rows: the runs that the table came from; their details, deviations and versions are shown.
+      rows: the runs that the table came from; their curves, details, deviations and versions are shown.
       origin: where the accuracies came from, in words.
 
     Raises:
@@ -45,14 +54,11 @@ def write_report(table, correlations: dict[str, Correlation], output_dir, *,
     _write(output_dir / "correlations.json", (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
     sections = []
     for regime, correlation in correlations.items():
-        svg = b""
-        if correlation.networks:
-            svg, png = plots.save(plots.scatter(correlation, regime))
-            _write(output_dir / "figures" / f"{regime}.svg", svg)
-            _write(output_dir / "figures" / f"{regime}.png", png)
-        sections.append(_regime_section(table, regime, correlation, svg.decode()))
+        svg = _write_figure(output_dir, regime, plots.scatter(correlation, regime)) if correlation.networks else ""
+        sections.append(_regime_section(table, regime, correlation, svg))
+    sections += _write_curves(rows, output_dir)
     index = output_dir / "index.html"
-    _write(index, _page(_summary(table, correlations, origin), sections + _run_sections(rows)).encode())
+    _write(index, _page(_summary(table, correlations, origin, rows), sections + _run_sections(rows)).encode())
     return index
 
 
@@ -82,6 +88,25 @@ def _write(path: pathlib.Path, content: bytes) -> None:
                         "or choose another with --output_dir=DIR") from error
 
 
+def _write_figure(output_dir: pathlib.Path, name: str, figure) -> str:
+    """Writes figures/NAME.svg and .png; returns the SVG."""
+    svg, png = plots.save(figure)
+    _write(output_dir / "figures" / f"{name}.svg", svg)
+    _write(output_dir / "figures" / f"{name}.png", png)
+    return svg.decode()
+
+
+def _write_curves(rows, output_dir: pathlib.Path) -> list[str]:
+    """Writes tables and figures of the curves; returns their section of the page, none without curves."""
+    parts = []
+    for name, lines_of, figure_of, along, heading, caption in CURVES:
+        if len(lines := lines_of(rows)):
+            _write(output_dir / f"{name}.csv", lines.to_csv(index=False, lineterminator="\n").encode())
+            svg = _write_figure(output_dir, name, figure_of(lines))
+            parts.append(_curves(lines, along, _inline(svg, name, heading), heading, caption))
+    return [f"<section><h2>Curves</h2>{''.join(parts)}</section>"] if parts else []
+
+
 def _as_json(c: Correlation) -> dict:
     points = [{"network": name, "source_log_odds": float(x), "mean_transfer_log_odds": float(y),
                "standard_error": None if np.isnan(e) else float(e)}
@@ -95,9 +120,9 @@ def _page(summary: str, sections: list[str]) -> str:
     return PAGE.replace("<!--SUMMARY-->", summary).replace("<!--SECTIONS-->", "\n".join(sections))
 
 
-def _summary(table, correlations, origin: str) -> str:
+def _summary(table, correlations, origin: str, rows) -> str:
     """What was found, in words, before any figure."""
-    lines = []
+    lines = [] if len(table) else ["<li>No run used all training examples: there are curves only.</li>"]
     for regime, c in correlations.items():
         numbers = ""
         if c.r is not None:
@@ -110,18 +135,29 @@ def _summary(table, correlations, origin: str) -> str:
         lines.append(f"<li><strong>{REGIMES[regime].capitalize()}</strong> is better than {REGIMES[other]} in {better} "
                      f"of {count(cells, 'comparison')}{ties}.</li>")
     source = f"<p>From {escape(printable(origin))}, by tfbench {__version__}.</p>" if origin else ""
-    return f"<ul>{''.join(lines)}</ul>{source}{_missing(table)}"
+    return f"<ul>{''.join(lines)}</ul>{source}{_left_out(rows)}{_missing(table, rows)}"
 
 
-def _missing(table) -> str:
+def _left_out(rows) -> str:
+    """Which runs the tables of accuracies leave out; "" where none."""
+    items = curves.left_out(rows)
+    if not items:
+        return ""
+    return ("<h2>Left out of the tables</h2><p>Runs of different budgets are never mixed: a regime's table and "
+            "correlation use the runs on all training examples with most steps, then with most grid points.</p>"
+            f"<ul>{''.join(f'<li>{escape(item)}</li>' for item in items)}</ul>")
+
+
+def _missing(table, rows) -> str:
     """What was not measured, and what that means for the correlations; "" where nothing is missing."""
     items = [f"{network_title(network)} on {dataset_title(dataset)}, {REGIMES[regime]}"
-             for regime, network, dataset in accuracies.missing(table)]
+             for regime, network, dataset in accuracies.missing(table, rows)]
     items += [f"source accuracy of {network_title(network)}" for network in accuracies.without_source(table)]
     if not items:
         return ""
-    return (f"<h2>Missing results</h2><p>{len(items)} missing. Nothing is filled in: a correlation uses only the "
-            "networks whose source accuracy is known and the data sets on which all of these have a result.</p>"
+    return (f"<h2>Missing results</h2><p>{len(items)} missing. Nothing is filled in: a correlation uses only "
+            "the networks of its table whose source accuracy is known and the data sets on which all of these have a "
+            "result.</p>"
             f"<ul>{''.join(f'<li>{escape(item)}</li>' for item in items)}</ul>")
 
 
@@ -130,10 +166,11 @@ def _regime_section(table, regime: str, correlation: Correlation, svg: str) -> s
     name = REGIMES[regime].capitalize()
     figure = f"<p>No figure: {escape(correlation.reason)}.</p>"
     if svg:
+        label = f"Transfer against source accuracy, {REGIMES[regime]}"
         caption = ("One point per network. " + ("Bars: ± 1 standard error over data sets, differences between "
                    "data sets removed (Morey). " if not np.isnan(correlation.errors).any() else "")
                    + ("Line: least squares in log-odds." if correlation.r is not None else ""))
-        figure = (f'<figure><div class="scroll">{_inline(svg, regime)}</div>'
+        figure = (f'<figure><div class="scroll">{_inline(svg, regime, label)}</div>'
                   f"<figcaption>{caption}</figcaption></figure>")
     wide = accuracies.pivot(table, regime)
     sources = table.drop_duplicates("network").set_index("network")["source_accuracy"]
@@ -150,6 +187,41 @@ def _regime_section(table, regime: str, correlation: Correlation, svg: str) -> s
             + "</section>")
 
 
+def _curves(lines, along: str, figure: str, heading: str, caption: str) -> str:
+    """Figure and table of one kind of curves.
+
+    Args:
+      lines: of curves.convergence or curves.few_examples. along: the column that varies along a curve.
+      figure: the <svg> element.
+    """
+    note = "One panel per data set; colour is the regime, marker and dashes the network."
+    if "subsets" in lines:
+        note += " Bars: ± 1 standard error over subsets."
+        few, many = lines["subsets"].min(), lines["subsets"].max()
+        caption += f" Subsets per point: {few}" + (f" to {many}." if many > few else ".")
+    values = sorted(set(lines[along]))
+    body = []
+    for dataset in curves.in_order(lines["dataset"], "dataset"):
+        part = lines[lines["dataset"] == dataset]
+        for (regime, network), curve in part.groupby(["regime", "network"], sort=False):
+            points = curve.set_index(along).to_dict("index")
+            cells = "".join(f'<td class="number">{_point(points.get(value))}</td>' for value in values)
+            body.append(f'<tr><th scope="row">{escape(network_title(network))}</th><td>{REGIMES[regime]}</td>'
+                        f"<td>{escape(dataset_title(dataset))}</td>{cells}</tr>")
+    header = ["Network", "Regime", "Data set", *(f"{value:,}" for value in values)]
+    return (f'<h3>{heading}</h3><figure><div class="scroll">{figure}</div><figcaption>{note}</figcaption></figure>'
+            + _table(caption, header, body, "curves"))
+
+
+def _point(point: dict | None) -> str:
+    """A curve's point in percent, with its standard error where it has one; "–" where it was not measured."""
+    if point is None:
+        return "–"
+    error = point.get("standard_error", np.nan)
+    return f"{100 * point.get('mean', point.get('accuracy')):.1f}" + (
+        "" if np.isnan(error) else f"&nbsp;±&nbsp;{100 * error:.1f}")
+
+
 def _cell(fraction, bold=False) -> str:
     text = "–" if np.isnan(fraction) else f"{100 * fraction:.1f}"
     return f'<td class="number">{f"<b>{text}</b>" if bold else text}</td>'
@@ -163,14 +235,15 @@ def _table(caption: str, header: list[str], body: list[str], kind: str) -> str:
             f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>")
 
 
-def _inline(svg: str, regime: str) -> str:
-    """The <svg> element alone, ids made unique in the page, ink and background those of the page."""
+def _inline(svg: str, name: str, label: str) -> str:
+    """The <svg> element alone, its ids prefixed with `name`, colours those of the page; `label` is read aloud."""
     svg = re.sub(r"<!--.*?-->", "", svg[svg.index("<svg"):], flags=re.DOTALL)
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\1{regime}-", svg)
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\1{name}-", svg)
     svg = svg.replace(plots.INK, "currentColor").replace(plots.PAPER, "var(--page)")
-    svg = svg.replace(plots.COLOURS[regime], f"var(--{regime})")
-    label = escape(f"Transfer against source accuracy, {REGIMES[regime]}; the table below has the numbers")
+    for regime, colour in plots.COLOURS.items():
+        svg = svg.replace(colour, f"var(--{regime})")
+    label = escape(f"{label}; the table below has the numbers")
     return svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
 
 
@@ -184,8 +257,9 @@ def _run_sections(rows) -> list[str]:
         for group in ("versions", "hardware"))
     parts = [_certificates(rows), _counted("Deviations from the paper", deviations, "none declared"),
              _counted("Versions", versions, "not recorded"), _counted("Hardware", hardware, "not recorded")]
-    body = [_run(row) for row in sorted(rows, key=lambda r: (r["network"], r["dataset"], r["regime"]))]
-    header = ["Network", "Data set", "Regime", "Test %", "Validation %", "Selected", "Seconds", "Warnings"]
+    body = [_run(row) for row in sorted(rows, key=lambda r: (
+        r["network"], r["dataset"], r["regime"], budgets.budget(r), *(part or 0 for part in budgets.subset(r))))]
+    header = ["Network", "Data set", "Regime", "Budget", "Test %", "Validation %", "Selected", "Seconds", "Warnings"]
     table = _table("One line per run. Hyperparameters were selected on validation, the test split was used "
                    "once.", header, body, "runs")
     return [f"<section>{part}</section>" for part in parts if part] + [f"<section><h2>Runs</h2>{table}</section>"]
@@ -219,7 +293,8 @@ def _run(row: dict) -> str:
                            for name, value in (row.get("selected") or {}).items())
     notes = "<br>".join(escape(printable(text)) for text in row.get("warnings") or ())
     regime = REGIMES.get(row["regime"], "pretraining")
-    cells = [f"<td>{escape(dataset_title(row['dataset']))}</td><td>{regime}</td>"]
+    cells = [f"<td>{escape(dataset_title(row['dataset']))}</td><td>{regime}</td>",
+             f'<td class="selected">{budgets.details(row) or "–"}</td>']
     cells += [f'<td class="number">{text}</td>'
               for text in (percent(row["accuracy"]), percent(row.get("validation_accuracy")))]
     cells += [f'<td class="selected">{selected or "–"}</td>',

@@ -2,26 +2,32 @@
 
 import numpy as np
 
-from tfbench.stats import accuracies
+from tfbench.stats import accuracies, curves
 from tfbench.stats.correlation import Correlation
 from tfbench.stats.titles import REGIMES, count, dataset_title, decimal, network_title
 
 
-def lines(table, correlations: dict[str, Correlation]) -> list[str]:
-    """Per regime its accuracies in percent, then the correlations, wins and what is missing.
+def lines(table, correlations: dict[str, Correlation], rows=()) -> list[str]:
+    """Per regime its accuracies in percent, then the correlations, wins, what was left out and what is missing.
 
     Args:
       table: accuracies (accuracies.py). correlations: of it (correlation.per_regime).
+      rows: the runs that the table came from.
     """
-    found = []
+    found = [] if len(table) else ["no run used all training examples: there are curves only"]
     for regime in correlations:
         found += [f"{REGIMES[regime]}, test accuracy in %:", *_grid(table, regime), ""]
     found += [f"{REGIMES[regime]}: {correlation_text(c)}" for regime, c in correlations.items()]
     for regime, other, better, equal, cells in accuracies.comparisons(table):
         found.append(f"{REGIMES[regime]} better than {REGIMES[other]}: {better} of {cells}, equal {equal}")
-    if gaps := accuracies.missing(table):
-        found.append(f"missing: {count(len(gaps), 'result')}; "
-                     "data sets that lack one are not in their regime's correlation")
+    found += curves.left_out(rows)
+    for what, curve in (("training steps", curves.convergence(rows)),
+                        ("training examples per class", curves.few_examples(rows))):
+        if number := len(curve.drop_duplicates(list(curves.CELL))):
+            found.append(f"{count(number, 'curve')} of accuracy against {what} in the report")
+    if gaps := accuracies.missing(table, rows):
+        found.append(f"missing: {count(len(gaps), 'result')}; a data set that lacks one of a network in its regime's "
+                     "table is not in the correlation")
     if unknown := accuracies.without_source(table):
         found.append("source accuracy unknown, so not in the correlation: "
                      + ", ".join(map(network_title, unknown)))

@@ -25,11 +25,16 @@ def printable(text) -> str:
     return "".join(c if c.isprintable() else "?" for c in str(text))
 
 
+def row_label(row: dict) -> str:
+    """The row's regime, network, data set and key, as error lines quote it (its file name but for odd characters)."""
+    return printable(f"{row['regime']}-{row['network']}-{row['dataset']}-{row['key']}")
+
+
 def decimal(value: float) -> str:
     """A correlation with three digits, as papers print it: ".986", "-.120", "1.000"."""
     return f"{value:.3f}".replace("0.", ".", 1) if abs(value) < 0.9995 else f"{value:.3f}"
 
 
 def count(number: int, noun: str) -> str:
-    """ "1 network", "3 networks"."""
-    return f"{number} {noun}" + ("" if number == 1 else "s")
+    """ "1 network", "3 networks", "19,531 steps"."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
