@@ -1,4 +1,4 @@
-"""Tiny archives in the true layouts of the paper's twelve data sets, for the builders that read the real ones.
+"""Tiny archives in the true layouts of the paper's twelve data sets and ImageNet, for the builders of the real ones.
 
 Each function writes its files into a folder (TFDS's manual one) and returns the truth: for every split, as TFDS
 names it, a dictionary from key to label (VOC: to the classes that are positive and those only difficult).
@@ -262,6 +262,32 @@ def flowers(folder) -> dict:
             for split, name in (("train", "trnid"), ("validation", "valid"), ("test", "tstid"))}
 
 
+def imagenet2012(folder) -> dict:
+    """Three of the 1,000 classes; two of the images are no RGB JPEGs, as in the real set."""
+    classes = {"n01440764": 0, "n01739381": 59, "n02105855": 230}  # TFDS's numbers for the names of the classes
+    odd = {"n01739381_1309.JPEG": ("CMYK", "JPEG"), "n02105855_2933.JPEG": ("RGB", "PNG")}
+    truth, inner = {"train": {}, "validation": {}, "test": {}}, {}
+    for number, (name, label) in enumerate(classes.items()):
+        keys = [f"{name}_{i}.JPEG" for i in (10026, 18, 1309, 2933, 293)]  # in no order, of several lengths
+        truth["train"] |= dict.fromkeys(keys, label)
+        images = {key: picture(number, i, *odd.get(key, ())) for i, key in enumerate(keys)}
+        inner[f"{name}.tar"] = _tar(folder / "inner.tar", images, "w").read_bytes()
+    (folder / "inner.tar").unlink()
+    _tar(folder / "ILSVRC2012_img_train.tar", inner, "w")
+    # The first images' classes, which TFDS knows by their names: their archive is flat, and in no order either.
+    truth["validation"] = {f"ILSVRC2012_val_{i:08d}.JPEG": label
+                           for i, label in ((3, 230), (1, 65), (4, 809), (2, 970))}
+    _tar(folder / "ILSVRC2012_img_val.tar",
+         {key: picture(3, i) for i, key in enumerate(truth["validation"])}, "w")
+    return truth
+
+
+def imagenet2012_unlabelled(folder) -> None:
+    """The archive of test images, of which nobody knows the classes."""
+    _tar(folder / "ILSVRC2012_img_test.tar",
+         {f"ILSVRC2012_test_{i:08d}.JPEG": picture(4, i) for i in range(1, 4)}, "w")
+
+
 FABRICATORS = {"food101": food101, "cifar10": cifar10, "cifar100": cifar100, "birdsnap": birdsnap, "sun397": sun397,
                "cars": cars, "aircraft": aircraft, "voc2007": voc2007, "dtd": dtd, "pets": pets,
-               "caltech101": caltech101, "flowers": flowers}
+               "caltech101": caltech101, "flowers": flowers, "imagenet2012": imagenet2012}

@@ -1,16 +1,18 @@
 """Is a copy the paper's data set? Every level must pass for the right one and fail for a wrong one."""
 
 import dataclasses
+import io
 import itertools
 import json
 
 import archives
 import numpy as np
+import PIL.Image
 import pytest
 
-from tfbench import UserError
+from tfbench import UserError, prepare_data
 from tfbench.data import examples, index, manifests, prepare, verify
-from tfbench.data.catalog import DATASETS, PAPER_DATASETS, VARIANTS
+from tfbench.data.catalog import DATASETS, PAPER_DATASETS, SOURCE_DATASETS, VARIANTS
 from tfbench.data.sources import SOURCES
 from tfbench.data.splits import split_hash
 
@@ -37,7 +39,7 @@ def balanced(split, classes, each, start=0):
 
 
 def test_every_paper_set_has_expected_counts_that_are_the_catalogs():
-    for dataset in PAPER_DATASETS:
+    for dataset in PAPER_DATASETS + SOURCE_DATASETS:
         facts, counts = verify.expected(dataset), verify.expected(dataset)["counts"]
         fitted = dataset.train + dataset.validation
         if dataset.train_per_class:
@@ -54,6 +56,11 @@ def test_every_paper_set_has_expected_counts_that_are_the_catalogs():
     voc = verify.expected(DATASETS["voc2007"])["per_class"]
     assert [sum(pair[0] for pair in voc[split].values()) for split in manifests.SPLITS] == [3688, 3618, 7013]
     assert [sum(pair[1] for pair in voc[split].values()) for split in manifests.SPLITS] == [329, 278, 619]
+
+
+def test_imagenets_test_images_are_known_by_name():
+    names = [f"ILSVRC2012_val_{number:08d}.JPEG" for number in range(1, 50001)]
+    assert verify.expected(DATASETS["imagenet2012"])["keys"] == {"validation": split_hash(names)}
 
 
 def test_a_right_copy_passes_and_every_wrong_one_fails():
@@ -202,6 +209,26 @@ def test_a_damaged_record_is_named_by_verifying(dtd_folder):
     assert level["result"] == "FAIL" and list(level["undecodable"]) == [str(found.keys[4])]
 
 
+def test_images_are_verified_in_the_order_of_the_disk_and_named_in_part(dtd_folder, monkeypatch, capsys):
+    dtd, places = DATASETS["dtd"], []
+    read = index.read_image
+
+    def noted(folder, found, row):
+        places.append((int(found.shard[row]), int(found.offset[row])))
+        content = io.BytesIO()
+        PIL.Image.open(io.BytesIO(read(folder, found, row))).convert("L").save(content, "JPEG")
+        return content.getvalue()
+
+    monkeypatch.setattr(index, "read_image", noted)
+    monkeypatch.setattr(verify.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(prepare_data, "SHOWN", 3)
+    prepare_data.verify_one(dtd, dtd_folder)
+    assert places == sorted(places) and len(places) == 18
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith(10 * " " + "not stored as RGB: ")]
+    assert len(lines) == 4 and "15 more, named in" in lines[3]
+    assert len(manifests.read(dtd, dtd_folder)["verification"]["images"]["other_than_rgb"]) == 18
+
+
 def test_difficult_labels_count_as_the_option_says(tmp_path):
     manual = manifests.manual_folder(tmp_path)
     archives.voc2007(manual)
@@ -257,7 +284,5 @@ def test_expected_values_are_hashes_and_numbers():
 
 
 def test_an_unprepared_set_cannot_be_verified(tmp_path):
-    from tfbench import prepare_data
-
     with pytest.raises(UserError, match="dtd is not prepared"):
         prepare_data.verify_one(DATASETS["dtd"], tmp_path)

@@ -197,7 +197,7 @@ class Quiet:
     """A progress display that nobody sees."""
 
     def __getattr__(self, name):
-        return lambda *arguments: None
+        return lambda *arguments, **named: None
 
 
 def test_every_regime_takes_a_folder(tmp_path):
@@ -249,9 +249,11 @@ def test_a_tfds_data_set_is_prepared_named_by_content_and_found_again(tmp_path, 
 
 
 def test_tfds_names_that_lead_nowhere_are_told(tmp_path):
-    for name, row in (("tfds:dtd", "dtd"), ("tfds:cifar10:3.0.2", "cifar10"), ("tfds:voc/2007", "voc2007")):
-        with pytest.raises(UserError, match=f"one of the paper's data sets: use --dataset={row}"):
-            find.find(name, tmp_path)
+    for name, row in (("tfds:dtd", "dtd"), ("tfds:cifar10:3.0.2", "cifar10"), ("tfds:voc/2007", "voc2007"),
+                      ("tfds:imagenet2012", "imagenet2012")):
+        for use in (find.find, prepare.prepare_tfds):
+            with pytest.raises(UserError, match=f"is a row of the catalog: use --dataset={row}"):
+                use(name, tmp_path)
     with pytest.raises(UserError, match="TFDS has no data set no_such_set"):
         prepare.prepare_tfds("tfds:no_such_set", tmp_path)
     with pytest.raises(UserError, match="no set of classified images"):

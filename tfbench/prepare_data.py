@@ -17,12 +17,13 @@ from tfbench import UserError
 from tfbench.cli import app
 from tfbench.cli import flags as cli
 from tfbench.cli.progress import Display
-from tfbench.data import fetch, find, manifests, prepare, verify
+from tfbench.data import builders, fetch, find, manifests, prepare, verify
 from tfbench.data.catalog import PAPER_DATASETS
 from tfbench.data.manifests import manual_folder
 from tfbench.data.sources import SOURCES
 
 ALL = "all"
+SHOWN = 50  # images named on the terminal; thousands of ImageNet's are grey
 ACTIONS = ("plan", "prepare", "import", "verify", "status")
 
 
@@ -99,7 +100,8 @@ def prepare_one(dataset, data_dir, copy=None) -> None:
             raise UserError(f"{dataset.name} is prepared already in {manifests.folder(dataset, data_dir)}: delete that "
                             "folder to import another copy")
         return
-    if copy is None and not dataset.embedded and not dataset.own:
+    there = (manifests.folder(dataset, data_dir) / builders.INFO).exists()  # prepared by TFDS itself, say
+    if copy is None and not there and not dataset.embedded and not dataset.own:
         obtain(dataset, data_dir)
     with Display(1) as progress:
         images = dataset.train + dataset.validation + dataset.test
@@ -120,8 +122,12 @@ def verify_one(dataset, data_dir) -> bool:
     for name in verify.LEVELS:
         print(f"  {verification[name]['result']:<8}{name:<10}{verification[name]['found']}")
     for name, what in (("undecodable", "cannot be decoded"), ("other_than_rgb", "not stored as RGB")):
-        for image, reason in verification["images"][name].items():
+        images = verification["images"][name]
+        for image, reason in list(images.items())[:SHOWN]:
             print(f"          {what}: {image} ({reason})")
+        if len(images) > SHOWN:
+            print(f"          {what}: {len(images) - SHOWN:,} more, named in "
+                  f"{manifests.folder(dataset, data_dir) / manifests.MANIFEST}")
     return verify.FAIL not in verify.results(verification).values()
 
 

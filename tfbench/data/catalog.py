@@ -19,7 +19,8 @@ class Dataset:
       classes: number of classes.
       metric: "top1", "mean_per_class" or "voc_map" (11 points); see stats/metrics.py.
       train, validation, test: numbers of images. Hyperparameters are chosen on `validation` after
-        training on `train`; the final model is refitted on both and tested once.
+        training on `train`; the final model is refitted on both and tested once. Without validation images it
+        is a source only: pretraining chooses nothing, every other program refuses it.
       official_validation: True where the data set comes with a validation split; otherwise
         `validation` images are held out of its training split (data/splits.py).
       key: feature that identifies an image, whichever release or copy it comes from.
@@ -105,6 +106,12 @@ VARIANTS = (
             key="file_name", variant_of="sun397"),
 )
 
+# To pretrain on. ("imagenet" is taken: as --weights and as the study's --source it means the public weights.)
+SOURCE_DATASETS = (
+    Dataset("imagenet2012", "ImageNet", "imagenet2012:5.1.0", 1000, "top1", 1281167, 0, 50000,
+            key="file_name", test_split="validation"),  # what TFDS calls test has no labels
+)
+
 EMBEDDED_DATASETS = (
     Dataset("glyphs", "Glyphs", "glyphs:1.0.0", 37, "top1", 10000, 1000, 2000,
             official_validation=True, embedded=True, mirror=False),
@@ -116,4 +123,4 @@ EMBEDDED_DATASETS = (
             embedded=True, mirror=False),
 )
 
-DATASETS = {row.name: row for row in PAPER_DATASETS + VARIANTS + EMBEDDED_DATASETS}
+DATASETS = {row.name: row for row in PAPER_DATASETS + VARIANTS + SOURCE_DATASETS + EMBEDDED_DATASETS}

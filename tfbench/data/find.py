@@ -168,11 +168,17 @@ def split_name(name: str) -> tuple[str, str]:
     return builder, version
 
 
-def _prepared_row(name: str, data_dir) -> Dataset:
-    builder, version = split_name(name)
+def refuse_row(name: str) -> None:
+    """Raises UserError if "tfds:NAME" names what the catalog has under a name of its own."""
+    builder, _ = split_name(name)
     for row in DATASETS.values():
         if row.tfds.startswith(f"{builder}:") or row.tfds.split("/")[0] == builder:
-            raise UserError(f"{name} is one of the paper's data sets: use --dataset={row.name}")
+            raise UserError(f"{name} is a row of the catalog: use --dataset={row.name}")
+
+
+def _prepared_row(name: str, data_dir) -> Dataset:
+    refuse_row(name)
+    builder, version = split_name(name)
     root = pathlib.Path(data_dir).expanduser() / builder
     for path in sorted(root.glob(f"{version or '*'}/{MANIFEST}"), reverse=True):
         return Dataset(**json.loads(path.read_text())["row"])

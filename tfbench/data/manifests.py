@@ -108,4 +108,7 @@ def content_hash(found: index.Index) -> str:
     for key, label, sha256 in zip(found.keys, found.labels, found.sha256, strict=True):
         text = ",".join(str(int(value)) for value in np.atleast_1d(label))
         lines.append(f"{key} {text} {sha256.tobytes().hex()}\n")
-    return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
+    digest = hashlib.sha256()
+    for line in sorted(lines):
+        digest.update(line.encode())
+    return digest.hexdigest()

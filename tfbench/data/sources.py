@@ -1,8 +1,8 @@
 """Where the paper's data sets come from: files, checksums, licence and citation of each.
 
-Sizes and SHA-256 of the ten that TFDS prepares are those it has registered (4.9.10); the MD5 of FGVC Aircraft
-is that of several independent public loaders. Files without an address cannot be fetched any more: note says
-what to do. This module imports no TensorFlow.
+Sizes and SHA-256 of those that TFDS prepares are the ones it has registered (4.9.10); the MD5 of FGVC Aircraft
+is that of several independent public loaders. Files without an address cannot be fetched, any more or without an
+account: note says what to do. This module imports no TensorFlow.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ class File:
       name: as it must be called in DATA_DIR/downloads/manual.
       size: bytes, 0 if unknown.
       checksum: "sha256:…" or "md5:…".
-      url: where it can be fetched, or "" where it cannot any more.
+      url: where it can be fetched, or "" where only the user can get it.
     """
 
     name: str
@@ -115,4 +115,15 @@ SOURCES = {
                ("imagelabels.mat", 502, "sha256:4903e94206bac23bf772aadf06451916df56b58fc483a62db32a97b82656651d"),
                ("setid.mat", 14989, "sha256:46b8678f91fd95d3c8f4feab80d271a6c834a1dd896fe29fd3e6ad9ce5c8dccd")),
         "not stated", "Nilsback and Zisserman, Automated flower classification, ICVGIP 2008"),
+    "imagenet2012": Source(
+        _files("",
+               ("ILSVRC2012_img_train.tar", 147897477120,
+                "sha256:b08200a27a8e34218a0e58fde36b0fe8f73bc377f4acea2d91602057c3ca45bb"),
+               ("ILSVRC2012_img_val.tar", 6744924160,
+                "sha256:c7e06a6c0baccf06d8dbeb6577d71efff84673a5dbdd50633ab44f8ea0456ae0")),
+        "non-commercial research and education, by ImageNet's terms of access; images under the rights of their owners",
+        "Russakovsky et al., ImageNet large scale visual recognition challenge, IJCV 2015",
+        "Register at https://image-net.org/download-images, accept the terms of access and fetch both from the page of "
+        "ILSVRC2012 (training images of task 1 & 2, validation images). The test archive is not used: its labels are "
+        "not public."),
 }

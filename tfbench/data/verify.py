@@ -30,6 +30,7 @@ from tfbench.data.splits import split_hash
 PASS, FAIL, UNKNOWN = "PASS", "FAIL", "UNKNOWN"
 LEVELS = ("archives", "counts", "labels", "keys", "images", "leakage")
 SHOWN = 5  # names in a sentence
+AT_ONCE = 4096  # images that are handed to the threads, or wait to be counted
 
 
 def expected(dataset: Dataset) -> dict:
@@ -141,9 +142,12 @@ def _keys(dataset, index, rows, facts) -> dict:
 
 
 def _leakage(index, membership) -> dict:
+    beginnings = np.ascontiguousarray(index.sha256[:, :8]).view(np.uint64)[:, 0]
+    _, number, counts = np.unique(beginnings, return_inverse=True, return_counts=True)
+    suspects = counts[number] > 1  # all others are single: of a million images few need a look
     where = collections.defaultdict(list)
     for split, members in membership.items():
-        for row in members:
+        for row in members[suspects[members]]:
             where[index.sha256[row].tobytes()].append((split, str(index.keys[row])))
     pairs = [group for group in where.values() if len({split for split, _ in group}) > 1]
     if not pairs:
@@ -181,20 +185,22 @@ def scan(read, names, report=lambda images: None) -> dict:
         except Exception as error:  # TensorFlow and Pillow have dozens of ways to refuse an image
             return "", "", (0, 0), str(error).splitlines()[0][:200]
 
-    formats, odd, broken, sides = collections.Counter(), {}, {}, []
+    formats, odd, broken, sides = collections.Counter(), {}, {}, set()
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        for name, (kind, mode, side, error) in zip(names, pool.map(look, range(len(names))), strict=True):
-            report(1)
-            if error:
-                broken[str(name)] = error
-                continue
-            formats[kind] += 1
-            sides.append(side)
-            if mode != "RGB":
-                odd[str(name)] = mode
+        for first in range(0, len(names), AT_ONCE):
+            some = range(first, min(first + AT_ONCE, len(names)))
+            for number, (kind, mode, side, error) in zip(some, pool.map(look, some), strict=True):
+                report(1)
+                if error:
+                    broken[str(names[number])] = error
+                    continue
+                formats[kind] += 1
+                sides.update(side)
+                if mode != "RGB":
+                    odd[str(names[number])] = mode
     found = ", ".join(f"{number:,} {kind}" for kind, number in formats.most_common())
     if sides:
-        found += f", sides of {min(low for low, _ in sides):,} to {max(high for _, high in sides):,} pixels"
+        found += f", sides of {min(sides):,} to {max(sides):,} pixels"
     if odd:
         modes = collections.Counter(odd.values()).most_common()
         found += f", not stored as RGB: {', '.join(f'{number:,} {mode}' for mode, number in modes)}"
