@@ -1,0 +1,16 @@
+"""Seconds of calls that take turns."""
+
+import time
+
+import numpy as np
+
+
+def median_seconds(calls: dict, rounds: int) -> dict[str, float]:
+    """How long each of the calls, by name, takes: all in turn, `rounds` times after one that traces and warms up."""
+    seconds = {name: [] for name in calls}
+    for _ in range(rounds + 1):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: float(np.median(times[1:])) for name, times in seconds.items()}

@@ -1,0 +1,108 @@
+"""Images per second of the training step on a batch in memory, beside Keras's own train_step in a loop."""
+
+import importlib.util
+import pathlib
+import tempfile
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfbench.benchmarks.timing import median_seconds
+from tfbench.models.build import build_network
+from tfbench.models.catalog import NETWORKS
+from tfbench.training import trial
+from tfbench.training.devices import distribute, make_strategy
+from tfbench.training.trainer import Step, Trainer
+
+CLASSES = 100
+SETTINGS = {"l2": 1e-4, "rates": {"learning_rate": 1e-3}}
+TIMM = {"resnet_50": "resnet50", "mobilenet_v2": "mobilenetv2_100", "inception_v4": "inception_v4",
+        "densenet_121": "densenet121"}
+
+
+def measure(rounds: int, network: str, batch_size: int, image_size: int | None, steps: int, precision: str) -> dict:
+    """Images per second of training on one batch in memory, in rounds of `steps` steps.
+
+    Ours is the step with all it does, L2 regularisation, the sum of the losses and the input's clock too, in Orbit's
+    loop; Keras's is train_step as a traced function, called in a Python loop as model.fit does.
+    """
+    size, draw = image_size or NETWORKS[network].image_size, np.random.RandomState(0)
+    batch = (tf.constant(draw.uniform(-1, 1, (batch_size, size, size, 3)), tf.float32),
+             tf.constant(draw.randint(0, CLASSES, batch_size), tf.int64))
+    strategy = make_strategy(1, "one_device")  # it also makes start-up quick, for both
+
+    def make_model():
+        return build_network(network, num_classes=CLASSES, image_size=size, precision=precision)
+
+    trainer = Trainer(strategy, make_model, Step(batch_size, scale_loss=precision == "mixed_float16"))
+    loops = {"keras train_step": keras_loop(make_model(), batch, steps), "tfbench": our_loop(trainer, batch, steps),
+             **timm_loop(network, batch_size, size, steps)}
+    rates = {name: steps * batch_size / seconds for name, seconds in median_seconds(loops, rounds).items()}
+    first_steps = [seconds_to_first_step(trainer, batch, steps) for _ in range(2)]
+    return {"network": network, "batch_size": batch_size, "image_size": size, "precision": precision,
+            "images_per_second": rates, "ratio": rates["tfbench"] / rates["keras train_step"],
+            "second_trial_seconds": max(first_steps[1] - batch_size / rates["tfbench"], 0.0)}
+
+
+def keras_loop(model, batch, steps: int):
+    """A loop of `steps` calls of a traced train_step on `batch`."""
+    bare = keras.Model(model.input, model.output["logits"])
+    bare.compile(keras.optimizers.SGD(1e-3, momentum=0.9, nesterov=True), jit_compile=False,
+                 loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    step = tf.function(lambda: bare.train_step(batch))
+
+    def loop():
+        for _ in range(steps):
+            step()
+
+    return loop
+
+
+def our_loop(trainer: Trainer, batch, steps: int):
+    """The same of ours."""
+    trainer.reset(trainer.weights(), l2=SETTINGS["l2"], steps=steps, rates=SETTINGS["rates"] | {"steps": steps})
+    trainer.train_dataset = distribute(trainer.strategy, lambda part: tf.data.Dataset.from_tensors(batch).repeat())
+    return lambda: trainer.train(tf.constant(steps))
+
+
+def seconds_to_first_step(trainer: Trainer, batch, steps: int) -> float:
+    """From the start of a trial until its first step is done."""
+    begin, done = time.perf_counter(), []
+    trainer.seconds_per_step = trial.LOOK_EVERY  # so that the first inner loop is one step
+    with tempfile.TemporaryDirectory() as folder:
+        trial.train(trainer, trainer.weights(), lambda first_step, part: tf.data.Dataset.from_tensors(batch).repeat(),
+                    l2=SETTINGS["l2"], steps=steps, rates=SETTINGS["rates"] | {"steps": steps},
+                    folder=pathlib.Path(folder), checkpoint_every=steps + 1,
+                    report=lambda step, **facts: done.append(time.perf_counter() - begin))
+    return done[1]  # the first report is on where it begins
+
+
+def timm_loop(network: str, batch_size: int, size: int, steps: int) -> dict:
+    """{"timm": a loop of `steps` steps of PyTorch on the CPU}, or {} where torch and timm are not installed."""
+    if network not in TIMM or not all(importlib.util.find_spec(package) for package in ("torch", "timm")):
+        return {}
+    import timm
+    import torch
+
+    model = timm.create_model(TIMM[network], pretrained=False, num_classes=CLASSES).train()
+    optimizer = torch.optim.SGD(model.parameters(), 1e-3, momentum=0.9, nesterov=True, weight_decay=1e-4)
+    images, labels = torch.rand(batch_size, 3, size, size), torch.randint(0, CLASSES, (batch_size,))
+
+    def loop():
+        for _ in range(steps):
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(model(images), labels).backward()
+            optimizer.step()
+
+    return {"timm": loop}
+
+
+def report(result: dict) -> list[str]:
+    """What `measure` found, in lines."""
+    lines = [f"{result['network']}, random weights, {result['batch_size']} images of {result['image_size']} pixels, "
+             f"{result['precision']}"]
+    lines += [f"  {name:<18} {rate:7.1f} images/s" for name, rate in result["images_per_second"].items()]
+    return [*lines, f"  tfbench trains at {result['ratio']:.2f} of keras train_step; a second trial begins within "
+            f"{result['second_trial_seconds']:.2f} s"]
