@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfbench.data.examples import Examples
 from tfbench.data.pipeline import (
+    Part,
     decode,
     evaluation_batches,
     random_crop,
@@ -59,6 +60,24 @@ def test_resumed_training_sees_what_an_uninterrupted_one_sees(examples):
         np.testing.assert_array_equal(mirrored, again[0][1])
         np.testing.assert_array_equal(labels, again[1])
     assert whole[0][0][0].shape == (4, 16, 16, 3) and whole[0][0][0].dtype == np.float32
+
+
+@pytest.mark.parametrize("hosts, pieces", [(1, 4), (2, 1), (2, 2)])
+def test_hosts_and_devices_share_the_same_batches(hosts, pieces, examples):
+    settings = {**AUGMENTATION, **GEOMETRY, "batch_size": 8, "first_step": 2, "steps": 5}
+    whole = list(training_batches(examples, **settings).as_numpy_iterator())
+    parts = [list(training_batches(examples, part=Part(host, hosts, pieces), **settings).as_numpy_iterator())
+             for host in range(hosts)]
+    for number, ((images, mirrored), labels) in enumerate(whole):
+        step = [element for part in parts for element in part[number * pieces:(number + 1) * pieces]]
+        np.testing.assert_array_equal(np.concatenate([element[0][0] for element in step]), images)
+        np.testing.assert_array_equal(np.concatenate([element[0][1] for element in step]), mirrored)
+        np.testing.assert_array_equal(np.concatenate([element[1] for element in step]), labels)
+    seen = [list(evaluation_batches(examples, batch_size=8, part=Part(host, hosts, pieces), **GEOMETRY)
+                 .as_numpy_iterator()) for host in range(hosts)]
+    indices = [element[1] for number in range(2) for part in seen
+               for element in part[number * pieces:(number + 1) * pieces]]
+    np.testing.assert_array_equal(np.concatenate(indices), [*range(10), *[-1] * 6])
 
 
 def test_training_crops_and_mirrors_at_random(examples):

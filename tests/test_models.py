@@ -10,8 +10,9 @@ import pytest
 
 from tfbench import UserError, stats
 from tfbench.models import weights
-from tfbench.models.build import build_network, decayed_kernels, set_batch_norm_momentum
+from tfbench.models.build import build_network, decayed_kernels, set_batch_norm
 from tfbench.models.catalog import NETWORKS, PAPER
+from tfbench.training.protocol import batch_norm_momentum
 
 PUBLISHED = pathlib.Path(stats.__file__).parent / "published" / "kornblith_v3_networks.csv"
 SMALL = ["inception_v1", "bn_inception", "mobilenet_v1", "mobilenet_v2", "resnet_50", "densenet_121", "nasnet_mobile"]
@@ -61,13 +62,20 @@ def test_initial_weights_are_a_function_of_the_seed(name):
     assert any(not np.array_equal(a, b) for a, b in zip(first.variables, other.variables, strict=True))
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_batch_norm_momentum_reaches_every_layer(name):
-    model = build_network(name, num_classes=2, image_size=32)
-    set_batch_norm_momentum(model, 0.9375)
-    layers = [layer for layer in model.layers if "BatchNorm" in type(layer).__name__]
+@pytest.mark.parametrize("name", [*SMALL, *(pytest.param(name, marks=pytest.mark.long)
+                                            for name in PAPER if name not in SMALL)])
+def test_batch_norm_of_each_network_follows_the_rule(name):
+    """max(1 - 10/s, 0.9) in a step, also when micro-batches make it, on every batch-norm layer there is."""
+    model = build_network(name, num_classes=2, image_size=max(NETWORKS[name].minimum_size, 32))
+    layers = [layer for layer in model.layers if "moving_mean" in {variable.name for variable in layer.weights}]
     assert len(layers) > 20
-    assert {layer.momentum for layer in layers} == {0.9375}
+    for images, accumulate in ((75750, 1), (6000, 4), (2040, 2)):
+        momentum = batch_norm_momentum(images, 256)
+        assert momentum == pytest.approx(max(1 - 10 / (images / 256), 0.9))
+        set_batch_norm(model, momentum=momentum ** (1 / accumulate))
+        np.testing.assert_allclose([layer.momentum ** accumulate for layer in layers], momentum)
+    assert not any(layer.synchronized for layer in layers)
+    keras.backend.clear_session()
 
 
 @pytest.mark.parametrize("scale", [False, True])

@@ -4,11 +4,12 @@ import keras
 import numpy as np
 import pytest
 import reference_networks as reference
+import tensorflow as tf
 
 from tfbench import UserError
 from tfbench.models.build import build_network
 from tfbench.models.catalog import NETWORKS
-from tfbench.models.layers import DropPath, Switches, set_drop_path_progress
+from tfbench.models.layers import DropPath, Switches, noise
 from tfbench.models.names import FAMILIES, original_names
 from tfbench.models.nasnet import DropPathAdd, keep_probability
 
@@ -64,21 +65,23 @@ def test_drop_path_is_behind_every_operation(name, cells, last, operations):
 def test_drop_path_keeps_or_drops_whole_examples():
     layer, branch = DropPath(0.6), np.ones((4000, 2, 2, 3), np.float32)
     np.testing.assert_array_equal(layer(branch, training=False), branch)
-    np.testing.assert_array_equal(layer(branch, training=True), branch)  # before any progress
-    model = keras.Sequential([keras.Input((2, 2, 3)), layer])
-    set_drop_path_progress(model, 0.5)  # keeps 1 - 0.5 · 0.4 = 0.8
-    kept = np.asarray(layer(branch, training=True))
+    np.testing.assert_array_equal(layer(branch, training=True), branch)  # outside of a training step
+    with noise(tf.constant([3, 5], tf.int64), 0.5):  # keeps 1 - 0.5 · 0.4 = 0.8
+        kept, again = (np.asarray(layer(branch, training=True)) for _ in range(2))
+    np.testing.assert_array_equal(kept, again)
+    with noise(tf.constant([3, 6], tf.int64), 0.5):
+        assert not np.array_equal(kept, layer(branch, training=True))
     assert set(np.unique(kept)) <= {0.0, np.float32(1 / np.float32(0.8))}
     assert (kept == kept[:, :1, :1, :1]).all()
     assert kept.mean() == pytest.approx(1.0, abs=0.05) and (kept == 0).mean() == pytest.approx(0.2, abs=0.03)
     np.testing.assert_array_equal(layer(branch, training=False), branch)
-    assert layer.weights == []  # its progress is not one of the network's weights
+    assert layer.weights == []
 
 
 def test_drop_path_add_leaves_the_identity_alone():
     layer, zeros = DropPathAdd(0.5, (False, True)), np.zeros((500, 1, 1, 1), np.float32)
-    layer.progress.assign(1.0)
-    total = np.asarray(layer([zeros + 1, zeros + 2], training=True))
+    with noise(tf.constant([3, 5], tf.int64), 1.0):
+        total = np.asarray(layer([zeros + 1, zeros + 2], training=True))
     assert set(np.unique(total)) == {1.0, 5.0}
     np.testing.assert_array_equal(layer([zeros + 1, zeros + 2], training=False), zeros + 3)
     assert DropPathAdd.from_config(layer.get_config()).dropped == (False, True)

@@ -1,4 +1,4 @@
-"""prepare_data as a user runs it: every one of the paper's twelve, from fabricated archives to batches."""
+"""prepare_data as a user runs it: the paper's twelve and ImageNet, from fabricated archives to batches."""
 
 import dataclasses
 
@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from tfbench import UserError, prepare_data
+from tfbench.cli import flags as cli
+from tfbench.cli import plan
 from tfbench.data import builders, examples, index, manifests, pipeline, prepare
-from tfbench.data.catalog import DATASETS, PAPER_DATASETS
+from tfbench.data.catalog import DATASETS, PAPER_DATASETS, SOURCE_DATASETS
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +30,7 @@ def prepared(tmp_path_factory):
     return get
 
 
-@pytest.mark.parametrize("name", [row.name for row in PAPER_DATASETS])
+@pytest.mark.parametrize("name", [row.name for row in PAPER_DATASETS + SOURCE_DATASETS])
 def test_every_set_goes_from_its_archive_to_batches(name, prepared):
     folder, truth = prepared(name)
     dataset = DATASETS[name]
@@ -120,7 +122,8 @@ def test_a_result_on_the_available_birds_says_how_many_there_were():
     from tfbench.results import row as rows
 
     result = {"regime": "finetune", "network": "resnet_50", "dataset": "birdsnap_available", "accuracy": 0.5,
-              "metric": "top1", "n_test": 1855, "selected": {}, "test_split": {"n": 1855, "expected": 2443}}
+              "metric": "top1", "n_test": 1855, "selected": {}, "spec": {"regime": "pretrain"},
+              "test_split": {"n": 1855, "expected": 2443}}
     assert "on 1,855 of 2,443 test images" in rows.summary(result)
     assert "on 1,855 test images" in rows.summary(result | {"test_split": {"n": 1855, "expected": None}})
 
@@ -165,3 +168,75 @@ def test_another_aircraft_archive_is_refused_by_the_builder(tmp_path):
     with pytest.raises(UserError, match=r"fgvc-aircraft-2013b.tar.gz .* MD5 .*replace it by the original of https"):
         prepare.prepare(DATASETS["aircraft"], tmp_path)
     assert not manifests.folder(DATASETS["aircraft"], tmp_path).exists()
+
+
+IMAGENET = DATASETS["imagenet2012"]
+
+
+def test_imagenet_has_no_validation_split_and_never_its_unlabelled_images(tmp_path):
+    manual = manifests.manual_folder(tmp_path)
+    truth = archives.imagenet2012(manual)
+    archives.imagenet2012_unlabelled(manual)
+    manifest = prepare.prepare(IMAGENET, tmp_path)
+    assert {split: part["n"] for split, part in manifest["splits"].items()} == {"train": 15, "validation": 0, "test": 4}
+    assert list(tmp_path.glob("imagenet2012/5.1.0/imagenet2012-test.*"))  # TFDS made it; it is not read
+    for memory in (1 << 30, 0):
+        parts = {split: examples.load_split(IMAGENET, split, tmp_path, memory=memory) for split in manifests.SPLITS}
+        for split, published in (("train", "train"), ("test", "validation")):
+            labels = dict(zip(parts[split].keys, parts[split].labels.tolist(), strict=True))
+            assert labels == truth[published] and parts[split].keys == sorted(labels)
+            assert all(pipeline.decode(image).shape[2] == 3 for image in parts[split].images)
+        assert parts["validation"].keys == [] and len(parts["validation"].images) == 0
+        both = examples.join(parts["train"], parts["validation"])
+        assert both.keys == parts["train"].keys and list(both.images) == list(parts["train"].images)
+    assert not list(pipeline.evaluation_batches(parts["validation"], image_size=32, batch_size=4))
+    found = index.load(manifests.folder(IMAGENET, tmp_path))
+    assert set(found.splits.tolist()) == {"train", "validation"} and len(found.keys) == 19
+    assert len(found.files) == len(set(found.files.tolist())) == 2
+
+
+def test_imagenet_is_planned_prepared_and_verified(tmp_path, run_program, monkeypatch, capsys):
+    arguments = ["--dataset=imagenet2012", f"--data_dir={tmp_path}"]
+    manual = manifests.manual_folder(tmp_path)
+    told = run_program(prepare_data, *arguments, "--action=plan")
+    assert "imagenet2012: ImageNet, 1,331,167 images, 1000 classes" in told and "licence: non-commercial" in told
+    assert "ILSVRC2012_img_train.tar (147,897.5 MB" in told and told.count("PUT IT THERE YOURSELF") == 2
+    assert "Register at https://image-net.org/download-images" in told and f"archives in {manual}" in told
+    assert "ImageNet" not in run_program(prepare_data, "--dataset=all", f"--data_dir={tmp_path}", "--action=plan")
+    with pytest.raises(UserError, match="needs ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar in .*downloads/manual, "
+                                        "which cannot be fetched. Register at"):
+        run_program(prepare_data, *arguments)
+
+    archives.imagenet2012(manual)
+    with pytest.raises(UserError, match="ILSVRC2012_img_train.tar should have 147,897,477,120 bytes"):
+        run_program(prepare_data, *arguments)
+    prepare.prepare(IMAGENET, tmp_path)
+    for path in (*manual.iterdir(), manifests.folder(IMAGENET, tmp_path) / manifests.MANIFEST):
+        path.unlink()
+    output = run_program(prepare_data, *arguments)  # what TFDS prepared before needs no archives
+    assert "imagenet2012: 15 / 0 / 4 images" in output and "(the paper: 1,281,167 / 0 / 50,000)" in output
+
+    monkeypatch.setattr(prepare_data.cli, "own", lambda define: cli.parse(define, [*arguments, "--action=verify"]))
+    assert prepare_data.main([]) == 1
+    lines = {line.split()[1]: line for line in capsys.readouterr().out.splitlines() if line.startswith("  ")}
+    assert {name: line.split()[0] for name, line in lines.items()} == {
+        "archives": "UNKNOWN", "counts": "FAIL", "labels": "FAIL", "keys": "FAIL", "images": "PASS", "leakage": "PASS"}
+    assert "train 15 of 1,281,167, validation 4 of 50,000" in lines["counts"]
+    assert "19 JPEG" in lines["images"] and "not stored" not in lines["images"]  # TFDS rewrites what was no RGB JPEG
+
+
+def test_archives_of_imagenet_that_tfds_takes_unchecked_do_not_pass(tmp_path):
+    archives.imagenet2012(manifests.manual_folder(tmp_path))
+    level = prepare.prepare(IMAGENET, tmp_path)["verification"]["archives"]
+    assert level["result"] == "FAIL" and "ILSVRC2012_img_train.tar should have" in level["found"]
+
+
+def test_imagenet_is_for_pretraining_only():
+    from tfbench import finetune, logistic_regression, pretrain, train_from_scratch
+
+    arguments = ["--model=resnet_50", "--dataset=imagenet2012"]
+    assert plan.cost("pretrain", cli.parse(pretrain.define_flags, arguments), 1e12).evaluated == 50000
+    for program in (logistic_regression, finetune, train_from_scratch):
+        regime = program.__name__.rpartition(".")[2]
+        with pytest.raises(UserError, match=f"imagenet2012 has no validation split for {regime} to choose on"):
+            plan.cost(regime, cli.parse(program.define_flags, arguments), 1e12)

@@ -8,3 +8,10 @@ class UserError(Exception):
 
     The programs print it as one line and leave with exit code 2 (see tfbench/cli/app.py).
     """
+
+
+class Preempted(BaseException):
+    """The run is cut from outside, by SIGTERM or the loss of another host; the same command continues it.
+
+    The programs say so and leave with exit code 75 (EX_TEMPFAIL, see tfbench/cli/app.py).
+    """

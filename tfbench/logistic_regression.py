@@ -17,19 +17,15 @@ from tfbench.cli import app, program
 from tfbench.cli import flags as cli
 from tfbench.cli.progress import Display
 from tfbench.data.catalog import Dataset
+from tfbench.results import paper, store
 from tfbench.results import row as rows
-from tfbench.results import store
-from tfbench.training import protocol
-
-# The paper's grid (v3 section 3.1).
-STRENGTHS = protocol.log_spaced(1e-6, 1e5, 45)
 
 
 def define_flags(fv=cli.flags.FLAGS) -> None:
     """The flags of this program."""
     cli.define_run_flags(fv, required=False)
     cli.define_weights_flag(fv)
-    cli.define_numbers("l2", STRENGTHS, "strengths of L2 regularisation to try, comma-separated; each multiplies "
+    cli.define_numbers("l2", paper.STRENGTHS, "strengths of L2 regularisation to try, comma-separated; each multiplies "
                        "half the squared norm of the weights against the sum of the example losses "
                        "(v3 section 3.1)", fv, inclusive=False)
     cli.flags.DEFINE_integer("max_iterations", 10000, "of L-BFGS at each strength; one that is solved needs fewer",
@@ -39,10 +35,11 @@ def define_flags(fv=cli.flags.FLAGS) -> None:
     cli.flags.DEFINE_string("features", None, "instead of --model and --dataset: an .npz file with X [n, width] float, "
                             "y [n] int or [n, classes] of 0 and 1, split [n] of train, validation and test",
                             flag_values=fv)
+    cli.define_subset_flags(fv)
     cli.flags.register_multi_flags_validator(
-        ["model", "dataset", "features"],
+        ["model", "dataset", "features", "examples_per_class"],
         lambda given: (given["model"] and given["dataset"] and not given["features"])
-        or (given["features"] and not given["model"] and not given["dataset"]),
+        or (given["features"] and not given["model"] and not given["dataset"] and not given["examples_per_class"]),
         "expected --model=NAME and --dataset=NAME, or --features=FILE.npz alone", flag_values=fv)
 
 
@@ -50,7 +47,7 @@ def specify(options, found: program.Resolved) -> dict:
     """What determines the outcome of the run that `options` describe (results/row.py)."""
     return rows.make_spec(options, "logistic_regression", dataset=found.dataset, manifest=found.manifest,
                           certificate=found.certificate, l2=list(options.l2), max_iterations=options.max_iterations,
-                          precision=options.precision)
+                          precision=options.precision, **rows.subset_spec(options))
 
 
 def run(options, progress) -> tuple[dict, bool]:
@@ -84,11 +81,10 @@ def run(options, progress) -> tuple[dict, bool]:
             spec["value_range"], options.devices, precision),
         options.precision, kept, spec["image_size"], options.batch_size, progress)
     progress.stage("features")
-    train_features, validation_features = fixed.of(train, "train"), fixed.of(validation, "validation")
+    parts = labelled(fixed, train, validation, spec)
 
     # ---- optimize: choose on validation, refit on both ---------------------------------------------
-    refit, chosen = choose(train_features, train.labels, validation_features, validation.labels, options,
-                           classes=dataset.classes, metric=dataset.metric, progress=progress)
+    refit, chosen = choose(*parts, options, classes=dataset.classes, metric=dataset.metric, progress=progress)
 
     # ---- evaluate: one look at the test split ------------------------------------------------------
     test = load_split(dataset, "test", options.data_dir)
@@ -111,6 +107,8 @@ def run(options, progress) -> tuple[dict, bool]:
 
 def run_file(options, progress) -> tuple[dict, bool]:
     """The same for --features=FILE.npz: no network, no data set."""
+    import numpy as np
+
     from tfbench.data.examples import Examples
     from tfbench.data.splits import split_hash
     from tfbench.linear import feature_file
@@ -129,8 +127,9 @@ def run_file(options, progress) -> tuple[dict, bool]:
 
     start = time.monotonic()
     parts = {split: (file.features[numbers], file.labels[numbers]) for split, numbers in file.rows.items()}
-    refit, chosen = choose(*parts["train"], *parts["validation"], options, classes=file.classes, metric=dataset.metric,
-                           progress=progress)
+    both = tuple(np.concatenate(pair) for pair in zip(parts["train"], parts["validation"], strict=True))
+    refit, chosen = choose(parts["train"], parts["validation"], both, options, classes=file.classes,
+                           metric=dataset.metric, progress=progress)
     scores = refit.scores(parts["test"][0])
     test = Examples(None, parts["test"][1], keys["test"], manifest["splits"]["test"]["sha256"])
     row = rows.make_row(spec, dataset, manifest, accuracy=score(dataset.metric, scores, test.labels),
@@ -140,30 +139,51 @@ def run_file(options, progress) -> tuple[dict, bool]:
     return row, True
 
 
-def choose(train, train_labels, validation, validation_labels, options, *, classes: int, metric: str, progress):
-    """Fits every strength on the training features and the best on both.
+def labelled(fixed, train, validation, spec: dict) -> tuple:
+    """Features and labels of the training and the validation examples, and of those of the refit, both together.
+
+    With examples_per_class in `spec`, so many of each class of the first and of the last; features are computed, and
+    cached, of all.
 
     Args:
-      train, validation: float [n, width]. Labels: see linear.logistic.path.
+      fixed: linear.features.FixedFeatures. train, validation: data.examples.Examples.
+
+    Returns:
+      Three pairs (float32 [n, width], labels).
+    """
+    import numpy as np
+
+    from tfbench.data.examples import join, subset
+
+    values = np.concatenate([fixed.of(train, "train"), fixed.of(validation, "validation")])
+    place = {key: row for row, key in enumerate(train.keys + validation.keys)}
+    parts = [train, validation, join(train, validation)]
+    if spec["examples_per_class"]:
+        parts[0], parts[2] = (subset(part, spec["examples_per_class"], spec["subset_seed"]) for part in parts[::2])
+    return tuple((values[[place[key] for key in part.keys]], part.labels) for part in parts)
+
+
+def choose(train, validation, both, options, *, classes: int, metric: str, progress):
+    """Fits every strength on the training features and the best on those of the refit.
+
+    Args:
+      train, validation, both: pairs (float [n, width], labels); for the labels see linear.logistic.path.
 
     Returns:
       (the refit, a linear.logistic.Fit; the fields of a row that say how it came about).
     """
-    import numpy as np
-
     from tfbench.linear import logistic
 
     settings = {"classes": classes, "max_iterations": options.max_iterations}
     trials, best, best_fit = [], None, None
     progress.stage(f"logistic regression at {len(options.l2)} strengths")
-    for fit in logistic.path(train, train_labels, options.l2, **settings):
-        accuracy = score(metric, fit.scores(validation), validation_labels)
+    for fit in logistic.path(*train, options.l2, **settings):
+        accuracy = score(metric, fit.scores(validation[0]), validation[1])
         trials.append({"l2": fit.strength, "validation_accuracy": accuracy, **fit.facts()})
         if best is None or accuracy > best["validation_accuracy"]:  # of equal ones the first, the strongest
             best, best_fit = trials[-1], fit
         progress.work(f"{len(trials)} of {len(options.l2)} strengths")
-    refit, = logistic.path(np.concatenate([train, validation]), np.concatenate([train_labels, validation_labels]),
-                           [best["l2"]], start=best_fit, **settings)
+    refit, = logistic.path(*both, [best["l2"]], start=best_fit, **settings)
     warnings = rows.edge_warnings({"l2": options.l2}, best)
     if uncertified := sum(not trial["certified"] for trial in trials):
         warnings.append(f"{uncertified} of {len(trials)} strengths are not certified to be solved: raise "
@@ -185,7 +205,7 @@ def main(argv) -> None:
     del argv
     options = cli.own(define_flags)
     if options.features is None:
-        program.run_one("logistic_regression", run, options)
+        program.run_each("logistic_regression", run, options)
         return
     with Display(1) as progress:
         row, new = run_file(options, progress)

@@ -86,22 +86,24 @@ def plan_runs(options, rate: float) -> list[Run]:
         except flags.Error as error:
             raise UserError(f"tfbench.{regime} refuses --{regime}={options[regime].value!r}: {error}") from None
         check_network(NETWORKS[network], values.image_size or NETWORKS[network].image_size)
-        return Run(regime, values, plan.cost(regime, values, rate))
+        return [Run(regime, single, plan.cost(regime, single, rate)) for single in cli.single_runs(values)]
 
     fixed = [regime for regime in options.regimes if regime == "logistic_regression"]
     trained = [regime for regime in options.regimes if regime != "logistic_regression"]
     runs = []
     for network in options.models:
         if options.source != IMAGENET:
-            runs.append(planned("pretrain", network, options.source))
-        runs += [planned(regime, network, dataset) for regime in fixed for dataset in options.datasets]
-        runs += [planned(regime, network, dataset) for dataset in options.datasets for regime in trained]
+            runs += planned("pretrain", network, options.source)
+        cells = [(regime, dataset) for regime in fixed for dataset in options.datasets]
+        cells += [(regime, dataset) for dataset in options.datasets for regime in trained]
+        for regime, dataset in cells:
+            runs += planned(regime, network, dataset)
     return runs
 
 
 def describe(options, runs: list[Run]) -> str:
     """The plan in words."""
-    transfers = len(options.models) * len(options.datasets) * len(options.regimes)
+    transfers = sum(run.regime != "pretrain" for run in runs)
     seconds = sum(run.cost.seconds for run in runs)
     first = (f"after {count(len(options.models), 'pretraining')} on {options.source}" if options.source != IMAGENET
              else "from the public ImageNet weights")

@@ -13,29 +13,25 @@ from tfbench.cli import app, program
 from tfbench.cli import flags as cli
 from tfbench.results import row as rows
 from tfbench.results import store
-from tfbench.training import protocol
 
-# The paper's experiment (v3 appendix A.5; the number of steps is the longest of its convergence figure).
-STEPS = 78125
-LEARNING_RATES = protocol.log_spaced(1e-3, 1.0, 7)
-WEIGHT_DECAYS = protocol.log_spaced(1e-5, 10 ** -1.5, 8)
+REGIME = "train_from_scratch"
 
 
 def define_flags(fv=cli.flags.FLAGS) -> None:
     """The flags of this program."""
     cli.define_run_flags(fv)
-    cli.define_training_flags(fv, steps=STEPS, learning_rate=LEARNING_RATES, weight_decay=WEIGHT_DECAYS,
-                              origin="random initialisation in v3 appendix A.5")
+    cli.define_bn_scale_flag(fv)
+    cli.define_search_flags(fv, REGIME)
 
 
 def specify(options, found: program.Resolved) -> dict:
     """What determines the outcome of the run that `options` describe (results/row.py)."""
-    return rows.training_spec(options, "train_from_scratch", dataset=found.dataset, manifest=found.manifest,
-                              certificate=None)
+    return rows.search_spec(options, REGIME, *cli.chosen_grid(options, REGIME), dataset=found.dataset,
+                            manifest=found.manifest, certificate=None)
 
 
 def run(options, progress) -> tuple[dict, bool]:
-    """Runs, continues or finds the run that `options` describe.
+    """Runs, continues or finds the run that `options`, one of cli.flags.single_runs, describe.
 
     Returns:
       (its row, whether it was computed now).
@@ -48,12 +44,12 @@ def run(options, progress) -> tuple[dict, bool]:
     from tfbench.training import experiment  # TensorFlow, only now that there is something to compute
 
     return experiment.run(spec, options, found.dataset, found.manifest, weights_file=None, source=None,
-                          flagfile=cli.flagfile(options, "train_from_scratch"), progress=progress), True
+                          flagfile=cli.flagfile(options, REGIME), progress=progress), True
 
 
 def main(argv) -> None:
     del argv
-    program.run_one("train_from_scratch", run, cli.own(define_flags))
+    program.run_each(REGIME, run, cli.own(define_flags))
 
 
 if __name__ == "__main__":

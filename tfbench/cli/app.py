@@ -2,21 +2,24 @@
 
 import logging
 import os
+import signal
 import sys
 
 from absl import app
 from absl import logging as absl_logging
 
-from tfbench import UserError
+from tfbench import Preempted, UserError
 
 INTERRUPTED = 130  # the shell's code for a program that ^C ended
+CONTINUE = 75  # EX_TEMPFAIL: the same command, given again, continues
 
 
 def run(main) -> None:
     """Runs `main(argv)` under absl and ends the process with its exit code.
 
-    UserError becomes one line on stderr and exit code 2, ^C one line and exit code 130; any other
-    exception is a defect of tfbench and keeps its traceback.
+    UserError becomes one line on stderr and exit code 2, ^C one line and exit code 130, SIGTERM (pre-emption) one line
+    and exit code 75 after what is being trained is saved; any other exception is a defect of tfbench and keeps its
+    traceback.
     """
     # TensorFlow's C++ start-up notes (missing GPU driver, CPU features) would bury our own lines.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -26,6 +29,7 @@ def run(main) -> None:
     def guarded(argv):
         if len(argv) > 1:
             return _fail(f"unexpected argument {argv[1]!r}: every option is written --name=value")
+        signal.signal(signal.SIGTERM, _preempt)
         try:
             return main(argv)
         except UserError as error:
@@ -33,8 +37,17 @@ def run(main) -> None:
         except KeyboardInterrupt:
             print("\ninterrupted: the same command continues where it stopped", file=sys.stderr)
             return INTERRUPTED
+        except Preempted as cut:
+            print(f"\n{cut}: the same command continues where it stopped", file=sys.stderr)
+            return CONTINUE
 
     app.run(guarded)
+
+
+def _preempt(number, frame):
+    del number, frame
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the first one is heard, saving takes a moment
+    raise Preempted("stopped by SIGTERM")
 
 
 def _fail(text: str) -> int:

@@ -5,6 +5,7 @@ FLAGS when it is the main module; the study on fresh FlagValues per run. Default
 (arXiv 1805.08974v3). absl takes the last occurrence of a flag: flagfile first, overrides after.
 """
 
+import copy
 import difflib
 import math
 
@@ -13,6 +14,7 @@ from absl import flags
 from tfbench.data import find
 from tfbench.data.catalog import DATASETS
 from tfbench.models.catalog import NETWORKS
+from tfbench.results import paper
 
 flags.disclaim_key_flags()  # `--help` of a program lists these flags as the program's own
 
@@ -62,20 +64,21 @@ class ListParser(flags.ArgumentParser):
 
 
 class NumbersParser(flags.ArgumentParser):
-    """Comma-separated finite numbers, none below `minimum`, none twice."""
+    """Comma-separated finite numbers (`kind` float or int), none below `minimum`, none twice."""
 
     syntactic_help = "comma-separated numbers"
 
-    def __init__(self, minimum: float, *, inclusive: bool):
+    def __init__(self, minimum: float, *, inclusive: bool, kind=float):
         super().__init__()
-        self.minimum, self.inclusive = minimum, inclusive
+        self.minimum, self.inclusive, self.kind = minimum, inclusive, kind
 
     def parse(self, argument):
         items = argument.split(",") if isinstance(argument, str) else argument
         try:
-            numbers = tuple(float(item) for item in items)
+            numbers = tuple(self.kind(item) for item in items)
         except ValueError:
-            raise ValueError(f"expected comma-separated numbers, found {argument!r}") from None
+            whole = "whole " * (self.kind is int)
+            raise ValueError(f"expected comma-separated {whole}numbers, found {argument!r}") from None
         least = "at least" if self.inclusive else "above"
         for number in numbers:
             if not math.isfinite(number) or number < self.minimum or (
@@ -84,6 +87,29 @@ class NumbersParser(flags.ArgumentParser):
         if len(set(numbers)) < len(numbers):
             raise ValueError(f"a number stands twice in {argument!r}")
         return numbers
+
+
+class GridParser(flags.ArgumentParser):
+    """"RATESxDECAYS": two whole numbers, each 1 to what the paper's grid has."""
+
+    syntactic_help = "RATESxDECAYS"
+
+    def __init__(self, rates: int, decays: int):
+        super().__init__()
+        self.most = (rates, decays)
+
+    def parse(self, argument):
+        parts = argument.lower().split("x") if isinstance(argument, str) else argument
+        if len(parts) == 2 and all(str(part).isdecimal() for part in parts):
+            numbers = tuple(map(int, parts))
+            if all(1 <= number <= most for number, most in zip(numbers, self.most, strict=True)):
+                return numbers
+        raise ValueError(f"expected RATESxDECAYS, at most {self.most[0]}x{self.most[1]}, found {argument!r}")
+
+
+class _GridSerializer(flags.ArgumentSerializer):
+    def serialize(self, value):
+        return "x".join(map(str, value))
 
 
 class _CommaSerializer(flags.ArgumentSerializer):
@@ -97,9 +123,9 @@ def define_names(name, default, help_text, kind, table, flag_values):
                  serializer=_CommaSerializer())
 
 
-def define_numbers(name, default, help_text, flag_values, *, minimum=0.0, inclusive=True):
-    """Defines a flag that takes comma-separated numbers; its value is a tuple of floats."""
-    flags.DEFINE(NumbersParser(minimum, inclusive=inclusive), name, default, help_text,
+def define_numbers(name, default, help_text, flag_values, *, minimum=0.0, inclusive=True, kind=float):
+    """Defines a flag that takes comma-separated numbers; its value is a tuple of `kind`."""
+    flags.DEFINE(NumbersParser(minimum, inclusive=inclusive, kind=kind), name, default, help_text,
                  flag_values=flag_values, serializer=_CommaSerializer())
 
 
@@ -155,14 +181,14 @@ def define_machine_flags(fv=flags.FLAGS) -> None:
     """--image_size --batch_size --seed --deterministic --devices."""
     flags.DEFINE_integer("image_size", None, "side of the square input in pixels; unset: the network's own "
                          "ImageNet size (v3 section 3)", lower_bound=1, flag_values=fv)
-    flags.DEFINE_integer("batch_size", 256, "images per step over all devices (v3 appendix A.5)",
+    flags.DEFINE_integer("batch_size", paper.BATCH_SIZE, "images per step over all devices (v3 appendix A.5)",
                          lower_bound=1, flag_values=fv)
     flags.DEFINE_integer("seed", 0, "initial weights, order of the images and augmentation follow from it",
                          lower_bound=0, upper_bound=2**32 - 1, flag_values=fv)
     flags.DEFINE_boolean("deterministic", False, "deterministic TensorFlow operations: the same bits every "
                          "time on the same machine, slower", flag_values=fv)
-    flags.DEFINE_integer("devices", 0, "replicas, one per GPU (MirroredStrategy); 0: every GPU there is, or "
-                         "the CPU", lower_bound=0, flag_values=fv)
+    flags.DEFINE_integer("devices", 0, "replicas on this host, one per GPU (MirroredStrategy); 0: every GPU there is, "
+                         "or the CPU", lower_bound=0, flag_values=fv)
 
 
 def define_folder_flags(fv=flags.FLAGS) -> None:
@@ -192,23 +218,113 @@ def define_weights_folder_flag(fv=flags.FLAGS) -> None:
                         "tfbench.prepare_models", flag_values=fv)
 
 
-def define_training_flags(fv, *, steps: int, learning_rate, weight_decay, origin: str) -> None:
-    """--steps --learning_rate --weight_decay --checkpoint_every --min_crop_area; defaults differ by regime.
+def define_search_flags(fv, regime: str) -> None:
+    """The flags of a regime that searches a grid by training the whole network."""
+    steps, rates, decays = paper.SEARCHES[regime]
+    origin = "v3 appendix A.5"
+    flags.DEFINE_integer("steps", steps, f"training steps of each trial ({origin})", lower_bound=1, flag_values=fv)
+    define_numbers("steps_curve", None, "instead of --steps: numbers of steps, comma-separated; a run of its own, with "
+                   "its own best hyperparameters, for each (v3 section 4.6: 76,153,305,610,1221,…)", fv, minimum=1,
+                   kind=int)
+    flags.DEFINE(GridParser(len(rates), len(decays)), "grid", (len(rates), len(decays)), "how many of the paper's "
+                 "learning rates and weight decays to try, RATESxDECAYS, evenly spread over its grid", flag_values=fv,
+                 serializer=_GridSerializer())
+    define_numbers("learning_rate", None, "initial learning rates to try instead, comma-separated; unset: "
+                   f"{rates[0]:g} to {rates[-1]:g} ({origin}), as --grid says", fv, inclusive=False)
+    define_numbers("weight_decay", None, "weight decays to try instead, comma-separated; each is divided by the "
+                   f"learning rate before use; unset: {decays[0]:g} to {decays[-1]:g} ({origin}), as --grid says", fv)
+    define_step_flags(fv)
+    define_subset_flags(fv)
 
-    Args:
-      origin: where in the paper the defaults stand.
-    """
-    flags.DEFINE_integer("steps", steps, f"training steps of each trial ({origin})", lower_bound=1,
+
+def define_pretraining_flags(fv) -> None:
+    """The flags of pretraining: the recipe for ImageNet (v3 appendix), its length and four switches."""
+    recipe, origin = paper.PRETRAINING, "v3 appendix, for ImageNet"
+    fv.set_default("batch_size", recipe["batch_size"])
+    flags.DEFINE_float("epochs", recipe["epochs"], f"passes over the training images ({origin})", lower_bound=0.0,
+                       flag_values=fv)
+    flags.DEFINE_integer("steps", None, "training steps instead of --epochs", lower_bound=1, flag_values=fv)
+    flags.DEFINE_float("learning_rate", recipe["learning_rate"], f"learning rate after the warm-up ({origin})",
+                       lower_bound=1e-12, flag_values=fv)
+    flags.DEFINE_float("weight_decay", recipe["weight_decay"], "multiplies half the squared norm of the kernels in the "
+                       f"loss ({origin})", lower_bound=0.0, flag_values=fv)
+    flags.DEFINE_float("warmup_epochs", recipe["warmup_epochs"], "epochs over which the learning rate rises from 0, "
+                       f"linearly ({origin})", lower_bound=0.0, flag_values=fv)
+    flags.DEFINE_float("decay_per_epoch", recipe["decay_per_epoch"], "factor of the learning rate in each epoch after "
+                       f"the warm-up, applied at every step ({origin})", lower_bound=1e-12, upper_bound=1.0,
+                       flag_values=fv)
+    flags.DEFINE_float("ema", recipe["ema"], "decay of the moving average of the weights, which is what is tested and "
+                       f"written; less in the first steps; 0: the weights themselves ({origin})", lower_bound=0.0,
+                       upper_bound=1.0, flag_values=fv)
+    flags.DEFINE_float("label_smoothing", recipe["label_smoothing"], "share of the label spread over all classes (v3 "
+                       "section 4.2: 0 transfers better than 0.1)", lower_bound=0.0, upper_bound=0.99, flag_values=fv)
+    flags.DEFINE_boolean("dropout", recipe["dropout"], "the network's own dropout before its logits (v3 figure 3)",
                          flag_values=fv)
-    define_numbers("learning_rate", learning_rate, f"initial learning rates to try, comma-separated ({origin})",
-                   fv, inclusive=False)
-    define_numbers("weight_decay", weight_decay, "weight decays to try, comma-separated; each is divided by "
-                   f"the learning rate before use ({origin})", fv)
+    flags.DEFINE_boolean("auxiliary_head", recipe["auxiliary_head"], "the network's own auxiliary classifier, where it "
+                         "has one (v3 figure 3)", flag_values=fv)
+    define_bn_scale_flag(fv)
+    define_step_flags(fv)
+
+
+def define_bn_scale_flag(fv) -> None:
+    """--bn_scale."""
+    flags.DEFINE_boolean("bn_scale", paper.PRETRAINING["bn_scale"], "whether batch norm has a scale, also in networks "
+                         "whose original has none (v3 figure 3)", flag_values=fv)
+
+
+def define_step_flags(fv) -> None:
+    """What all training of a whole network shares: how a step computes, on which devices, how often it is saved."""
+    flags.DEFINE_enum("strategy", "auto", ["auto", "one_device", "mirrored", "multi_worker", "tpu"], "auto: mirrored "
+                      "over all GPUs there are, several hosts where TF_CONFIG names them, the TPU at --tpu",
+                      flag_values=fv)
+    flags.DEFINE_string("tpu", None, "the TPU's name, grpc://IP:8470 or local", flag_values=fv)
+    flags.DEFINE_boolean("sync_batch_norm", False, "normalise with the statistics of all devices' images; off: of each "
+                         "device's own, their moving averages being averaged", flag_values=fv)
+    flags.DEFINE_enum("precision", "float32", ["float32", "mixed_bfloat16", "mixed_float16"], "of convolutions and "
+                      "matrix products; weights are float32 (mixed_float16: with a dynamic scale of the loss)",
+                      flag_values=fv)
+    flags.DEFINE_boolean("jit_compile", False, "compile forward and backward pass with XLA", flag_values=fv)
+    flags.DEFINE_integer("accumulate", 1, "micro-batches, one after another, whose gradients make one step: less "
+                         "memory; batch norm sees fewer images at once", lower_bound=1, flag_values=fv)
     flags.DEFINE_integer("checkpoint_every", 1000, "steps between checkpoints of an unfinished trial",
                          lower_bound=1, flag_values=fv)
-    flags.DEFINE_float("min_crop_area", 0.08, "smallest random training crop, as a fraction of the image's "
-                       "area (Inception-style; 1: the whole image)", lower_bound=0.01, upper_bound=1.0,
+    flags.DEFINE_float("min_crop_area", paper.MIN_CROP_AREA, "smallest random training crop, as a fraction of the "
+                       "image's area (Inception-style; 1: the whole image)", lower_bound=0.01, upper_bound=1.0,
                        flag_values=fv)
+
+
+def define_subset_flags(fv) -> None:
+    """--examples_per_class --subset_seeds."""
+    define_numbers("examples_per_class", None, "train on so many examples of each class, comma-separated; a run of its "
+                   "own for each and each of --subset_seeds (v3 section 4.7: 1,2,4,…); unset: on all", fv, minimum=1,
+                   kind=int)
+    define_numbers("subset_seeds", paper.SUBSETS, "seeds of the random subsets of --examples_per_class (v3 section "
+                   "4.7: three)", fv, kind=int)
+
+
+def chosen_grid(options, regime: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The learning rates and weight decays that the flags of define_search_flags name."""
+    search = paper.SEARCHES[regime]
+    return (options.learning_rate or paper.thinned(search.learning_rates, options.grid[0]),
+            options.weight_decay or paper.thinned(search.weight_decays, options.grid[1]))
+
+
+def single_runs(options: flags.FlagValues) -> list[flags.FlagValues]:
+    """The runs that `options` ask for: one, or one for each point of a curve, with flags that ask for that one."""
+    runs = [options]
+    if "steps_curve" in options and options.steps_curve:
+        runs = [_with(options, steps=steps, steps_curve=None) for steps in options.steps_curve]
+    if "examples_per_class" in options and options.examples_per_class:
+        runs = [_with(run, examples_per_class=(number,), subset_seeds=(seed,))
+                for run in runs for number in options.examples_per_class for seed in options.subset_seeds]
+    return runs
+
+
+def _with(options: flags.FlagValues, **values) -> flags.FlagValues:
+    changed = copy.deepcopy(options)
+    for name, value in values.items():
+        changed[name].value = value
+    return changed
 
 
 def parse(define_flags, arguments: list[str]) -> flags.FlagValues:

@@ -5,6 +5,8 @@ import time
 
 import numpy as np
 
+from tfbench import UserError
+from tfbench.cli.flags import chosen_grid
 from tfbench.data.find import find
 from tfbench.models.catalog import NETWORKS
 
@@ -31,16 +33,24 @@ def cost(regime: str, options, rate: float) -> Cost:
     Args:
       options: flag values of the regime's program.
       rate: of matrix products here, see matrix_rate.
+
+    Raises:
+      UserError: the regime cannot be run on the data set.
     """
     network, dataset = NETWORKS[options.model], find(options.dataset, options.data_dir)
+    if regime != "pretrain" and not dataset.validation:
+        raise UserError(f"{dataset.name} has no validation split for {regime} to choose on, it is to pretrain on only: "
+                        f"take another --dataset, or `python -m tfbench.pretrain --dataset={dataset.name}`")
     if regime == "logistic_regression":
         trained, evaluated = 0, dataset.train + dataset.validation + dataset.test
     elif regime == "pretrain":
-        trained, evaluated = options.steps * options.batch_size, dataset.test
+        trained = options.steps * options.batch_size if options.steps else round(options.epochs * dataset.train)
+        evaluated = dataset.test
     else:
-        points = len(options.learning_rate) * len(options.weight_decay)
+        rates, decays = chosen_grid(options, regime)
+        points = len(rates) * len(decays)
         trained = (points + 1) * options.steps * options.batch_size
-        evaluated = points * dataset.validation + dataset.test
+        evaluated = points * 2 * dataset.validation + dataset.test  # at two crops
     size = options.image_size or network.image_size
     operations = 2e9 * network.multiply_adds * (size / network.image_size) ** 2  # of one forward pass
     seconds = TRACE_SECONDS[regime] + (trained + evaluated) * IMAGE_SECONDS + operations / rate * (

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from tfbench.cli import flags as cli
 from tfbench.cli.plan import cost, matrix_rate
 from tfbench.cli.progress import Display
 from tfbench.data import find, manifests
@@ -61,16 +62,19 @@ def weights_path(options) -> str:
     return options.weights
 
 
-def run_one(regime: str, run, options) -> dict:
-    """Runs a program's only run with a progress bar, says what came out and returns the row."""
-    work = cost(regime, options, matrix_rate())
-    images = work.trained + work.evaluated
-    with Display(images) as progress:
-        progress.run(f"{options.model} {options.dataset}", images, images)
-        row, new = run(options, progress)
-        progress.finish_run()
-    tell(row, new, options)
-    return row
+def run_each(regime: str, run, options) -> list[dict]:
+    """Runs what `options` ask for, one after another, with a progress bar; says what came out and returns the rows."""
+    rows = []
+    for single in cli.single_runs(options):
+        work = cost(regime, single, matrix_rate())
+        images = work.trained + work.evaluated
+        with Display(images) as progress:
+            progress.run(f"{single.model} {single.dataset}", images, images)
+            row, new = run(single, progress)
+            progress.finish_run()
+        tell(row, new, single)
+        rows.append(row)
+    return rows
 
 
 def tell(row: dict, new: bool, options) -> None:

@@ -1,9 +1,15 @@
-"""What a person watches: a live bar in a terminal, plain lines elsewhere."""
+"""What a person watches: in a terminal a live view, elsewhere plain lines."""
 
 import sys
+import time
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+QUIET = 60.0  # seconds without a line after which, outside a terminal, a trial says how far it is
 
 
 class Display:
@@ -11,9 +17,10 @@ class Display:
 
     Args:
       total: amount of work in all, in any unit; runs tell theirs with `run`.
+      stages: whether there is just one run, whose stages and trials are told one by one.
 
-    In a terminal: one bar over all the work, with the run and its stage beside it, and finished
-    lines above. Elsewhere: finished lines only, and stages when there is just one run.
+    In a terminal: the table of the grid so far, a line on the trial that is running and one bar over all the work;
+    finished lines above. Elsewhere: finished lines and, for just one run, its stages and a line a minute.
     """
 
     def __init__(self, total: float, *, stages: bool = True):
@@ -21,36 +28,73 @@ class Display:
         self._console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
         self._live = self._console.is_terminal
         self._stages = stages
-        self._bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"),
-            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=self._console,
-            disable=not self._live, redirect_stdout=False)
+        # A single run's trials tell the time left better: they know what was done before an interruption.
+        left = () if stages else (TextColumn("left"), TimeRemainingColumn())
+        self._bar = Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"),
+                             TimeElapsedColumn(), *left, console=self._console)
         self._task = self._bar.add_task("", total=total)
+        self._view = Live(get_renderable=self._render, console=self._console, redirect_stdout=False,
+                          redirect_stderr=False, transient=True) if self._live else None
         self._name, self._done, self._end, self._per_image = "", 0.0, 0.0, 0.0
+        self._stage, self._how_far, self._grid, self._spoken = "", "", None, time.monotonic()
 
     def __enter__(self):
-        self._bar.start()
+        if self._view:
+            self._view.start()
         return self
 
     def __exit__(self, *_):
-        self._bar.stop()
+        if self._view:
+            self._view.stop()
+
+    def _render(self):
+        trial = Text(f"{self._stage}  {self._how_far}".strip(), no_wrap=True, overflow="ellipsis")
+        return Group(*([self._grid] if self._grid else []), trial, self._bar)
 
     def run(self, name: str, work: float, images: int) -> None:
         """Starts a run of `work` units that will report about `images` images."""
         self._advance_to(self._end)
         self._name, self._end = name, self._done + work
         self._per_image = work / max(images, 1)
+        self._stage = self._how_far = ""
+        self._grid = None
         self._bar.update(self._task, description=name)
 
     def stage(self, text: str) -> None:
         """Says what the run is doing now."""
-        self._bar.update(self._task, description=f"{self._name} {text}")
+        self._stage, self._how_far = text, ""
         if not self._live and self._stages:
             self.line(text)
 
     def work(self, text: str) -> None:
-        """Says how far a stage is; in a terminal only."""
-        self._bar.update(self._task, description=f"{self._name} {text}")
+        """Says how far a stage is."""
+        self._how_far = text
+        if not self._live and self._stages and time.monotonic() - self._spoken > QUIET:
+            self.line(f"  {text}")
+
+    def training(self, step: int, steps: int, loss: float, images_per_second: float, input_wait: float,
+                 left: float) -> None:
+        """Says how far a trial is.
+
+        Args:
+          input_wait: share of the time in [0, 1] that it waited for images.
+          left: estimated seconds until the run is done, with what other processes did before.
+        """
+        self.work(f"step {step:,}/{steps:,}  loss {loss:.3g}  {images_per_second:.0f} images/s  "
+                  f"input wait {100 * input_wait:.0f} %  {duration(left)} left")
+
+    def grid(self, trials: list[dict], learning_rates, weight_decays) -> None:
+        """Shows the validation accuracies so far; outside a terminal when all are there."""
+        if not self._stages or len(learning_rates) * len(weight_decays) == 1:
+            return
+        self._grid = _grid_table(trials, learning_rates, weight_decays)
+        if not self._live and len(trials) == len(learning_rates) * len(weight_decays):
+            self._console.print(self._grid)
+
+    def result(self, text: str) -> None:
+        """Says in a line that stays what a stage came to; only for just one run."""
+        if self._stages:
+            self.line(f"{self._stage}: {text}" if self._live else f"  {text}")
 
     def images(self, number: int) -> None:
         """Counts images that went through the network."""
@@ -58,6 +102,7 @@ class Display:
 
     def line(self, text: str) -> None:
         """Prints a line that stays."""
+        self._spoken = time.monotonic()
         self._console.print(text, markup=False)
 
     def finish_run(self) -> None:
@@ -67,3 +112,36 @@ class Display:
     def _advance_to(self, done: float) -> None:
         self._done = max(done, self._done)
         self._bar.update(self._task, completed=self._done)
+
+
+def _grid_table(trials: list[dict], learning_rates, weight_decays) -> Table:
+    """Validation accuracies in %, a row per learning rate; the best is marked, · is to come."""
+    table = Table(title="validation accuracy in %", title_justify="left", show_edge=False, pad_edge=False)
+    table.add_column("rate \\ decay", justify="right")
+    for decay in weight_decays:
+        table.add_column(f"{decay:g}", justify="right")
+    found = {(trial["learning_rate"], trial["weight_decay"]): trial for trial in trials}
+    best = max((trial["validation_accuracy"] for trial in trials if not trial["diverged"]), default=None)
+
+    def cell(trial):
+        if trial is None:
+            return "·"
+        if trial["diverged"]:
+            return "diverged"
+        return f"{100 * trial['validation_accuracy']:.1f}" + " *" * (trial["validation_accuracy"] == best)
+
+    for rate in learning_rates:
+        table.add_row(f"{rate:g}", *(cell(found.get((rate, decay))) for decay in weight_decays))
+    return table
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: 42 s, 3 min 20 s, 5 h 3 min, 2 d 4 h."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours} h"
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"

@@ -6,7 +6,7 @@ import numpy as np
 
 from tfbench.data import index, manifests
 from tfbench.data.catalog import Dataset
-from tfbench.data.splits import split_hash
+from tfbench.data.splits import per_class, split_hash
 
 MEMORY = 2 << 30  # bytes of encoded images up to which a split is held in memory
 
@@ -70,6 +70,20 @@ def part_of(examples: Examples, positions: np.ndarray) -> Examples:
     keys = [examples.keys[i] for i in positions]
     return dataclasses.replace(examples, images=images, labels=examples.labels[positions], keys=keys,
                                split_sha256=split_hash(keys))
+
+
+def subset(examples: Examples, number: int, seed: int) -> Examples:
+    """`number` examples of every class, chosen by hash of their keys; all of a class that has no more.
+
+    Of a multi-label set: for every class `number` images that show it, of which some show others too.
+    """
+    if examples.labels.ndim == 1:
+        chosen = per_class(examples.keys, examples.labels, number, seed)
+    else:
+        chosen = np.zeros(len(examples.keys), bool)
+        for shown in (examples.labels > 0).T:
+            chosen |= shown & per_class(examples.keys, shown, number, seed)
+    return part_of(examples, np.flatnonzero(chosen))
 
 
 def load_split(dataset: Dataset, split: str, data_dir, *, memory: int = MEMORY) -> Examples:

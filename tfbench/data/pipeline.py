@@ -13,6 +13,7 @@ What costs more to write than to compute is left to the device that holds the ne
 has 256 levels, as float32, until then.
 """
 
+import dataclasses
 import os
 
 import numpy as np
@@ -27,6 +28,27 @@ TORCH_MEAN = (0.485, 0.456, 0.406)
 TORCH_STD = (0.229, 0.224, 0.225)
 
 ASPECT_RATIOS = (3 / 4, 4 / 3)  # of random crops, as in Inception's training
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """Which share of every batch one host reads, and in how many pieces: what a whole batch holds depends on neither.
+
+    Attributes:
+      host, hosts: number of this host, and of all; each reads an equal, contiguous share of every batch.
+      pieces: elements that its share comes in, one for each device and micro-batch, in this order.
+    """
+
+    host: int = 0
+    hosts: int = 1
+    pieces: int = 1
+
+    def share(self, batch_size: int) -> int:
+        """Images of a batch that this host reads."""
+        return batch_size // self.hosts
+
+
+WHOLE = Part()
 
 
 def to_network(images, value_range: str, mirrored=None):
@@ -71,15 +93,18 @@ def training_order(count: int, first: int, seed: int) -> tf.data.Dataset:
 
 
 def training_batches(examples: Examples, *, image_size: int, batch_size: int, seed: int, first_step: int, steps: int,
-                     min_crop_area: float, mirror: bool) -> tf.data.Dataset:
+                     min_crop_area: float, mirror: bool, part: Part = WHOLE) -> tf.data.Dataset:
     """Batches of randomly cropped images for steps first_step … steps-1.
 
+    Args:
+      batch_size: images per step over all hosts and devices, a multiple of part.hosts · part.pieces.
+
     Returns:
-      A data set of steps-first_step elements ((images, mirrored), labels): images [batch_size, image_size,
-      image_size, 3] float32 in [0, 255] and mirrored [batch_size] bool for `to_network`, labels as in `examples`.
+      A data set of (steps-first_step) · part.pieces elements ((images, mirrored), labels) of n = batch_size / hosts /
+      pieces images: images [n, image_size, image_size, 3] float32 in [0, 255] and mirrored [n] bool for `to_network`,
+      labels as in `examples`.
     """
-    first = first_step * batch_size
-    number = (steps - first_step) * batch_size
+    first, share = first_step * batch_size, part.share(batch_size)
     encoded, labels, jpeg = reader(examples.images), tf.constant(examples.labels), all_jpeg(examples.images)
 
     def load(index, position):
@@ -88,12 +113,16 @@ def training_batches(examples: Examples, *, image_size: int, batch_size: int, se
         return image, index, position
 
     def finish(images, indices, positions):  # what a whole batch needs only one operation for
-        draw = tf.stack([tf.constant(seed, tf.int64), (1 << 40) + positions[0]])
+        within = positions[0] % batch_size
+        draw = tf.stack([tf.constant(seed, tf.int64), (1 << 40) + positions[0] - within])
         coins = tf.random.stateless_uniform([batch_size], draw) if mirror else tf.ones([batch_size])
-        return (images, coins < 0.5), tf.gather(labels, indices)
+        return (images, coins[within:within + share // part.pieces] < 0.5), tf.gather(labels, indices)
 
-    order = training_order(len(examples.labels), first, seed)
-    return _batched(tf.data.Dataset.zip(order, tf.data.Dataset.range(first, first + number)), load, batch_size, finish)
+    positions = tf.data.Dataset.range(first, steps * batch_size)
+    elements = tf.data.Dataset.zip(training_order(len(examples.labels), first, seed), positions)
+    if part.hosts > 1:
+        elements = elements.filter(lambda index, position: position % batch_size // share == part.host)
+    return _batched(elements, load, share // part.pieces, finish)
 
 
 def _batched(elements: tf.data.Dataset, load, batch_size: int, finish=None) -> tf.data.Dataset:
@@ -202,25 +231,28 @@ def central_part(image, fraction: float):
     return image if fraction == 1.0 else tf.image.central_crop(image, fraction)
 
 
-def evaluation_batches(examples: Examples, *, image_size: int, batch_size: int,
-                       central_fraction: float = 1.0) -> tf.data.Dataset:
+def evaluation_batches(examples: Examples, *, image_size: int, batch_size: int, central_fraction: float = 1.0,
+                       part: Part = WHOLE) -> tf.data.Dataset:
     """Images, resized bicubically, in order; the last batch is padded to full size.
 
     Args:
+      batch_size: images over all hosts and devices, a multiple of part.hosts · part.pieces.
       central_fraction: of height and width, what is seen of each image: 1 (all) or 0.875, between which the paper
         chooses on validation where it trains the whole network.
 
     Returns:
-      Batches (images [batch_size, image_size, image_size, 3] float32 for `to_network`, indices [batch_size] int64):
-      the example's index, or -1 for padding.
+      Elements (images [n, image_size, image_size, 3] float32 for `to_network`, indices [n] int64) of n = batch_size /
+      hosts / pieces: the example's index, or -1 for padding.
     """
     count = len(examples.labels)
     encoded, jpeg = reader(examples.images), all_jpeg(examples.images)
     indices = np.full(-(-count // batch_size) * batch_size, -1, np.int64)
     indices[:count] = np.arange(count)
+    share = part.share(batch_size)
+    indices = indices.reshape(-1, part.hosts, share)[:, part.host].ravel()
 
     def load(index):
         image = decode(encoded(tf.maximum(index, 0)), cut=examples.cut, jpeg=jpeg)
         return resize(central_part(image, central_fraction), image_size, tf.raw_ops.ResizeBicubic), index
 
-    return _batched(tf.data.Dataset.from_tensor_slices(indices), load, batch_size)
+    return _batched(tf.data.Dataset.from_tensor_slices(indices), load, share // part.pieces)

@@ -8,7 +8,6 @@ import dataclasses
 import functools
 from collections.abc import Callable
 
-import keras
 import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
@@ -20,7 +19,7 @@ from tfbench.linear.cache import SHARD, Cache
 from tfbench.models.build import build_network
 from tfbench.results import store
 from tfbench.training.devices import graph_rewriting, make_strategy, processor
-from tfbench.training.trainer import Predictor
+from tfbench.training.predictor import Predictor
 
 PRECISIONS = ("float32", "bfloat16")
 
@@ -36,12 +35,8 @@ def freeze(network: str, weights_file: str | None, image_size: int, value_range:
       A function from images [batch, image_size, image_size, 3] float32, as `evaluation_batches` gives them, to
       features [batch, feature_width] float32.
     """
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
-        model = build_network(network, weights=weights_file, num_classes=1, image_size=image_size)  # its logits: unused
-    finally:
-        keras.config.set_dtype_policy(before)
+    model = build_network(network, weights=weights_file, num_classes=1, image_size=image_size,  # its logits: unused
+                          precision=policy)
 
     def forward(images):
         return tf.cast(model(to_network(images, value_range), training=False)["features"], tf.float32)
@@ -131,7 +126,8 @@ class FixedFeatures:
         return store.read_json(record, cure="delete it")["relative_error"]
 
     def _batches(self, examples: Examples):
-        return evaluation_batches(examples, image_size=self.image_size, batch_size=self.batch_size)
+        return lambda part: evaluation_batches(examples, image_size=self.image_size, batch_size=self.batch_size,
+                                               part=part)
 
 
 def regroup(parts, sizes):

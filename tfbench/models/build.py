@@ -1,9 +1,11 @@
 """Builds the networks of the catalog as Keras models with `features` and `logits`."""
 
+import contextlib
+
 import keras
 
 from tfbench.models.catalog import NETWORKS, check_network
-from tfbench.models.layers import Switches, truncated_normal, variance_scaling
+from tfbench.models.layers import Dropout, Switches, truncated_normal, variance_scaling
 from tfbench.models.names import FAMILIES
 from tfbench.models.weights import load, read_certificate
 
@@ -24,7 +26,8 @@ CLASSIFIERS = {
 
 def build_network(name: str, *, weights: str | None = None, num_classes: int | None = None,
                   image_size: int | None = None, bn_scale: bool | None = None, dropout: float = 0.0,
-                  auxiliary_head: bool = False, initializer: str = "original", seed: int = 0) -> keras.Model:
+                  auxiliary_head: bool = False, initializer: str = "original", seed: int = 0,
+                  precision: str = "float32") -> keras.Model:
     """A network of the catalog, the same function as the original (TF-Slim; DenseNet: torchvision).
 
     The four switches of the paper's ablation (v3 appendix) are `bn_scale`, `dropout`, `auxiliary_head`
@@ -43,6 +46,8 @@ def build_network(name: str, *, weights: str | None = None, num_classes: int | N
         NASNet, PNASNet; the others have none, and ignore it).
       initializer: "original" for the network's own initialisers, "keras" for Glorot uniform everywhere.
       seed: all initial weights are a function of it (and of the network): Keras's global seed is set.
+      precision: Keras's dtype policy: "float32", "mixed_bfloat16" or "mixed_float16". Weights, features and logits
+        are float32 in all of them.
 
     Returns:
       A Keras model. Input: images [batch, image_size, image_size, 3] float32 in the value range of the
@@ -68,25 +73,46 @@ def build_network(name: str, *, weights: str | None = None, num_classes: int | N
         auxiliary_head=auxiliary_head, original_initializer=initializer == "original")
 
     keras.utils.set_random_seed(seed)
+    with _dtype_policy(precision):
+        model = _assemble(name, row, size, switches)
+    if weights:
+        load(model, weights, classifier=num_classes is None)
+    return model
+
+
+def _assemble(name: str, row, size: int, switches: Switches) -> keras.Model:
+    """Body and classifier as one model."""
     images, features, auxiliary_logits = FAMILIES[row.family].body(row, size, switches)
-    kept = keras.layers.Dropout(dropout, name="dropout")(features)
+    kept = Dropout(switches.dropout, name="dropout")(features)
     classifier = CLASSIFIERS.get(name) or CLASSIFIERS[row.family]
     logits = keras.layers.Dense(switches.num_classes, kernel_initializer=switches.initializer(classifier()),
                                 dtype="float32", name="logits")(kept)
     outputs = {"features": features, "logits": logits}
     if auxiliary_logits is not None:
         outputs["auxiliary_logits"] = auxiliary_logits
-    model = keras.Model(images, outputs, name=name)
-    if weights:
-        load(model, weights, classifier=num_classes is None)
-    return model
+    return keras.Model(images, outputs, name=name)
 
 
-def set_batch_norm_momentum(model: keras.Model, momentum: float) -> None:
-    """Sets the decay of the moving statistics of every batch-norm layer (before a step is traced)."""
+@contextlib.contextmanager
+def _dtype_policy(policy: str):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def set_batch_norm(model: keras.Model, *, momentum: float, synchronized: bool = False) -> None:
+    """Sets how every batch-norm layer trains (before a step is traced).
+
+    Args:
+      momentum: decay of the moving statistics in a step.
+      synchronized: whether images are normalised with the statistics of all devices' images, not of their device's.
+    """
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = momentum
+            layer.momentum, layer.synchronized = momentum, synchronized
 
 
 def decayed_kernels(model: keras.Model) -> list[keras.Variable]:

@@ -10,7 +10,7 @@ import re
 
 import keras
 
-from tfbench.models.layers import Switches, truncated_normal, variance_scaling
+from tfbench.models.layers import Dropout, Switches, truncated_normal, variance_scaling
 
 # name -> (builder in keras.applications, its arguments, scope of the TF-Slim checkpoint)
 BUILDERS = {
@@ -53,7 +53,7 @@ def body(row, size: int, switches: Switches):
     net = clone.output
     if row.family == "vgg":  # fully connected layers as convolutions: larger images give a map to average
         for name, kernel in (("fc6", 7), ("fc7", 1)):
-            net = keras.layers.Dropout(switches.dropout, name=f"{name}_dropout")(net) if name == "fc7" else net
+            net = Dropout(switches.dropout, name=f"{name}_dropout")(net) if name == "fc7" else net
             net = keras.layers.Conv2D(4096, kernel, activation="relu", name=name,
                                       kernel_initializer=switches.initializer(INITIALIZERS["vgg"]()))(net)
     features = keras.layers.GlobalAveragePooling2D(name="features", dtype="float32")(net)

@@ -1,6 +1,9 @@
-"""What all builders share: the switches of a network, its initialisers, batch norm and drop-path."""
+"""What all builders share: the switches of a network, its initialisers, batch norm, dropout and drop-path."""
 
+import contextlib
+import contextvars
 import dataclasses
+import zlib
 
 import keras
 import tensorflow as tf
@@ -47,13 +50,52 @@ def truncated_normal(stddev: float) -> keras.initializers.Initializer:
     return keras.initializers.TruncatedNormal(stddev=stddev)
 
 
+# (seed, progress) of the training step being traced, see `noise`.
+_noise = contextvars.ContextVar("noise", default=None)
+
+
+@contextlib.contextmanager
+def noise(seed, progress):
+    """Within it, layers called with training=True draw from `seed` alone and know how much of the training is done.
+
+    So what is dropped is a function of the step, not of how many draws there were before it: a resumed training
+    drops what an uninterrupted one does.
+
+    Args:
+      seed: int64 [2] tensor, another one for every step, device and micro-batch.
+      progress: float32 scalar tensor, the fraction of the training that is done, in [0, 1].
+    """
+    token = _noise.set((seed, progress))
+    try:
+        yield
+    finally:
+        _noise.reset(token)
+
+
+def _uniform(shape, name: str):
+    """Draws in [0, 1) that belong to `name`; only within `noise`."""
+    seed, _ = _noise.get()
+    return tf.random.stateless_uniform(
+        shape, tf.random.experimental.stateless_fold_in(seed, zlib.crc32(name.encode())))
+
+
+@keras.saving.register_keras_serializable("tfbench")
+class Dropout(keras.layers.Dropout):
+    """Keras's dropout; within `noise`, its draws are a function of the step."""
+
+    def call(self, inputs, training=False):
+        if not training or not self.rate or _noise.get() is None:
+            return super().call(inputs, training=training)
+        kept = _uniform(tf.shape(inputs), self.name) >= self.rate
+        return inputs * tf.cast(kept, inputs.dtype) / (1.0 - self.rate)
+
+
 @keras.saving.register_keras_serializable("tfbench")
 class DropPath(keras.layers.Layer):
     """Drops whole examples of a branch in training and scales the others by 1 / keep probability.
 
     The keep probability falls linearly with training from 1 to `final_keep` (NASNet: to a value that
-    itself falls with depth): 1 - progress · (1 - final_keep). `progress`, a float32 variable in [0, 1],
-    is outside the weights; `set_drop_path_progress` sets it, and until then nothing is dropped.
+    itself falls with depth): 1 - progress · (1 - final_keep). Outside of `noise` nothing is dropped.
 
     Args:
       final_keep: probability in (0, 1] with which an example keeps the branch at the end of training.
@@ -62,25 +104,17 @@ class DropPath(keras.layers.Layer):
     def __init__(self, final_keep: float, **kwargs):
         super().__init__(**kwargs)
         self.final_keep = final_keep
-        self.progress = tf.Variable(0.0, trainable=False, dtype=tf.float32)
-        self.seed_generator = keras.random.SeedGenerator()
 
-    def call(self, branch, training=False):
-        if not training:
+    def call(self, branch, training=False, number: int = 0):
+        if not training or _noise.get() is None:
             return branch
-        keep = 1.0 - self.progress * (1.0 - self.final_keep)
-        draw = keras.random.uniform([tf.shape(branch)[0], 1, 1, 1], seed=self.seed_generator)
-        return branch / keep * tf.cast(draw < keep, branch.dtype)
+        _, progress = _noise.get()
+        keep = 1.0 - progress * (1.0 - self.final_keep)
+        kept = _uniform([tf.shape(branch)[0], 1, 1, 1], f"{self.name}/{number}") < keep
+        return branch * tf.cast(tf.cast(kept, tf.float32) / keep, branch.dtype)
 
     def compute_output_shape(self, input_shape):
         return input_shape
 
     def get_config(self):
         return super().get_config() | {"final_keep": self.final_keep}
-
-
-def set_drop_path_progress(model: keras.Model, progress) -> None:
-    """Tells every drop-path of `model` how much of the training is done, a fraction in [0, 1]."""
-    for layer in model.layers:
-        if isinstance(layer, DropPath):
-            layer.progress.assign(progress)

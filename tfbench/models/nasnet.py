@@ -59,8 +59,8 @@ class DropPathAdd(DropPath):
         self.dropped = tuple(dropped)
 
     def call(self, branches, training=False):
-        first, second = (super(DropPathAdd, self).call(branch, training=training) if dropped else branch
-                         for branch, dropped in zip(branches, self.dropped, strict=True))
+        first, second = (super(DropPathAdd, self).call(branch, training=training, number=number) if dropped else branch
+                         for number, (branch, dropped) in enumerate(zip(branches, self.dropped, strict=True)))
         return first + second
 
     def compute_output_shape(self, input_shape):

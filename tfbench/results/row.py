@@ -8,12 +8,18 @@ A row is a JSON object:
     accuracy          on the test split, fraction in [0, 1]
     n_test            test examples, each counted once
     validation_accuracy, selected, trials
-                      how the hyperparameters were chosen; trials have their own accuracy and seconds
-    features, refit   logistic regression only: {"folder", "precision", "relative_error"} of the cached features, the
-                      error being that of less precision, null in float32; {"objective", "gap", "certified",
-                      "iterations", "seconds"} of the last fit (trials have these too), where gap bounds how far the
-                      objective lies above its minimum, and certified says whether that is little enough
-                      (linear/logistic.py)
+                      how the hyperparameters were chosen; trials have their own accuracy and seconds. Where the whole
+                      network is trained: test_crop, the part of the image that is seen, "whole" or "central" (87.5 %
+                      of its sides), each trial's accuracy at both in "validation", "diverged" (it counts as the
+                      worst), "images_per_second", "input_wait" (share of the time in [0, 1]) and "replicas"
+    refit             the last fit, on training + validation. Logistic regression (trials have these too): {"objective",
+                      "gap", "certified", "iterations", "seconds"}, where gap bounds how far the objective lies above
+                      its minimum, and certified says whether that is little enough (linear/logistic.py). Otherwise
+                      {"finite", "seconds", "images_per_second", "input_wait", "images"} (training/trial.py)
+    features          logistic regression only: {"folder", "precision", "relative_error"} of the cached features, the
+                      error being that of less precision, null in float32
+    distribution      where the whole network is trained: {"strategy", "replicas", "hosts", "images_per_replica"}; batch
+                      norm averages over the images of one replica, or of all with spec's sync_batch_norm
     source            data set, accuracy and weights' hash of the pretrained network; null without
     test_split        {"n", "expected", "sha256"}: hash of the sorted keys of the test examples; "expected" is
                       the number that the paper's data set has, null for a set of the user's own
@@ -35,15 +41,28 @@ from tfbench import __version__
 from tfbench.data import verify
 from tfbench.data.catalog import DATASETS, Dataset
 from tfbench.models.catalog import NETWORKS, OWN_FEATURES
-from tfbench.results import store
+from tfbench.results import paper, store
 
-SCHEMA = 4
+SCHEMA = 5
 
 PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "tf-models-official", "numpy", "scikit-learn")
 
 READING = "JPEG by the accurate integer transform, resized as TensorFlow 1 did"  # data/pipeline.py
 
-TRAINED = ("finetune", "train_from_scratch")  # the regimes that train the whole network
+IMAGENET = ("imagenet", "imagenet2012")  # as a source: the public weights, or ImageNet as pretrained on here
+
+
+def _search(run: dict, regime: str | None = None) -> paper.Search | None:
+    """The paper's search of a regime that trains the whole network; None for other runs, or another than `regime`."""
+    return paper.SEARCHES.get(run["regime"]) if regime in (None, run["regime"]) else None
+
+
+def _recipe(run: dict) -> bool:
+    """Whether a pretraining departs from the paper's recipe for ImageNet, its four switches left aside."""
+    switches = ("bn_scale", "label_smoothing", "dropout", "auxiliary_head")
+    return run["regime"] == "pretrain" and any(
+        run.get(name) != value for name, value in paper.PRETRAINING.items() if name not in switches)
+
 
 # (applies?, what deviates); quoted in every row and in the report. `run` is the specification with the
 # catalog's "embedded" and "own_size" added, and "own" for a data set of the user's.
@@ -51,26 +70,31 @@ DEVIATIONS = (
     (lambda run: run["embedded"], "embedded data set instead of one of the paper's twelve"),
     (lambda run: run["own"], "the user's own data set instead of one of the paper's twelve"),
     (lambda run: run.get("precision") == "bfloat16", "features computed in bfloat16"),
+    (lambda run: run.get("precision") in ("mixed_bfloat16", "mixed_float16"), "trained in mixed precision"),
     (lambda run: run["data"].get("difficult") in ("negative", "positive"),
      "objects that VOC calls difficult count as present or absent (the official scoring ignores them)"),
-    (lambda run: run["source_dataset"] not in (None, "imagenet"),
+    (lambda run: run["source_dataset"] not in (None, *IMAGENET),
      "network pretrained on a small source set instead of ImageNet"),
     (lambda run: run["source_dataset"] == "imagenet", "public ImageNet weights (the paper trained all networks anew, "
      "with batch-norm scale, without label smoothing, dropout and auxiliary head)"),
     (lambda run: run["image_size"] != run["own_size"], "image size differs from the network's ImageNet size"),
-    (lambda run: run["regime"] == "finetune" and run["steps"] != 19531, "other than 19,531 steps"),
-    (lambda run: run["regime"] == "train_from_scratch" and run["steps"] != 78125, "other than 78,125 steps"),
-    (lambda run: run["regime"] in TRAINED and run["batch_size"] != 256, "batch size other than 256"),
-    (lambda run: run["regime"] in TRAINED and (len(run["learning_rate"]), len(run["weight_decay"])) != (7, 8),
-     "grid other than 7 learning rates by 8 weight decays"),
-    (lambda run: run["regime"] in TRAINED and run["min_crop_area"] != 0.08,
+    (lambda run: _search(run, "finetune") and run["steps"] != paper.SEARCHES["finetune"].steps,
+     f"other than {paper.SEARCHES['finetune'].steps:,} steps"),
+    (lambda run: _search(run, "train_from_scratch") and run["steps"] != paper.SEARCHES["train_from_scratch"].steps,
+     f"other than {paper.SEARCHES['train_from_scratch'].steps:,} steps"),
+    (lambda run: _search(run) and run["batch_size"] != paper.BATCH_SIZE, f"batch size other than {paper.BATCH_SIZE}"),
+    (lambda run: _search(run) and (run["learning_rate"], run["weight_decay"]) != tuple(map(list, _search(run)[1:])),
+     "other than the paper's grid of 7 learning rates by 8 weight decays"),
+    (lambda run: run.get("min_crop_area", paper.MIN_CROP_AREA) != paper.MIN_CROP_AREA,
      "random crops of other than 8 to 100 % of the image"),
-    (lambda run: run["regime"] in TRAINED,
-     "tested on the whole image (the paper chose between it and the central 87.5 % on validation)"),
-    (lambda run: run["regime"] == "logistic_regression" and len(run["l2"]) != 45,
-     "grid other than 45 strengths of L2 regularisation"),
-    (lambda run: run["regime"] == "pretrain", "not the paper's ImageNet recipe: cosine schedule, no average "
-     "of the weights"),
+    (lambda run: run.get("accumulate", 1) > 1,
+     "gradients of micro-batches are added: batch norm sees fewer images at once"),
+    (lambda run: run.get("examples_per_class") and _search(run),
+     "few examples: the hyperparameters are chosen on the whole validation split (the paper does not say)"),
+    (lambda run: run["regime"] == "logistic_regression" and run["l2"] != list(paper.STRENGTHS),
+     "other than the paper's grid of 45 strengths of L2 regularisation"),
+    (_recipe, "pretraining other than by the paper's recipe for ImageNet: batches of 4,096, 300 epochs, learning rate "
+     "1.6 after 10 epochs of warm-up, × 0.975 per epoch, weight decay 8e-5, weights averaged with 0.9999"),
 )
 
 
@@ -85,7 +109,7 @@ def make_spec(options, regime: str, *, dataset: Dataset, manifest: dict, certifi
       more: what only this regime has, e.g. its grid.
     """
     network = NETWORKS[options.model]
-    certificate = certificate or {"dataset": None, "sha256": None, "bn_scale": network.bn_scale,
+    certificate = certificate or {"dataset": None, "sha256": None, "bn_scale": options.bn_scale,
                                   "value_range": network.value_range}
     return {
         "schema": SCHEMA, "regime": regime, "network": options.model, "dataset": dataset.name,
@@ -110,10 +134,24 @@ def make_feature_spec(dataset: Dataset, manifest: dict, **more) -> dict:
         "source_dataset": None, "weights_sha256": None, "image_size": None, "precision": None, **more}
 
 
-def training_spec(options, regime: str, **arguments) -> dict:
-    """make_spec for a regime that trains the whole network (see cli.flags.define_training_flags)."""
-    return make_spec(options, regime, steps=options.steps, learning_rate=list(options.learning_rate),
-                     weight_decay=list(options.weight_decay), min_crop_area=options.min_crop_area, **arguments)
+def search_spec(options, regime: str, learning_rates, weight_decays, **arguments) -> dict:
+    """make_spec for a regime that searches a grid by training the whole network (cli.flags.define_search_flags)."""
+    return make_spec(options, regime, steps=options.steps, learning_rate=list(learning_rates),
+                     weight_decay=list(weight_decays), **step_spec(options), **subset_spec(options), **arguments)
+
+
+def step_spec(options) -> dict:
+    """What of define_step_flags determines the outcome; which devices computed is a row's `distribution`."""
+    return {name: options[name].value for name in ("sync_batch_norm", "precision", "jit_compile", "accumulate",
+                                                   "min_crop_area")}
+
+
+def subset_spec(options) -> dict:
+    """Which examples of the training split a run trains on, as one of cli.flags.single_runs says."""
+    if not options.examples_per_class:
+        return {"examples_per_class": None, "subset_seed": None}
+    (number,), (seed,) = options.examples_per_class, options.subset_seeds
+    return {"examples_per_class": number, "subset_seed": seed}
 
 
 def source_of(certificate: dict) -> dict:
@@ -161,10 +199,15 @@ def test_predictions(scores, test) -> dict[str, np.ndarray]:
 
 def summary(row: dict) -> str:
     """One line on a row for the terminal."""
-    chosen = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in row["selected"].items())
+    chosen = ", ".join(f"{name.replace('_', ' ')} {value if isinstance(value, str) else format(value, 'g')}"
+                       for name, value in row["selected"].items())
     expected = row["test_split"].get("expected")
     number = f"{row['n_test']:,}" + (f" of {expected:,}" if expected not in (None, row["n_test"]) else "")
-    return (f"{row['regime']} {row['network']} {row['dataset']}: {100 * row['accuracy']:.1f} % "
+    spec, search = row["spec"], _search(row["spec"])
+    variant = f" {spec['steps']:,} steps" if search and spec["steps"] != search.steps else ""
+    if spec.get("examples_per_class"):
+        variant += f" {spec['examples_per_class']} per class, subset {spec['subset_seed']}"
+    return (f"{row['regime']} {row['network']} {row['dataset']}{variant}: {100 * row['accuracy']:.1f} % "
             f"{row['metric'].replace('_', ' ')} on {number} test images" + (f" ({chosen})" if chosen else ""))
 
 

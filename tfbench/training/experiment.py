@@ -5,7 +5,6 @@ handle on the test split.
 """
 
 import dataclasses
-import gc
 import pathlib
 import time
 
@@ -13,68 +12,25 @@ import numpy as np
 
 from tfbench import UserError
 from tfbench.data.catalog import Dataset
-from tfbench.data.examples import join, load_split
-from tfbench.data.pipeline import evaluation_batches, to_network, training_batches
-from tfbench.models import weights as weights_files
-from tfbench.models.build import build_network, set_batch_norm_momentum
+from tfbench.data.examples import join, load_split, subset
+from tfbench.data.pipeline import evaluation_batches, training_batches
 from tfbench.results import store
 from tfbench.results.row import edge_warnings, make_row, test_predictions
 from tfbench.stats import metrics
-from tfbench.training import protocol, trial
-from tfbench.training.devices import make_strategy, set_determinism
-from tfbench.training.trainer import Predictor, Trainer
+from tfbench.training import trial
+from tfbench.training.devices import is_chief, make_strategy, set_determinism
+from tfbench.training.engine import Engine, settings_of, shared_engine
 
-
-@dataclasses.dataclass(frozen=True)
-class Engine:
-    """A network on its devices: the traced training step, traced prediction, initial weights."""
-
-    trainer: Trainer
-    predict: Predictor
-    random_weights: list[np.ndarray]
-
-    def pretrained_weights(self, path) -> list[np.ndarray]:
-        """The weights file's network below the randomly initialised classifier."""
-        for variable, value in zip(self.trainer.model.variables, self.random_weights, strict=True):
-            variable.assign(value)
-        weights_files.load(self.trainer.model, path, classifier=False)
-        return self.trainer.weights()
-
-
-_engine: dict[tuple, Engine] = {}  # the latest one: the regimes of one (network, data set) share what was traced
-
-
-def shared_engine(*key) -> Engine:
-    """make_engine(*key), or the latest one if it was made with the same key."""
-    if key not in _engine:
-        _engine.clear()
-        gc.collect()  # traced functions and their network refer to each other
-        _engine[key] = make_engine(*key)
-    return _engine[key]
-
-
-def make_engine(network: str, num_classes: int, image_size: int, bn_scale: bool, batch_size: int, devices: int,
-                seed: int, multi_label: bool, batch_norm_momentum: float, value_range: str) -> Engine:
-    """Builds and places a network; its graphs are traced at first use."""
-    strategy = make_strategy(devices)
-    if batch_size % strategy.num_replicas_in_sync:
-        raise UserError(f"--batch_size={batch_size} cannot be shared equally by "
-                        f"{strategy.num_replicas_in_sync} devices: take a multiple of it")
-
-    def make_model():
-        model = build_network(network, num_classes=num_classes, image_size=image_size, bn_scale=bn_scale, seed=seed)
-        set_batch_norm_momentum(model, batch_norm_momentum)
-        return model
-
-    trainer = Trainer(strategy, make_model, batch_size=batch_size, multi_label=multi_label,
-                      to_input=lambda batch: to_network(batch[0], value_range, batch[1]))
-    predictor = Predictor(strategy, lambda images: trainer.model(to_network(images, value_range), training=False))
-    return Engine(trainer, predictor, trainer.weights())
+CROPS = {"whole": 1.0, "central": 0.875}  # of a test image, of its height and width: chosen on validation
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """How one run turns examples into batches and accuracies."""
+    """How one run turns examples into batches and accuracies.
+
+    Attributes:
+      chief: whether this process writes files; of several hosts, only the first does.
+    """
 
     engine: Engine
     spec: dict
@@ -82,27 +38,56 @@ class Task:
     folder: pathlib.Path
     checkpoint_every: int
     progress: object
+    chief: bool
 
-    def train(self, examples, weights, point: dict, name: str) -> bool:
-        """Trains on `examples` at `point`; returns whether it stayed finite."""
-        spec = self.spec
-        return trial.train(
-            self.engine.trainer, weights,
-            lambda first_step: training_batches(
+    def train(self, examples, weights, name: str, *, l2: float, rates: dict, before=(),
+              ahead: int = 0) -> trial.Outcome:
+        """Trains on `examples`.
+
+        Args:
+          l2, rates: see Trainer.reset.
+          before: seconds of the trials done; ahead: trials to come. They make the estimate of the time left.
+        """
+        spec, trainer = self.spec, self.engine.trainer
+
+        def report(step, images, loss=None, **facts):
+            self.progress.images(images)
+            if loss is not None:
+                pace = float(trainer.elapsed.numpy()) / step
+                whole = np.mean(before) if len(before) else spec["steps"] * pace
+                self.progress.training(step, spec["steps"], loss, facts["images_per_second"], facts["input_wait"],
+                                       left=(spec["steps"] - step) * pace + ahead * whole)
+
+        def batches(first_step, part):
+            return training_batches(
                 examples, image_size=spec["image_size"], batch_size=spec["batch_size"], seed=spec["seed"],
                 first_step=first_step, steps=spec["steps"], min_crop_area=spec["min_crop_area"],
-                mirror=self.dataset.mirror),
-            **point, steps=spec["steps"], folder=self.folder / name,
-            checkpoint_every=self.checkpoint_every, report=self.progress.images)
+                mirror=self.dataset.mirror, part=part)
 
-    def predict(self, examples) -> np.ndarray:
-        """Logits of all examples, [n, classes] float32."""
-        batches = evaluation_batches(examples, image_size=self.spec["image_size"], batch_size=self.spec["batch_size"])
+        return trial.train(trainer, weights, batches, l2=l2, rates=rates, steps=spec["steps"],
+                           folder=self.folder / name, checkpoint_every=self.checkpoint_every, report=report)
+
+    def predict(self, examples, crop: str = "whole") -> np.ndarray:
+        """Logits of all examples, [n, classes] float32, seen as CROPS says."""
+        def batches(part):
+            return evaluation_batches(examples, image_size=self.spec["image_size"], part=part,
+                                      batch_size=self.spec["batch_size"], central_fraction=CROPS[crop])
+
         return self.engine.predict(batches, len(examples.labels), "logits", self.progress.images)
 
-    def accuracy(self, logits, labels) -> float:
-        """The data set's metric in [0, 1]; 0 for a network that diverged."""
-        return metrics.score(self.dataset.metric, logits, labels) if np.isfinite(logits).all() else 0.0
+    def accuracy(self, logits, labels) -> float | None:
+        """The data set's metric in [0, 1]; None for a network that diverged."""
+        return metrics.score(self.dataset.metric, logits, labels) if np.isfinite(logits).all() else None
+
+    def write(self, path, value) -> None:
+        """Writes JSON, on one host only."""
+        if self.chief:
+            store.write_json(path, value)
+
+    def forget(self, name: str) -> None:
+        """Deletes the checkpoints of a trial whose result is recorded."""
+        if self.chief:
+            trial.forget(self.folder / name)
 
 
 def make_task(spec: dict, options, dataset: Dataset, train_images: int, progress) -> Task:
@@ -111,13 +96,21 @@ def make_task(spec: dict, options, dataset: Dataset, train_images: int, progress
     Args:
       train_images: images of the longest training, which set the batch-norm momentum.
     """
-    set_determinism(spec["deterministic"])
-    engine = shared_engine(
-        spec["network"], dataset.classes, spec["image_size"], spec["bn_scale"], spec["batch_size"], options.devices,
-        spec["seed"], dataset.multi_label, protocol.batch_norm_momentum(train_images, spec["batch_size"]),
-        spec["value_range"])
-    folder = store.work_folder(options.results_dir, spec)
-    return Task(engine, spec, dataset, folder, options.checkpoint_every, progress)
+    engine = shared_engine(settings_of(spec, options, classes=dataset.classes, multi_label=dataset.multi_label,
+                                       train_images=train_images))
+    return Task(engine, spec, dataset, store.work_folder(options.results_dir, spec), options.checkpoint_every, progress,
+                is_chief(engine.trainer.strategy))
+
+
+def prepare_devices(options) -> None:
+    """What must be settled before TensorFlow computes anything: determinism, and joining the other hosts."""
+    set_determinism(options.deterministic)
+    make_strategy(options.devices, options.strategy, options.tpu)
+
+
+def cosine(learning_rate: float, weight_decay: float, steps: int) -> dict:
+    """Settings of a trial at one point of the grid: a weight decay is divided by the learning rate before use."""
+    return {"l2": weight_decay / learning_rate, "rates": {"learning_rate": learning_rate, "steps": steps}}
 
 
 def search(task: Task, weights, train, validation) -> list[dict]:
@@ -126,22 +119,51 @@ def search(task: Task, weights, train, validation) -> list[dict]:
     A trial's result is kept in the run's work folder: an interrupted search goes on with what is missing.
 
     Returns:
-      One dict per point: learning_rate, weight_decay, validation_accuracy in [0, 1], diverged, seconds.
+      One dict per point: learning_rate, weight_decay, validation_accuracy in [0, 1] at the better test_crop, both in
+      validation, diverged, seconds with evaluation, and how fast it was.
     """
-    record = task.folder / "trials.json"
+    record, steps = task.folder / "trials.json", task.spec["steps"]
     done = store.read_json(record, cure="delete it, its trials are then run again") if record.exists() else []
-    grid = [{"learning_rate": rate, "weight_decay": decay}
-            for rate in task.spec["learning_rate"] for decay in task.spec["weight_decay"]]
+    trial.agree(task.engine.trainer.strategy, len(done))
+    rates, decays = task.spec["learning_rate"], task.spec["weight_decay"]
+    grid = [{"learning_rate": rate, "weight_decay": decay} for rate in rates for decay in decays]
+    task.progress.grid(done, rates, decays)
     for number, point in enumerate(grid[len(done):], start=len(done) + 1):
-        start = time.monotonic()
+        name = f"trial{number}"
         task.progress.stage(f"trial {number}/{len(grid)}: learning rate {point['learning_rate']:g}, "
                             f"weight decay {point['weight_decay']:g}")
-        finite = task.train(train, weights, point, f"trial{number}")
-        accuracy = task.accuracy(task.predict(validation), validation.labels) if finite else 0.0
-        done.append(point | {"validation_accuracy": accuracy, "diverged": not finite,
-                             "seconds": round(time.monotonic() - start, 2)})
-        store.write_json(record, done)
+        outcome = task.train(train, weights, name, **cosine(**point, steps=steps), ahead=len(grid) - number + 1,
+                             before=[earlier["seconds"] for earlier in done])
+        start = time.monotonic()
+        scores = {crop: task.accuracy(task.predict(validation, crop), validation.labels) if outcome.finite else None
+                  for crop in CROPS}
+        diverged = None in scores.values()
+        scores = {crop: score or 0.0 for crop, score in scores.items()}
+        best = max(scores, key=scores.get)
+        done.append(point | {
+            "validation_accuracy": 0.0 if diverged else scores[best], "test_crop": best, "validation": scores,
+            "diverged": diverged, "seconds": round(outcome.seconds + time.monotonic() - start, 2),
+            "images_per_second": outcome.images_per_second, "input_wait": outcome.input_wait,
+            "replicas": task.engine.trainer.strategy.num_replicas_in_sync})
+        task.write(record, done)
+        task.forget(name)
+        task.progress.result(
+            f"diverged after {done[-1]['seconds']:.0f} s: it counts as the worst" if diverged else
+            f"validation {100 * scores[best]:.1f} % on the {best} image, {done[-1]['seconds']:.0f} s")
+        task.progress.grid(done, rates, decays)
     return done
+
+
+def choose(trials: list[dict]) -> dict:
+    """The best trial, of equal ones the first.
+
+    Raises:
+      UserError: all of them diverged.
+    """
+    if all(trial["diverged"] for trial in trials):
+        raise UserError(f"all {len(trials)} trials diverged: expected one at least that stays finite, try a smaller "
+                        "--learning_rate")
+    return max(trials, key=lambda trial: (not trial["diverged"], trial["validation_accuracy"]))
 
 
 def run(spec: dict, options, dataset: Dataset, manifest: dict, *, weights_file: str | None, source: dict | None,
@@ -157,34 +179,46 @@ def run(spec: dict, options, dataset: Dataset, manifest: dict, *, weights_file: 
       The row.
     """
     start = time.monotonic()
+    prepare_devices(options)
 
     # ---- data and model ----------------------------------------------------------------------------
     train, validation = (load_split(dataset, split, options.data_dir) for split in ("train", "validation"))
     both = join(train, validation)
+    if spec["examples_per_class"]:
+        train, both = (subset(part, spec["examples_per_class"], spec["subset_seed"]) for part in (train, both))
     task = make_task(spec, options, dataset, len(both.labels), progress)
     engine = task.engine
     weights = engine.pretrained_weights(weights_file) if weights_file else engine.random_weights
+    other_seconds = time.monotonic() - start
 
     # ---- optimize: choose on validation, refit on everything ---------------------------------------
     trials = search(task, weights, train, validation)
-    best = max(trials, key=lambda trial: trial["validation_accuracy"])
-    selected = {name: best[name] for name in ("learning_rate", "weight_decay")}
+    best = choose(trials)
+    selected = {name: best[name] for name in ("learning_rate", "weight_decay", "test_crop")}
     progress.stage("refit on train + validation")
-    finite = task.train(both, weights, selected, "refit")
+    outcome = task.train(both, weights, "refit", **cosine(best["learning_rate"], best["weight_decay"], spec["steps"]))
 
     # ---- evaluate: one look at the test split ------------------------------------------------------
+    start = time.monotonic()
     test = load_split(dataset, "test", options.data_dir)
-    logits = task.predict(test)
-    accuracy = task.accuracy(logits, test.labels)
+    logits = task.predict(test, best["test_crop"])
+    accuracy = task.accuracy(logits, test.labels) if outcome.finite else None
+    other_seconds += time.monotonic() - start
 
     # ---- record ------------------------------------------------------------------------------------
-    warnings = edge_warnings({name: spec[name] for name in selected}, selected)
-    if not finite or any(trial["diverged"] for trial in trials):
-        warnings.append("a trial or the refit diverged; it counts as accuracy 0")
-    row = make_row(spec, dataset, manifest, accuracy=accuracy,
-                   test_split={"n": len(test.labels), "sha256": test.split_sha256}, selected=selected,
-                   validation_accuracy=best["validation_accuracy"], trials=trials, source=source,
-                   warnings=warnings, seconds=time.monotonic() - start)
-    store.write_row(options.results_dir, row, test_predictions(logits, test), flagfile)
-    (task.folder / "trials.json").unlink()
+    warnings = edge_warnings({name: spec[name] for name in ("learning_rate", "weight_decay")}, selected)
+    if diverged := sum(trial["diverged"] for trial in trials):
+        warnings.append(f"{diverged} of {len(trials)} trials diverged; they count as the worst")
+    if accuracy is None:
+        warnings.append("the refit diverged, other than the trial it repeats with more images; it counts as accuracy 0")
+    row = make_row(
+        spec, dataset, manifest, accuracy=accuracy or 0.0,
+        test_split={"n": len(test.labels), "sha256": test.split_sha256}, selected=selected,
+        validation_accuracy=best["validation_accuracy"], trials=trials, source=source, warnings=warnings,
+        refit=outcome._asdict() | {"images": len(both.labels)}, distribution=engine.distribution(),
+        seconds=sum(trial["seconds"] for trial in trials) + outcome.seconds + other_seconds)
+    if task.chief:
+        store.write_row(options.results_dir, row, test_predictions(np.nan_to_num(logits), test), flagfile)
+        (task.folder / "trials.json").unlink()
+    task.forget("refit")
     return row

@@ -1,10 +1,12 @@
-"""The training step, traced once and used by every trial of a grid, and exact prediction.
+"""The training step, traced once and used by every trial of a grid.
 
 Orbit runs the loop; learning rate, weight decay, length and weights are variables that `reset`
-sets in place, so a trial after the first starts without tracing.
+sets in place, so a trial after the first starts without tracing. All that a step does is a function of
+(seed, step) and of the variables in `checkpoint`: a resumed trial computes what an uninterrupted one would.
 """
 
-import contextlib
+import dataclasses
+import time
 
 import keras
 import numpy as np
@@ -12,22 +14,41 @@ import orbit
 import tensorflow as tf
 
 from tfbench.models.build import decayed_kernels
-from tfbench.models.layers import set_drop_path_progress
+from tfbench.models.layers import noise
 from tfbench.training import protocol
+from tfbench.training.schedules import Cosine
+
+FIRST_SCALE, LARGEST_SCALE = 2.0 ** 15, 2.0 ** 24  # of the loss in float16
+SCALE_EVERY = 2000  # steps without overflow, after which the scale doubles
 
 
-class Cosine(keras.optimizers.schedules.LearningRateSchedule):
-    """initial · (1 + cos(π · step / steps)) / 2, with initial and steps as variables."""
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """What a training step does.
 
-    def __init__(self):
-        self.initial = tf.Variable(0.0, dtype=tf.float32, trainable=False)
-        self.steps = tf.Variable(1.0, dtype=tf.float32, trainable=False)
+    Attributes:
+      batch_size: images per step over all devices.
+      multi_label: labels are [batch, classes] float32 in {1, 0, -1} (0: no loss) and the loss is the sum of the
+        classes' binary cross-entropies; otherwise labels are [batch] int64 and the loss is softmax cross-entropy.
+        Both are averaged over the images.
+      seed: of dropout and drop-path.
+      accumulate: micro-batches, one after another, whose gradients are added before the weights change.
+      label_smoothing: share of the label that is spread over all classes, in [0, 1).
+      ema: decay of the exponential moving average of all weights, in [0, 1); 0: none is kept.
+      scale_loss: whether the loss is scaled up, and steps whose gradients overflow are left out (float16).
+      jit_compile: whether XLA compiles forward and backward pass.
+      deterministic: whether TensorFlow is held to deterministic operations (devices.set_determinism).
+    """
 
-    def __call__(self, step):
-        return self.initial * 0.5 * (1.0 + tf.cos(np.pi * tf.cast(step, tf.float32) / self.steps))
-
-    def get_config(self):
-        return {}
+    batch_size: int
+    multi_label: bool = False
+    seed: int = 0
+    accumulate: int = 1
+    label_smoothing: float = 0.0
+    ema: float = 0.0
+    scale_loss: bool = False
+    jit_compile: bool = False
+    deterministic: bool = False
 
 
 class Trainer(orbit.StandardTrainer):
@@ -36,151 +57,224 @@ class Trainer(orbit.StandardTrainer):
     Args:
       strategy: where to train; `make_model` is called in its scope.
       make_model: returns the Keras model of models.build.build_network.
-      batch_size: images per step over all replicas.
-      multi_label: labels are [batch, classes] float32 in {1, 0, -1} (0: no loss) and the loss is the
-        sum of the classes' binary cross-entropies; otherwise labels are [batch] int64 and the loss
-        is softmax cross-entropy. Both are averaged over the images.
+      step: what a step does.
       to_input: from what a batch has beside its labels to what the network takes, part of the traced step.
+      make_schedule: makes the learning rate's schedule (training/schedules.py).
 
     Attributes:
       global_step: int64 variable, steps done in this trial.
+      elapsed: float64 variable, seconds spent on them, over all processes that took part.
+      waited: float64 variable, seconds of the latest loop that the host spent waiting for input. Where devices work
+        beside the host (GPUs), that is an upper bound of what the devices waited.
+      checkpoint: all that determines how training goes on.
     """
 
-    def __init__(self, strategy, make_model, *, batch_size: int, multi_label: bool, to_input=lambda images: images):
+    def __init__(self, strategy, make_model, step: Step, *, to_input=lambda images: images, make_schedule=Cosine):
         super().__init__(train_dataset=None)
-        self.strategy, self.batch_size, self.multi_label = strategy, batch_size, multi_label
-        self.to_input = to_input
+        self.strategy, self.step, self.to_input = strategy, step, to_input
         with strategy.scope():
             self.model = make_model()
-            self.schedule = Cosine()
-            self.l2 = tf.Variable(0.0, dtype=tf.float32, trainable=False)
+            self.schedule = make_schedule()
+            self.l2 = tf.Variable(0.0, trainable=False)
+            self.steps = tf.Variable(1.0, trainable=False)
             self.optimizer = keras.optimizers.SGD(self.schedule, momentum=protocol.MOMENTUM, nesterov=True)
             self.optimizer.build(self.model.trainable_variables)
             self.global_step = orbit.utils.create_global_step()
-            self.loss_sum = tf.Variable(0.0, trainable=False, synchronization=tf.VariableSynchronization.ON_READ,
-                                        aggregation=tf.VariableAggregation.SUM)
+            self.elapsed, self.waited = (tf.Variable(0.0, trainable=False, dtype=tf.float64) for _ in range(2))
+            self.loss_scale = tf.Variable(1.0, trainable=False)
+            self.good_steps = tf.Variable(0, trainable=False, dtype=tf.int64)
+            self.averages = [tf.Variable(variable.value, trainable=False) for variable in self._averaged()]
+            self.loss_sum = _local(0.0)
+            self.gathered = [_local(tf.zeros(variable.shape)) for variable in self.model.trainable_variables
+                             ] if step.accumulate > 1 else []
         decayed = {id(variable) for variable in decayed_kernels(self.model)}
         self.is_decayed = [id(variable) in decayed for variable in self.model.trainable_variables]
-        self.steps_in_loop = 0
+        self.statistics = [variable.value for variable in self.model.non_trainable_variables
+                           if variable.dtype == "float32"]  # of batch norm
         self.checkpoint = tf.train.Checkpoint(
-            model=self.model, optimizer=self.optimizer, global_step=self.global_step)
+            weights=[variable.value for variable in self.model.variables],
+            momenta=[variable.value for variable in self.optimizer.variables],
+            averages=self.averages, scale=[self.loss_scale, self.good_steps],
+            global_step=self.global_step, elapsed=self.elapsed)
+        self._slopes = tf.function(self._gradients, jit_compile=True) if step.jit_compile else self._gradients
 
     def weights(self) -> list[np.ndarray]:
         """Copies of all weights, trainable or not."""
         return [np.array(variable) for variable in self.model.variables]
 
-    def reset(self, weights: list[np.ndarray], *, learning_rate: float, weight_decay: float, steps: int):
+    def _averaged(self) -> list[keras.Variable]:
+        return [variable for variable in self.model.variables if variable.dtype == "float32"] if self.step.ema else []
+
+    def use_averages(self) -> None:
+        """Puts the moving averages of the weights in their place, if there are any."""
+        for variable, average in zip(self._averaged(), self.averages, strict=True):
+            variable.assign(average)
+
+    def reset(self, weights: list[np.ndarray], *, l2: float, steps: int, rates: dict[str, float]) -> None:
         """Puts everything a trial changes back in place, without tracing anything anew.
 
         Args:
           weights: as `weights()` gives them.
-          learning_rate: initial learning rate; it falls to 0 along a cosine over `steps`.
-          weight_decay: divided by the learning rate, it multiplies half the squared norm of the kernels
-            in the loss (the paper's convention).
+          l2: multiplies half the squared norm of the kernels in the loss.
+          steps: how many there will be.
+          rates: settings of the schedule.
         """
         for variable, value in zip(self.model.variables, weights, strict=True):
             variable.assign(value)
         for variable in self.optimizer.variables:  # iterations and momenta; the rate is the schedule
             variable.assign(np.zeros(variable.shape, variable.dtype))
-        self.global_step.assign(0)
-        self.schedule.initial.assign(learning_rate)
-        self.schedule.steps.assign(float(steps))
-        self.l2.assign(weight_decay / learning_rate)
+        for variable, average in zip(self._averaged(), self.averages, strict=True):
+            average.assign(variable.value)
+        for variable in self.gathered:  # an interrupted step's
+            variable.assign(np.zeros(variable.shape, np.float32))
+        self.loss_scale.assign(FIRST_SCALE if self.step.scale_loss else 1.0)
+        for variable in (self.good_steps, self.global_step, self.elapsed):
+            variable.assign(0)
+        self.schedule.set(**rates)
+        self.l2.assign(l2)
+        self.steps.assign(float(steps))
 
     def train_loop_begin(self):
         self.loss_sum.assign(0.0)
+        self.waited.assign(0.0)
         self.first_step = int(self.global_step.numpy())
 
     def train_step(self, iterator):
-        set_drop_path_progress(self.model, tf.cast(self.global_step, tf.float32) / self.schedule.steps)
-        self.strategy.run(self._replica_step, args=next(iterator))
+        if self.step.accumulate == 1:
+            self.strategy.run(self._take_batch, args=self._next(iterator))
+        else:
+            for number in tf.range(self.step.accumulate):
+                self.strategy.run(self._take_micro_batch, args=(*self._next(iterator), number))
+            self.strategy.run(self._use_gathered)
         self.global_step.assign_add(1)
 
     def train_loop_end(self):
         steps = int(self.global_step.numpy()) - self.first_step
         return {"loss": self.loss_sum.read_value() / steps, "learning_rate": self.schedule(self.global_step)}
 
-    def _replica_step(self, images, labels):
-        variables = self.model.trainable_variables
-        with tf.GradientTape() as tape:
-            logits = self.model(self.to_input(images), training=True)["logits"]
-            loss = tf.reduce_sum(example_losses(logits, labels, self.multi_label)) / self.batch_size
-        gradients = tape.gradient(loss, [variable.value for variable in variables])
-        # Gradients are summed over the replicas: each adds its share of the decay.
-        share = self.l2 / self.strategy.num_replicas_in_sync
-        gradients = [gradient + share * variable if decayed else gradient
-                     for gradient, variable, decayed in zip(gradients, variables, self.is_decayed, strict=True)]
-        tf.distribute.get_replica_context().merge_call(self._update, args=(gradients,))
-        self.loss_sum.assign_add(loss)
+    def _next(self, iterator):
+        """The next element for every device; the time it took is added to `waited`."""
+        before = self._clock()
+        with tf.control_dependencies([before]):
+            batch = next(iterator)
+        here = [part for value in tf.nest.flatten(batch) for part in self.strategy.experimental_local_results(value)]
+        with tf.control_dependencies(here):
+            self.waited.assign_add(self._clock() - before)
+        return batch
 
-    def _update(self, strategy, gradients):
-        """What `optimizer.apply` does, without `all_reduce`.
+    def _clock(self):
+        """Seconds, float64; tf.timestamp refuses to be called where operations are held to be deterministic."""
+        return tf.numpy_function(time.time, [], tf.float64) if self.step.deterministic else tf.timestamp()
+
+    def _take_batch(self, images, labels):
+        loss, gradients = self._slopes(images, labels, self._seed(0), *self._now())
+        self.loss_sum.assign_add(loss)
+        self._advance(gradients)
+
+    def _take_micro_batch(self, images, labels, number):
+        loss, gradients = self._slopes(images, labels, self._seed(number), *self._now())
+        self.loss_sum.assign_add(loss)
+        for sum_so_far, gradient in zip(self.gathered, gradients, strict=True):
+            sum_so_far.assign_add(gradient)
+
+    def _use_gathered(self):
+        self._advance([tf.identity(sum_so_far) for sum_so_far in self.gathered])
+        for sum_so_far in self.gathered:
+            sum_so_far.assign(tf.zeros(sum_so_far.shape))
+
+    def _advance(self, gradients):
+        """The update of weights and statistics, from this device's gradients."""
+        # Gradients are summed over the replicas: each adds its share of the decay.
+        share = self._now()[0] * self.l2 / self.strategy.num_replicas_in_sync
+        gradients = [gradient + share * variable if decayed else gradient for gradient, variable, decayed
+                     in zip(gradients, self.model.trainable_variables, self.is_decayed, strict=True)]
+        tf.distribute.get_replica_context().merge_call(
+            self._update, args=(gradients, [tf.identity(variable) for variable in self.statistics]))
+
+    def _now(self):
+        """Scale of the loss, and the fraction of the training that is done."""
+        return tf.identity(self.loss_scale), tf.cast(self.global_step, tf.float32) / self.steps
+
+    def _seed(self, number):
+        """Seed of this step, device and micro-batch."""
+        replica = tf.cast(tf.distribute.get_replica_context().replica_id_in_sync_group, tf.int64)
+        draws = self.global_step * self.step.accumulate + tf.cast(number, tf.int64)  # so far, on each device
+        return tf.stack([tf.constant(self.step.seed, tf.int64), draws * self.strategy.num_replicas_in_sync + replica])
+
+    def _gradients(self, images, labels, seed, scale, progress):
+        """This device's share of the loss, and the scaled gradients of it."""
+        variables = [variable.value for variable in self.model.trainable_variables]
+        with tf.GradientTape() as tape:
+            with noise(seed, progress):
+                outputs = self.model(self.to_input(images), training=True)
+            loss = self._loss(outputs["logits"], labels)
+            if "auxiliary_logits" in outputs:
+                loss += protocol.AUXILIARY_WEIGHT * self._loss(outputs["auxiliary_logits"], labels)
+            scaled = scale * loss if self.step.scale_loss else loss
+        return loss, tape.gradient(scaled, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+    def _loss(self, logits, labels):
+        losses = example_losses(logits, labels, self.step.multi_label, self.step.label_smoothing)
+        return tf.reduce_sum(losses) / self.step.batch_size
+
+    def _update(self, strategy, gradients, statistics):
+        """What `optimizer.apply` does, without `all_reduce`; and batch norm's statistics, averaged over the devices.
 
         Each all_reduce in a traced function registers a gradient in a table of TensorFlow's that is never
         emptied (2.20), and with it keeps the function and the network's variables for good.
         """
         variables = [variable.value for variable in self.model.trainable_variables]
-        rate = self.optimizer.learning_rate
-        summed = strategy.extended.batch_reduce_to(
+        gradients = strategy.extended.batch_reduce_to(
             tf.distribute.ReduceOp.SUM, list(zip(gradients, variables, strict=True)))
-        for gradient, variable in zip(summed, variables, strict=True):
-            strategy.extended.update(
-                variable, lambda variable, gradient: self.optimizer.update_step(gradient, variable, rate),
-                args=(gradient,), group=False)
+        if strategy.num_replicas_in_sync > 1 and statistics:
+            averaged = strategy.extended.batch_reduce_to(
+                tf.distribute.ReduceOp.MEAN, list(zip(statistics, self.statistics, strict=True)))
+            for variable, value in zip(self.statistics, averaged, strict=True):
+                strategy.extended.update(variable, lambda variable, value: variable.assign(value), args=(value,),
+                                         group=False)
+        if not self.step.scale_loss:
+            self._descend(strategy, variables, gradients)
+            return
+        finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(strategy.experimental_local_results(gradient)[0]))
+                                for gradient in gradients])
+        scale = tf.identity(self.loss_scale)
+        tf.cond(finite, lambda: self._descend(strategy, variables, gradients, scale), lambda: None)
+        grown = tf.logical_and(finite, self.good_steps + 1 >= SCALE_EVERY)
+        self.good_steps.assign(tf.where(tf.logical_or(grown, ~finite), tf.zeros_like(self.good_steps),
+                                        self.good_steps + 1))
+        self.loss_scale.assign(tf.where(finite, tf.where(grown, tf.minimum(2.0 * scale, LARGEST_SCALE), scale),
+                                        tf.maximum(scale / 2.0, 1.0)))
+
+    def _descend(self, strategy, variables, gradients, scale=None):
+        """Moves the weights along the summed gradients, and their averages after them."""
+        rate = self.optimizer.learning_rate
+
+        def move(variable, gradient):
+            self.optimizer.update_step(gradient if scale is None else gradient / scale, variable, rate)
+
+        for variable, gradient in zip(variables, gradients, strict=True):
+            strategy.extended.update(variable, move, args=(gradient,), group=False)
         self.optimizer.iterations.assign_add(1)
+        done = tf.cast(self.global_step, tf.float32) + 1.0
+        decay = tf.minimum(self.step.ema, (1.0 + done) / (10.0 + done))  # TensorFlow 1's: short trainings average too
+        for average, variable in zip(self.averages, self._averaged(), strict=True):
+            strategy.extended.update(
+                average, lambda average, variable: average.assign_add((1.0 - decay) * (variable - average)),
+                args=(variable.value,), group=False)
 
 
-def example_losses(logits, labels, multi_label: bool):
-    """Cross-entropy of each example, [batch] float32 (see Trainer for the labels)."""
-    if not multi_label:
-        return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-    losses = tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(labels > 0, tf.float32), logits)
-    return tf.reduce_sum(losses * tf.cast(labels != 0, tf.float32), axis=-1)
+def _local(value) -> tf.Variable:
+    """A variable that each device has for itself; read from outside, their sum."""
+    return tf.Variable(value, trainable=False, synchronization=tf.VariableSynchronization.ON_READ,
+                       aggregation=tf.VariableAggregation.SUM)
 
 
-class Predictor:
-    """The network in inference mode, traced once: features or logits of every example, exactly.
-
-    Args:
-      forward: from the images of a batch to {"features", "logits"} or one of them.
-      around: makes a context in which the traced function is run, e.g. devices.graph_rewriting.
-    """
-
-    def __init__(self, strategy, forward, around=contextlib.nullcontext):
-        self.strategy, self.around = strategy, around
-        self._forward = tf.function(lambda images: strategy.run(forward, args=(images,)))
-
-    def __call__(self, batches: tf.data.Dataset, count: int, output: str, report=lambda images: None):
-        """Runs the network over data/pipeline.evaluation_batches.
-
-        Args:
-          batches: pairs of images and indices, -1 marking padding.
-          count: number of examples.
-          output: "features" or "logits".
-          report: called with the number of images after each batch.
-
-        Returns:
-          float32 [count, width], row i belonging to example i.
-
-        Raises:
-          AssertionError: an example was not seen exactly once.
-        """
-        return np.concatenate(list(self.stream(batches, count, output, report)))
-
-    def stream(self, batches: tf.data.Dataset, count: int, output: str, report=lambda images: None):
-        """The same batch by batch: yields float32 [up to a batch, width], in the order of the examples."""
-        seen = 0
-        for images, indices in self.strategy.experimental_distribute_dataset(batches):
-            with self.around():
-                values = self._local(self._forward(images)[output])
-            index = self._local(indices)
-            real = index >= 0
-            number = int(real.sum())
-            assert (index[real] == np.arange(seen, seen + number)).all(), f"examples out of order after {seen}"
-            seen += number
-            yield values[real]
-            report(number)
-        assert seen == count, f"{seen} of {count} examples seen"
-
-    def _local(self, value) -> np.ndarray:
-        return np.concatenate([part.numpy() for part in self.strategy.experimental_local_results(value)])
+def example_losses(logits, labels, multi_label: bool, smoothing: float = 0.0):
+    """Cross-entropy of each example, [batch] float32 (see Step for the labels)."""
+    if multi_label:
+        losses = tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(labels > 0, tf.float32), logits)
+        return tf.reduce_sum(losses * tf.cast(labels != 0, tf.float32), axis=-1)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+    if not smoothing:
+        return losses
+    return (1.0 - smoothing) * losses - smoothing * tf.reduce_mean(tf.nn.log_softmax(logits), axis=-1)

@@ -1,0 +1,213 @@
+"""Runs killed, pre-empted and sabotaged: the identical row in the end, or a clear error with all else intact."""
+
+import contextlib
+import json
+import os
+import pathlib
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfbench import UserError
+from tfbench.results import store
+from tfbench.training import checkpoints
+
+ROOT = pathlib.Path(__file__).parent.parent
+KILLS = 20
+TIMES = {"seconds", "images_per_second", "input_wait", "finished"}
+SMALL = ["--model=mobilenet_v1", "--dataset=digits", "--image_size=32", "--batch_size=16",
+         "--learning_rate=0.02,0.05", "--weight_decay=1e-4"]
+GRID = [*SMALL, "--steps=60", "--deterministic", "--checkpoint_every=5"]
+
+
+def command(results, data_dir, *flags):
+    return [sys.executable, "-um", "tfbench.train_from_scratch", *GRID, f"--results_dir={results}",
+            f"--data_dir={data_dir}", *flags]
+
+
+def start(*arguments, **options):
+    return subprocess.Popen(command(*arguments), cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                            **options)
+
+
+def finish(*arguments):
+    """Runs to the end; returns (exit code, output)."""
+    process = start(*arguments)
+    output, _ = process.communicate(timeout=300)
+    return process.returncode, output
+
+
+def outcome(results) -> tuple:
+    """The row without what differs by the clock, and the predictions."""
+    def timeless(value):
+        if isinstance(value, dict):
+            return {name: timeless(part) for name, part in value.items() if name not in TIMES}
+        return [timeless(part) for part in value] if isinstance(value, list) else value
+
+    path, = pathlib.Path(results).glob("rows/*.json")
+    with np.load(path.with_suffix(".npz")) as kept:
+        return timeless(json.loads(path.read_text())), {name: kept[name].tolist() for name in kept}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, data_dir):
+    """Outcome of the uninterrupted run, and how many seconds it took."""
+    results, begin = tmp_path_factory.mktemp("whole"), time.monotonic()
+    code, output = finish(results, data_dir)
+    assert code == 0, output
+    assert not list(results.glob("work/*/*/checkpoints")) and not list(results.glob("work/*/trials.json"))
+    return outcome(results), time.monotonic() - begin
+
+
+@pytest.mark.long
+def test_killed_at_random_moments_it_comes_to_the_same_row(whole, data_dir, tmp_path):
+    draw, moments = random.Random(0), []
+    for _ in range(KILLS):
+        process = start(tmp_path, data_dir)
+        try:
+            output, _ = process.communicate(timeout=draw.uniform(0.3, 0.9) * whole[1])
+            assert process.returncode == 0, output
+            shutil.rmtree(tmp_path / "rows")  # it came to its end: once more, from what is kept in its work folder
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            moments.append(sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("step-*.index")))
+            record = next(iter(tmp_path.glob("work/*/trials.json")), None)
+            if record:
+                json.loads(record.read_text())  # whole, whenever it was
+    assert len(moments) >= KILLS // 2 and any(moments)
+    code, output = finish(tmp_path, data_dir)
+    assert code == 0 and outcome(tmp_path) == whole[0], output
+
+
+@pytest.fixture
+def cut(data_dir, tmp_path):
+    """A results folder whose run was pre-empted in its second trial, after the checkpoint of step 10."""
+    process = start(tmp_path, data_dir)
+    while not (process.poll() is not None or [path for path in tmp_path.glob("work/*/trial2/checkpoints/*.index")
+                                              if path.stem >= "step-00000010"]):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 75 and "stopped by SIGTERM: the same command continues" in output, output
+    assert "Traceback" not in output
+    return tmp_path, sorted(tmp_path.glob("work/*/trial2/checkpoints/*.index"))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("damage", ["none", "newest cut", "newest deleted", "index cut", "bits flipped", "all cut"])
+def test_damaged_checkpoints_fall_back(damage, whole, cut, data_dir):
+    results, indices = cut
+    assert len(indices) == checkpoints.KEPT
+    data = [path.with_name(path.stem + ".data-00000-of-00001") for path in indices]
+    if damage in ("newest cut", "all cut"):
+        for path in data[-1:] if damage == "newest cut" else data:
+            path.write_bytes(path.read_bytes()[:path.stat().st_size // 2])
+    elif damage == "newest deleted":
+        data[-1].unlink()
+        indices[-1].unlink()
+    elif damage == "index cut":
+        indices[-1].write_bytes(indices[-1].read_bytes()[:40])
+    elif damage == "bits flipped":
+        content = bytearray(data[-1].read_bytes())
+        content[len(content) // 2] ^= 255
+        data[-1].write_bytes(content)
+    code, output = finish(results, data_dir)
+    assert code == 0 and outcome(results) == whole[0], output
+    warned = {"none": 0, "newest deleted": 0, "all cut": 2}.get(damage, 1)
+    assert output.count("is damaged and left aside") == warned
+    assert "trial 1/2" not in output and "trial 2/2" in output
+
+
+@contextlib.contextmanager
+def disk(folder, *options):
+    """A file system of its own over a folder."""
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(folder)],
+                          capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"mounting needs rights that are not given here: {done.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("what, options, reason", [
+    ("trial2/checkpoints", ["size=20m"], "No space left"), ("trial2/checkpoints", ["ro"], "Read-only"),
+    ("trial2", ["size=1m"], "No space left"), ("trial2", ["ro"], "Read-only")])
+def test_full_and_read_only_disks_lose_nothing(what, options, reason, whole, cut, data_dir):
+    """A folder of the running trial is a disk that is full, or cannot be written: what is elsewhere is kept."""
+    results, _ = cut
+    folder, = results.glob("work/*")
+    kept = (folder / "trials.json").read_text()
+    with disk(folder / what, *options):
+        code, output = finish(results, data_dir)
+    assert code == 2 and "error: cannot write" in output and reason in output, output
+    assert "Traceback" not in output and (folder / "trials.json").read_text() == kept
+    code, output = finish(results, data_dir)
+    assert code == 0 and outcome(results) == whole[0], output
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_earlier_ones(tmp_path, monkeypatch, capsys):
+    value = tf.Variable(1.0)
+    state = tf.train.Checkpoint(value=value)
+    for step in (5, 10, 15):
+        value.assign(step)
+        checkpoints.save(state, tmp_path, step)
+    assert checkpoints.steps(tmp_path) == [10, 15]
+    with monkeypatch.context() as patch:
+        patch.setattr(state, "write", lambda prefix: (pathlib.Path(f"{prefix}.data-00000-of-00001").write_text("half"),
+                                                      (_ for _ in ()).throw(OSError(28, "No space left on device"))))
+        with pytest.raises(UserError, match="cannot write the checkpoint of step 20 .*No space left.*same command"):
+            checkpoints.save(state, tmp_path, 20)
+    assert checkpoints.steps(tmp_path) == [10, 15] and not list(tmp_path.glob("step-00000020*"))
+    value.assign(0.0)
+    assert checkpoints.restore(state, tmp_path) == 15 and value.numpy() == 15
+    (tmp_path / "step-00000015.index").write_bytes(b"")
+    assert checkpoints.restore(state, tmp_path) == 10 and value.numpy() == 10
+    assert "step-00000015 is damaged and left aside" in capsys.readouterr().err
+    checkpoints.clear(tmp_path)
+    assert checkpoints.restore(state, tmp_path) is None
+
+
+@pytest.mark.long
+def test_two_hosts_do_what_two_devices_do(data_dir, tmp_path):
+    """Two processes on loopback, each with one device, and one process with two devices: the same trials and row."""
+    flags = [*SMALL, "--steps=6", f"--data_dir={data_dir}"]
+    with socket.socket() as first, socket.socket() as second:
+        first.bind(("127.0.0.1", 0))
+        second.bind(("127.0.0.1", 0))
+        hosts = [f"127.0.0.1:{one.getsockname()[1]}" for one in (first, second)]
+    workers = [subprocess.Popen(
+        [sys.executable, "-m", "tfbench.train_from_scratch", *flags, f"--results_dir={tmp_path / 'hosts'}"], cwd=ROOT,
+        text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=os.environ | {"TF_CONFIG": json.dumps(
+            {"cluster": {"worker": hosts}, "task": {"type": "worker", "index": index}})}) for index in range(2)]
+    try:
+        outputs = [worker.communicate(timeout=240)[0] for worker in workers]
+    finally:
+        for worker in workers:
+            worker.kill()
+    assert [worker.returncode for worker in workers] == [0, 0], outputs
+    script = ("import sys, tensorflow as tf; tf.config.set_logical_device_configuration("
+              "tf.config.list_physical_devices('CPU')[0], [tf.config.LogicalDeviceConfiguration()] * 2); "
+              "from tfbench import train_from_scratch as program; program.define_flags(); "
+              "from tfbench.cli import app; app.run(program.main)")
+    flags += [f"--results_dir={tmp_path / 'devices'}", "--devices=2"]
+    done = subprocess.run([sys.executable, "-c", script, *flags], cwd=ROOT, text=True, capture_output=True,
+                          timeout=240)
+    assert done.returncode == 0, done.stderr
+    several, mirrored = (store.read_rows(tmp_path / name)[0] for name in ("hosts", "devices"))
+    assert several["distribution"] == {"strategy": "multi_worker", "replicas": 2, "hosts": 2, "images_per_replica": 8}
+    assert mirrored["distribution"]["strategy"] == "mirrored"
+    for a, b in zip(several["trials"], mirrored["trials"], strict=True):
+        assert a["validation_accuracy"] == pytest.approx(b["validation_accuracy"], abs=0.01)
+    assert several["accuracy"] == pytest.approx(mirrored["accuracy"], abs=0.01)
