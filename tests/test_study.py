@@ -15,7 +15,8 @@ from tfbench.results import store
 ROOT = pathlib.Path(__file__).parent.parent
 MATRIX = ["--models=mobilenet_v1,mobilenet_v2", "--datasets=digits", "--source=glyphs", "--image_size=32",
           "--batch_size=32"]
-SHORT = ["--pretrain=--steps=15 --learning_rate=0.05", "--logistic_regression=--l2=1,100 --max_iterations=50",
+SHORT = ["--pretrain=--steps=15 --learning_rate=0.05 --warmup_epochs=0",
+         "--logistic_regression=--l2=1,100 --max_iterations=50",
          "--finetune=--steps=3 --learning_rate=0.01 --weight_decay=0",
          "--train_from_scratch=--steps=3 --learning_rate=0.01 --weight_decay=0"]
 
@@ -30,11 +31,18 @@ def test_plan_counts_runs_and_images():
     by_regime = {run.regime: run.cost for run in runs}
     assert by_regime["pretrain"].trained == 15 * 32
     assert by_regime["finetune"].trained == 2 * 3 * 32  # one point and the refit
-    assert by_regime["finetune"].evaluated == 360 + 359
+    assert by_regime["finetune"].evaluated == 2 * 360 + 359  # validation at two crops
     assert by_regime["logistic_regression"].evaluated == 1797
     text = study.describe(cli.parse(study.define_flags, MATRIX), runs)
     assert "2 networks × 1 data set × 3 regimes: 6 runs, after 2 pretrainings on glyphs" in text
-    assert "1,728 trained on, 10,470 evaluated" in text
+    assert "1,728 trained on, 11,910 evaluated" in text
+
+
+def test_curves_are_planned_as_runs():
+    runs = planned("--regimes=finetune", "--finetune=--steps_curve=2,5 --grid=2x3")
+    assert [run.cost.trained for run in runs[1:3]] == [7 * 2 * 32, 7 * 5 * 32]
+    runs = planned("--regimes=logistic_regression", "--logistic_regression=--examples_per_class=1,2")
+    assert [run.options.subset_seeds for run in runs[1:7]] == 2 * [(0,), (1,), (2,)]
 
 
 def test_papers_grid_is_the_default():
@@ -60,9 +68,9 @@ def test_impossible_studies_are_refused_before_anything_runs(arguments, expected
         planned(*arguments)
 
 
-@pytest.mark.parametrize("flagfile", sorted((ROOT / "flags").glob("*.flags")))
-def test_flagfiles_plan(flagfile):
-    options = cli.parse(study.define_flags, [f"--flagfile={flagfile}"])
+@pytest.mark.parametrize("pretraining", [[], [f"--pretrain=--flagfile={ROOT}/flags/ablation_1.flags --steps=200"]])
+def test_the_miniature_plans_also_with_the_papers_settings_of_pretraining(pretraining):
+    options = cli.parse(study.define_flags, [f"--flagfile={ROOT}/flags/miniature.flags", *pretraining])
     assert study.describe(options, study.plan_runs(options, 1e11)).startswith("study of 5 networks × 3 data sets")
 
 

@@ -19,7 +19,7 @@ class Display:
       total: amount of work in all, in any unit; runs tell theirs with `run`.
       stages: whether there is just one run, whose stages and trials are told one by one.
 
-    In a terminal: the table of the grid so far, a line on the trial that is running and one bar over all the work;
+    In a terminal: the table of the grid so far, what is running and how far it is, and one bar over all the work;
     finished lines above. Elsewhere: finished lines and, for just one run, its stages and a line a minute.
     """
 
@@ -33,10 +33,10 @@ class Display:
         self._bar = Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"),
                              TimeElapsedColumn(), *left, console=self._console)
         self._task = self._bar.add_task("", total=total)
-        self._view = Live(get_renderable=self._render, console=self._console, redirect_stdout=False,
-                          redirect_stderr=False, transient=True) if self._live else None
         self._name, self._done, self._end, self._per_image = "", 0.0, 0.0, 0.0
         self._stage, self._how_far, self._grid, self._spoken = "", "", None, time.monotonic()
+        self._view = Live(get_renderable=self._render, console=self._console, redirect_stdout=False,
+                          redirect_stderr=False, transient=True) if self._live else None
 
     def __enter__(self):
         if self._view:
@@ -48,8 +48,8 @@ class Display:
             self._view.stop()
 
     def _render(self):
-        trial = Text(f"{self._stage}  {self._how_far}".strip(), no_wrap=True, overflow="ellipsis")
-        return Group(*([self._grid] if self._grid else []), trial, self._bar)
+        lines = [Text(line) for line in (self._stage, self._how_far) if line]
+        return Group(*([self._grid] if self._grid else []), *lines, self._bar)
 
     def run(self, name: str, work: float, images: int) -> None:
         """Starts a run of `work` units that will report about `images` images."""

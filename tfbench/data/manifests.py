@@ -88,7 +88,7 @@ def write(dataset: Dataset, data_dir, manifest: dict) -> None:
 
 def describe_splits(dataset: Dataset, found: index.Index) -> dict:
     """Number, hash and labels of the examples in each split."""
-    return {split: {"n": len(rows), "sha256": split_hash(found.keys[rows]),
+    return {split: {"n": len(rows), "sha256": split_hash(found.keys[rows].tolist()),
                     "labels": _label_counts(dataset, found.labels[rows])}
             for split, rows in index.membership(dataset, found).items()}
 

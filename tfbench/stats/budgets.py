@@ -48,11 +48,11 @@ class Budget(NamedTuple):
 def budget(row: dict) -> Budget:
     """The budget that a row's specification tells; rows of a transfer regime only, others have an empty one."""
     spec = row.get("spec") or {}
+    if row["regime"] not in REGIMES:
+        return Budget()
     rates, decays, strengths = (len(spec.get(name) or ()) for name in ("learning_rate", "weight_decay", "l2"))
     if row["regime"] == "logistic_regression":
         return Budget(points=strengths)
-    if row["regime"] not in REGIMES:
-        return Budget()
     return Budget(spec.get("steps") or 0, rates * decays, rates, decays, spec.get("batch_size") or 0)
 
 

@@ -146,6 +146,8 @@ def search(task: Task, weights, train, validation) -> list[dict]:
             "images_per_second": outcome.images_per_second, "input_wait": outcome.input_wait,
             "replicas": task.engine.trainer.strategy.num_replicas_in_sync})
         task.write(record, done)
+        if task.chief:
+            trial.summarise(task.folder / name, steps, {f"accuracy/{crop}": score for crop, score in scores.items()})
         task.forget(name)
         task.progress.result(
             f"diverged after {done[-1]['seconds']:.0f} s: it counts as the worst" if diverged else

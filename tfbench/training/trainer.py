@@ -67,11 +67,13 @@ class Trainer(orbit.StandardTrainer):
       waited: float64 variable, seconds of the latest loop that the host spent waiting for input. Where devices work
         beside the host (GPUs), that is an upper bound of what the devices waited.
       checkpoint: all that determines how training goes on.
+      seconds_per_step: of the latest loop, None before the first (training/trial.py keeps it).
     """
 
     def __init__(self, strategy, make_model, step: Step, *, to_input=lambda images: images, make_schedule=Cosine):
         super().__init__(train_dataset=None)
         self.strategy, self.step, self.to_input = strategy, step, to_input
+        self.seconds_per_step = None
         with strategy.scope():
             self.model = make_model()
             self.schedule = make_schedule()
@@ -150,7 +152,8 @@ class Trainer(orbit.StandardTrainer):
 
     def train_loop_end(self):
         steps = int(self.global_step.numpy()) - self.first_step
-        return {"loss": self.loss_sum.read_value() / steps, "learning_rate": self.schedule(self.global_step)}
+        return {"loss": self.loss_sum.read_value() / steps, "learning_rate": self.schedule(self.global_step),
+                "input_wait_seconds": self.waited}
 
     def _next(self, iterator):
         """The next element for every device; the time it took is added to `waited`."""

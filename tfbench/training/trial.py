@@ -49,13 +49,14 @@ def train(trainer, weights: list[np.ndarray], make_batches, *, l2: float, steps:
 
     Raises:
       UserError: a checkpoint cannot be written, or memory does not suffice.
-      tf.errors.UnavailableError: another host is lost.
     """
     trainer.reset(weights, l2=l2, steps=steps, rates=rates)
-    step = checkpoints.restore(trainer.checkpoint, folder / "checkpoints")
-    if step is None:
-        trainer.reset(weights, l2=l2, steps=steps, rates=rates)  # of a damaged checkpoint parts may have been read
-        step = 0
+    step = 0
+    if checkpoints.steps(folder / "checkpoints"):
+        step = checkpoints.restore(trainer.checkpoint, folder / "checkpoints")
+        if step is None:  # parts of a damaged one may have been read
+            trainer.reset(weights, l2=l2, steps=steps, rates=rates)
+            step = 0
     agree(trainer.strategy, step)
     report(step=step, images=step * trainer.step.batch_size)
     if step == steps:
@@ -86,7 +87,7 @@ def _loop(trainer, make_batches, first: int, steps: int, folder, checkpoint_ever
                 finite, waiting = bool(np.isfinite(loss)), float(trainer.waited.numpy())
                 trained, waited, done, step = trained + seconds, waited + waiting, target - step, target
                 trainer.seconds_per_step = seconds / done
-                if finite and step % checkpoint_every == 0 or step == steps > checkpoint_every:
+                if finite and (step % checkpoint_every == 0 or step == steps > checkpoint_every):
                     _save(trainer, folder, step)
                     saved = step
                 report(step=step, loss=loss, images=done * trainer.step.batch_size, seconds_per_step=seconds / done,
@@ -124,7 +125,7 @@ def _quiet_controller(trainer, folder, steps: int):
 
 def _loop_steps(trainer) -> int:
     """Steps of the next inner loop: so many as take LOOK_EVERY; one, where it is not known how long they take."""
-    pace = getattr(trainer, "seconds_per_step", None)
+    pace = trainer.seconds_per_step
     wanted = 1 if pace is None else max(1, min(int(LOOK_EVERY / pace), 1000))
     return min(on_all_hosts(trainer.strategy, wanted))  # after each loop all hosts add up their losses
 
@@ -132,6 +133,13 @@ def _loop_steps(trainer) -> int:
 def _save(trainer, folder, step: int) -> None:
     if is_chief(trainer.strategy):
         checkpoints.save(trainer.checkpoint, folder / "checkpoints", step)
+
+
+def summarise(folder: pathlib.Path, step: int, values: dict[str, float]) -> None:
+    """Adds scalars to the trial's TensorBoard summaries, beside Orbit's of its training."""
+    with tf.summary.create_file_writer(str(folder / "summaries" / "validation")).as_default():
+        for name, value in values.items():
+            tf.summary.scalar(name, value, step=step)
 
 
 def forget(folder: pathlib.Path) -> None:
