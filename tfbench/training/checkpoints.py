@@ -50,10 +50,9 @@ def restore(state: tf.train.Checkpoint, folder) -> int | None:
         try:
             state.read(prefix).assert_consumed()
             return step
-        except (tf.errors.OpError, OSError, AssertionError, ValueError) as error:
+        except (tf.errors.OpError, OSError, AssertionError, ValueError, IndexError) as error:  # as the damage is
             print(f"warning: the checkpoint {prefix} is damaged and left aside ({_reason(error)}); the one before it "
                   "counts", file=sys.stderr)
-            _delete(prefix)
     return None
 
 
@@ -81,4 +80,6 @@ def _delete(prefix: str) -> None:
 
 
 def _reason(error: Exception) -> str:
-    return (str(getattr(error, "message", "") or error).splitlines() or [type(error).__name__])[0][:200]
+    """What TensorFlow or the system says, without the names of operations."""
+    said = (str(getattr(error, "message", "") or error).splitlines() or [type(error).__name__])[0]
+    return re.sub(r"^\{\{.*?\}\} | \[Op:\w+\].*$", "", said)[-200:]
