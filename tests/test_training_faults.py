@@ -59,33 +59,37 @@ def outcome(results) -> tuple:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, data_dir):
-    """Outcome of the uninterrupted run, and how many seconds it took."""
-    results, begin = tmp_path_factory.mktemp("whole"), time.monotonic()
+    """Outcome of the uninterrupted run."""
+    results = tmp_path_factory.mktemp("whole")
     code, output = finish(results, data_dir)
     assert code == 0, output
     assert not list(results.glob("work/*/*/checkpoints")) and not list(results.glob("work/*/trials.json"))
-    return outcome(results), time.monotonic() - begin
+    return outcome(results)
 
 
 @pytest.mark.long
 def test_killed_at_random_moments_it_comes_to_the_same_row(whole, data_dir, tmp_path):
-    draw, moments = random.Random(0), []
-    for _ in range(KILLS):
+    """SIGKILL while trials train, are scored and recorded; whenever a run gets to its end, another is begun."""
+    draw, kills, checkpointed = random.Random(0), 0, 0
+    while kills < KILLS:
         process = start(tmp_path, data_dir)
+        for line in process.stdout:
+            if line.startswith(("trial", "refit")):
+                break
         try:
-            output, _ = process.communicate(timeout=draw.uniform(0.25, 0.9) * whole[1])
-            assert process.returncode == 0, output
-            shutil.rmtree(tmp_path / "rows")  # it came to its end: once more, from what is kept in its work folder
+            output, _ = process.communicate(timeout=draw.uniform(0.0, 5.0))
+            assert process.returncode == 0 and outcome(tmp_path) == whole, output
+            shutil.rmtree(tmp_path / "rows")
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
-            moments.append(sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("step-*.index")))
-            record = next(iter(tmp_path.glob("work/*/trials.json")), None)
-            if record:
+            kills += 1
+            checkpointed += bool(list(tmp_path.rglob("step-*.index")))
+            for record in tmp_path.glob("work/*/trials.json"):
                 json.loads(record.read_text())  # whole, whenever it was
-    assert len(moments) >= KILLS // 2 and any(moments)
+    assert checkpointed > KILLS // 4
     code, output = finish(tmp_path, data_dir)
-    assert code == 0 and outcome(tmp_path) == whole[0], output
+    assert code == 0 and outcome(tmp_path) == whole, output
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +123,7 @@ def test_damaged_checkpoints_fall_back(damaged, whole, cut, data_dir):
     for path in checkpoint_data[checkpoints.KEPT - damaged:]:
         path.write_bytes(path.read_bytes()[:path.stat().st_size // 2])
     code, output = finish(results, data_dir)
-    assert code == 0 and outcome(results) == whole[0], output
+    assert code == 0 and outcome(results) == whole, output
     assert output.count("is damaged and left aside") == damaged
     assert "trial 1/2" not in output and "trial 2/2" in output
 
@@ -150,7 +154,7 @@ def test_full_and_read_only_disks_lose_nothing(what, options, reason, whole, cut
     assert code == 2 and "error: cannot write" in output and reason in output, output
     assert "Traceback" not in output and (folder / "trials.json").read_text() == kept
     code, output = finish(results, data_dir)
-    assert code == 0 and outcome(results) == whole[0], output
+    assert code == 0 and outcome(results) == whole, output
 
 
 def test_a_checkpoint_that_cannot_be_written_leaves_the_earlier_ones(tmp_path, monkeypatch, capsys):
