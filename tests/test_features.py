@@ -71,14 +71,17 @@ def keras_features(digits, weights_file):
 
 @pytest.mark.parametrize("devices", [1, 4])
 def test_frozen_graph_is_the_network(digits, weights_file, keras_features, devices):
-    batches = evaluation_batches(digits, image_size=SIZE, batch_size=64)
+    def batches(part):
+        return evaluation_batches(digits, image_size=SIZE, batch_size=64, part=part)
+
     found = extractor(weights_file, devices)(batches, len(digits.keys), "features")
     assert keras_features.std() > 0.1
     np.testing.assert_allclose(found, keras_features, atol=2e-5 * np.abs(keras_features).max())
 
 
 def test_frozen_graph_has_no_variables_and_folds_batch_norm(weights_file, digits):
-    extractor(weights_file)(evaluation_batches(part_of(digits, np.arange(4)), image_size=SIZE, batch_size=4), 4,
+    few = part_of(digits, np.arange(4))
+    extractor(weights_file)(lambda part: evaluation_batches(few, image_size=SIZE, batch_size=4, part=part), 4,
                             "features")
     graph = features.freeze("mobilenet_v1", weights_file, SIZE, "inception")
     frozen = graph.__closure__[0].cell_contents
@@ -90,7 +93,7 @@ def test_reduced_precision_is_close_and_is_another(digits, weights_file, keras_f
     some = next(iter(evaluation_batches(part_of(digits, np.arange(32)), image_size=SIZE, batch_size=32)))[0]
     if policy == "float32":  # TensorFlow's own rewriting, on a CPU
         found = extractor(weights_file, precision="bfloat16")(
-            tf.data.Dataset.from_tensors((some, np.arange(32))), 32, "features")
+            lambda part: tf.data.Dataset.from_tensors((some, np.arange(32))), 32, "features")
     else:  # Keras's policy, on a GPU
         found = features.freeze("mobilenet_v1", weights_file, SIZE, "inception", policy=policy)(some).numpy()
     error = np.linalg.norm(found - keras_features[:32]) / np.linalg.norm(keras_features[:32])

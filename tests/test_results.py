@@ -7,8 +7,8 @@ import pytest
 
 from tfbench import UserError
 from tfbench.data.catalog import DATASETS
+from tfbench.results import paper, store
 from tfbench.results import row as rows
-from tfbench.results import store
 
 SPEC = {"regime": "finetune", "network": "resnet_50", "dataset": "digits", "seed": 0, "image_size": 32,
         "source_dataset": "glyphs", "steps": 5, "batch_size": 64, "learning_rate": [0.1, 0.2, 0.3],
@@ -70,9 +70,12 @@ def test_deviations_and_edges_are_declared():
     row = make()
     assert "other than 19,531 steps" in row["deviations"]
     assert "random crops of other than 8 to 100 % of the image" not in row["deviations"]
-    paper = rows.deviations(SPEC | {"dataset": "pets", "source_dataset": None, "image_size": 224, "steps": 19531,
-                                    "batch_size": 256, "learning_rate": [0] * 7, "weight_decay": [0] * 8})
-    assert [text[:25] for text in paper] == ["tested on the whole image"]
+    full = rows.deviations(SPEC | {"dataset": "pets", "source_dataset": None, "image_size": 224, "steps": 19531,
+                                    "batch_size": 256, "learning_rate": list(paper.SEARCHES["finetune"].learning_rates),
+                                    "weight_decay": list(paper.SEARCHES["finetune"].weight_decays)})
+    assert full == []
+    other = rows.deviations(SPEC | {"learning_rate": [0] * 7, "weight_decay": [0] * 8})
+    assert "other than the paper's grid of 7 learning rates by 8 weight decays" in other
     assert row["verification"] == {"archives": "UNKNOWN", "counts": "PASS", "labels": "UNKNOWN", "keys": "UNKNOWN",
                                    "images": "UNKNOWN", "leakage": "UNKNOWN"}
     assert row["test_split"]["expected"] == 359

