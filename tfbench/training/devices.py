@@ -7,7 +7,7 @@ import os
 
 import tensorflow as tf
 
-from tfbench import UserError
+from tfbench import Preempted, UserError
 from tfbench.data.pipeline import Part
 
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
@@ -77,6 +77,17 @@ def on_all_hosts(strategy: tf.distribute.Strategy, number: int) -> list[int]:
     if kind_of(strategy) != "multi_worker":
         return [number]
     return strategy.gather(strategy.run(lambda: tf.constant([number])), axis=0).numpy().tolist()
+
+
+@contextlib.contextmanager
+def hosts_heard(strategy: tf.distribute.Strategy):
+    """Within it, the loss of another host is Preempted: the same command on all of them continues."""
+    try:
+        yield
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError) as error:
+        if kind_of(strategy) != "multi_worker":
+            raise
+        raise Preempted("another host is lost") from error
 
 
 def distribute(strategy: tf.distribute.Strategy, make_batches, micro_batches: int = 1):

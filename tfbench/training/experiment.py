@@ -18,7 +18,7 @@ from tfbench.results import store
 from tfbench.results.row import edge_warnings, make_row, test_predictions
 from tfbench.stats import metrics
 from tfbench.training import trial
-from tfbench.training.devices import is_chief, make_strategy, set_determinism
+from tfbench.training.devices import hosts_heard, is_chief, make_strategy, set_determinism
 from tfbench.training.engine import Engine, settings_of, shared_engine
 
 CROPS = {"whole": 1.0, "central": 0.875}  # of a test image, of its height and width: chosen on validation
@@ -64,8 +64,9 @@ class Task:
                 first_step=first_step, steps=spec["steps"], min_crop_area=spec["min_crop_area"],
                 mirror=self.dataset.mirror, part=part)
 
-        return trial.train(trainer, weights, batches, l2=l2, rates=rates, steps=spec["steps"],
-                           folder=self.folder / name, checkpoint_every=self.checkpoint_every, report=report)
+        with hosts_heard(trainer.strategy):
+            return trial.train(trainer, weights, batches, l2=l2, rates=rates, steps=spec["steps"],
+                               folder=self.folder / name, checkpoint_every=self.checkpoint_every, report=report)
 
     def predict(self, examples, crop: str = "whole") -> np.ndarray:
         """Logits of all examples, [n, classes] float32, seen as CROPS says."""
@@ -73,7 +74,8 @@ class Task:
             return evaluation_batches(examples, image_size=self.spec["image_size"], part=part,
                                       batch_size=self.spec["batch_size"], central_fraction=CROPS[crop])
 
-        return self.engine.predict(batches, len(examples.labels), "logits", self.progress.images)
+        with hosts_heard(self.engine.trainer.strategy):
+            return self.engine.predict(batches, len(examples.labels), "logits", self.progress.images)
 
     def accuracy(self, logits, labels) -> float | None:
         """The data set's metric in [0, 1]; None for a network that diverged."""
@@ -222,5 +224,6 @@ def run(spec: dict, options, dataset: Dataset, manifest: dict, *, weights_file: 
     if task.chief:
         store.write_row(options.results_dir, row, test_predictions(np.nan_to_num(logits), test), flagfile)
         (task.folder / "trials.json").unlink()
-    task.forget("refit")
+        for folder in task.folder.glob("*/checkpoints"):  # the refit's, and what a kill left of a recorded trial
+            trial.forget(folder.parent)
     return row
