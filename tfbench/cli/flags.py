@@ -257,7 +257,7 @@ def define_pretraining_flags(fv) -> None:
                        f"written; less in the first steps; 0: the weights themselves ({origin})", lower_bound=0.0,
                        upper_bound=1.0, flag_values=fv)
     flags.DEFINE_float("label_smoothing", recipe["label_smoothing"], "share of the label spread over all classes (v3 "
-                       "section 4.2: 0 transfers better than 0.1)", lower_bound=0.0, upper_bound=0.99, flag_values=fv)
+                       "figure 3: 0 transfers better than 0.1)", lower_bound=0.0, upper_bound=0.99, flag_values=fv)
     flags.DEFINE_boolean("dropout", recipe["dropout"], "the network's own dropout before its logits (v3 figure 3)",
                          flag_values=fv)
     flags.DEFINE_boolean("auxiliary_head", recipe["auxiliary_head"], "the network's own auxiliary classifier, where it "
