@@ -30,6 +30,8 @@ TORCH_STD = (0.229, 0.224, 0.225)
 
 ASPECT_RATIOS = (3 / 4, 4 / 3)  # of random crops, as in Inception's training
 
+as_written = tf.autograph.experimental.do_not_convert  # loops and conditions are Python's; converting them takes time
+
 
 @dataclasses.dataclass(frozen=True)
 class Part:
@@ -97,6 +99,7 @@ def epoch_order(count: int, epoch: int, seed: int) -> np.ndarray:
 
 def training_order(count: int, first: int, seed: int) -> tf.data.Dataset:
     """Indices of the images at positions first, first+1, … without end: one permutation per epoch."""
+    @as_written
     def of_epoch(epoch):
         order = tf.numpy_function(lambda number: epoch_order(count, int(number), seed), [epoch], tf.int64)
         return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(order, [count]))
@@ -120,11 +123,13 @@ def training_batches(examples: Examples, *, image_size: int, batch_size: int, se
     first, share, piece = first_step * batch_size, part.share(batch_size), part.piece(batch_size)
     encoded, labels, jpeg = reader(examples.images), tf.constant(examples.labels), all_jpeg(examples.images)
 
+    @as_written
     def load(index, position):
         draw = tf.stack([tf.constant(seed, tf.int64), position])
         image = random_crop(encoded(index), image_size, min_crop_area, draw, cut=examples.cut, jpeg=jpeg)
         return image, index, position
 
+    @as_written
     def finish(images, indices, positions):  # what a whole batch needs only one operation for
         within = positions[0] % batch_size
         draw = tf.stack([tf.constant(seed, tf.int64), (1 << 40) + positions[0] - within])
@@ -263,6 +268,7 @@ def evaluation_batches(examples: Examples, *, image_size: int, batch_size: int, 
     indices[:count] = np.arange(count)
     indices = indices.reshape(-1, part.hosts, part.share(batch_size))[:, part.host].ravel()
 
+    @as_written
     def load(index):
         image = decode(encoded(tf.maximum(index, 0)), cut=examples.cut, jpeg=jpeg)
         return resize(central_part(image, central_fraction), image_size, tf.raw_ops.ResizeBicubic), index

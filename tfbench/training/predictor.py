@@ -18,7 +18,7 @@ class Predictor:
 
     def __init__(self, strategy, forward, around=contextlib.nullcontext):
         self.strategy, self.around = strategy, around
-        self._forward = tf.function(lambda images: strategy.run(forward, args=(images,)))
+        self._forward = tf.function(lambda images: strategy.run(forward, args=(images,)), autograph=False)
 
     def __call__(self, make_batches, count: int, output: str, report=lambda images: None) -> np.ndarray:
         """Runs the network over data/pipeline.evaluation_batches.

@@ -21,6 +21,8 @@ from tfbench.training.schedules import Cosine
 FIRST_SCALE, LARGEST_SCALE = 2.0 ** 15, 2.0 ** 24  # of the loss in float16
 SCALE_EVERY = 2000  # steps without overflow, after which the scale doubles
 
+as_written = tf.autograph.experimental.do_not_convert  # loops and conditions are Python's; converting them takes time
+
 
 @dataclasses.dataclass(frozen=True)
 class Step:
@@ -155,6 +157,7 @@ class Trainer(orbit.StandardTrainer):
         return {"loss": self.loss_sum.read_value() / steps, "learning_rate": self.schedule(self.global_step),
                 "input_wait_seconds": self.waited}
 
+    @as_written
     def _next(self, iterator):
         """The next element for every device; the time it took is added to `waited`."""
         before = self._clock()
@@ -169,17 +172,20 @@ class Trainer(orbit.StandardTrainer):
         """Seconds, float64; tf.timestamp refuses to be called where operations are held to be deterministic."""
         return tf.numpy_function(time.time, [], tf.float64) if self.step.deterministic else tf.timestamp()
 
+    @as_written
     def _take_batch(self, images, labels):
         loss, gradients = self._slopes(images, labels, self._seed(0), *self._now())
         self.loss_sum.assign_add(loss)
         self._advance(gradients)
 
+    @as_written
     def _take_micro_batch(self, images, labels, number):
         loss, gradients = self._slopes(images, labels, self._seed(number), *self._now())
         self.loss_sum.assign_add(loss)
         for sum_so_far, gradient in zip(self.gathered, gradients, strict=True):
             sum_so_far.assign_add(gradient)
 
+    @as_written
     def _use_gathered(self):
         self._advance([tf.identity(sum_so_far) for sum_so_far in self.gathered])
         for sum_so_far in self.gathered:

@@ -74,8 +74,10 @@ def train(trainer, weights: list[np.ndarray], make_batches, *, l2: float, steps:
 def _loop(trainer, make_batches, first: int, steps: int, folder, checkpoint_every: int, report) -> Outcome:
     """Inner loops of a few seconds, with what is to be done between them."""
     finite, step, trained, waited, saved = True, first, 0.0, 0.0, first
+    start = time.monotonic()
     trainer.train_dataset = distribute(trainer.strategy, lambda part: make_batches(first, part),
                                        trainer.step.accumulate)
+    trainer.elapsed.assign_add(time.monotonic() - start)
     with _quiet_controller(trainer, folder, steps) as controller:
         try:
             while step < steps and finite:
