@@ -108,24 +108,30 @@ def test_help_is_quick():
 def test_paper_from_its_published_table(tmp_path):
     done = analysis(f"--accuracies={PUBLISHED}", f"--output_dir={tmp_path}")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[-6:] == [
-        "logistic regression: r = .986, rho = .985 (16 networks, 12 data sets)",
-        "fine-tuning: r = .954, rho = .964 (16 networks, 12 data sets)",
-        "training from scratch: r = .548, rho = .570 (16 networks, 12 data sets)",
-        "fine-tuning better than logistic regression: 177 of 192, equal 3",
-        "fine-tuning better than training from scratch: 189 of 192, equal 0",
-        f"report: {tmp_path / 'index.html'}"]
+    for line in (
+            "r = .986 (95 % interval .958 to .995), ρ = .985; 16 networks, 12 data sets.",
+            "r = .954 (95 % interval .871 to .984), ρ = .964; 16 networks, 12 data sets.",
+            "r = .548 (95 % interval .072 to .821), ρ = .570; 16 networks, 12 data sets.",
+            "On the 7 data sets with fewer than 10,000 training images: r = logistic regression .965, fine-tuning "
+            ".907, training from scratch .296.", "training from scratch .863.",
+            "Fine-tuning is better than logistic regression in 177 of 192 comparisons and equal in 3.",
+            "Fine-tuning is better than training from scratch in 189 of 192 comparisons.",
+            f"report: {tmp_path / 'index.html'}"):
+        assert line in done.stdout
+        assert line.startswith("report") or line in (tmp_path / "summary.md").read_text().replace("\\", "")
     page = Page(tmp_path / "index.html")
-    assert page.tags.count("svg") == 3
+    assert page.tags.count("svg") == 9  # main, three regimes, against each other, bars, three of residuals
     assert page.open == []
     assert len(page.ids) == len(set(page.ids))
     assert all(address.startswith("#") for address in page.addresses)  # nothing is fetched
     assert "177 of 192 comparisons and equal in 3" in page.text
-    content = json.loads((tmp_path / "correlations.json").read_text())
-    assert content["correlations"]["finetune"]["r"] == pytest.approx(0.954, abs=5e-4)
+    assert "Beside the paper" not in page.text  # it is the paper
+    tables = json.loads((tmp_path / "analysis.json").read_text())["tables"]
+    assert tables["correlations"][1]["r"] == pytest.approx(0.954, abs=5e-4)
+    assert {f"{name}.csv" for name in tables} == {path.name for path in tmp_path.glob("*.csv")}
     assert from_csv(tmp_path / "accuracies.csv").equals(from_csv(PUBLISHED))
-    assert {path.name for path in (tmp_path / "figures").iterdir()} == {
-        f"{regime}.{kind}" for regime in content["correlations"] for kind in ("svg", "png")}
+    assert {path.suffix for path in (tmp_path / "figures").iterdir()} == {".svg", ".png"}
+    assert len(list((tmp_path / "figures").iterdir())) == 2 * 9
 
 
 def test_study_with_a_gap_and_a_hostile_name(tmp_path):
@@ -134,14 +140,17 @@ def test_study_with_a_gap_and_a_hostile_name(tmp_path):
     done = analysis(f"--results_dir={folder}")
     assert (done.returncode, done.stderr) == (0, "")
     assert "\x1b" not in done.stdout
-    for line in ("rho = 1.000 (4 networks, 1 data set)", "rho = 1.000 (4 networks, 2 data sets)"):
+    for line in ("ρ = 1.000; 4 networks, 1 data set.", "ρ = 1.000; 4 networks, 2 data sets."):
         assert line in done.stdout
     assert "missing: 1 result" in done.stdout
     page = Page(folder / "report/index.html")
-    assert "script" not in page.tags
+    assert page.tags.count("script") == 1  # the page's own
     assert page.open == []
+    for name in ("summary.md", "accuracies.csv", "analysis.json"):
+        assert "alert" in (folder / "report" / name).read_text()
+    assert "<script>" not in (folder / "report/summary.md").read_text()
     for text in (HOSTILE.replace("\x1b", "?"), "ResNet-50 on Diacritics, fine-tuning", "12 steps instead of 19,531",
-                 "widen the grid & repeat", "learning rate 0.01", "43.21", "tfbench 0.1.0", "7 of 7 comparisons"):
+                 "widen the grid & repeat", "learning rate 0.01", "43.2", "tfbench 0.1.0", "7 of 7 comparisons"):
         assert text in page.text
 
 
@@ -158,7 +167,7 @@ def test_reports_are_the_same_every_time(tmp_path):
 def test_cheaper_runs_are_drawn_as_curves_and_change_no_table(tmp_path):
     folder = write_rows(tmp_path / "study", ("resnet_50", "mobilenet_v1", "inception_v1", HOSTILE), spec=BUDGET)
     before = analysis(f"--results_dir={folder}").stdout.splitlines()
-    files = {name: (folder / "report" / name).read_bytes() for name in ("accuracies.csv", "correlations.json")}
+    files = {name: (folder / "report" / name).read_bytes() for name in ("accuracies.csv", "correlations.csv")}
     assert not list((folder / "report").rglob("convergence.*")) + list((folder / "report").rglob("few_examples.*"))
     for steps in (3, 6):
         add_variants(folder, HOSTILE, 0.0, steps=steps)
@@ -169,8 +178,10 @@ def test_cheaper_runs_are_drawn_as_curves_and_change_no_table(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     budget = "1 learning rate × 1 weight decay, batches of 8 images"
-    assert lines[:len(before) - 1] == before[:-1]
-    assert lines[len(before) - 1:-1] == [
+    notes = [line for line in before if line.endswith("not tested")]
+    new = [line for line in lines if line not in before]
+    assert [line for line in lines if line not in new] == before and len(notes) == 2
+    assert new == [
         "logistic regression: the table has 8 rows with 2 L2 strengths",
         "logistic regression: left out of the table: 6 rows on 4 examples per class with 2 L2 strengths "
         "(drawn as curves)",
@@ -186,12 +197,16 @@ def test_cheaper_runs_are_drawn_as_curves_and_change_no_table(tmp_path):
         assert len((folder / f"report/{name}.csv").read_text().splitlines()) - 1 == count
         assert {path.suffix for path in (folder / "report/figures").glob(f"{name}.*")} == {".svg", ".png"}
     page = Page(folder / "report/index.html")
-    assert page.tags.count("svg") == 5
-    assert "script" not in page.tags and page.open == [] and len(page.ids) == len(set(page.ids))
-    for text in ("Left out of the tables", *lines[len(before) - 1:-3], "Curves", "40.0\xa0±\xa011.5",
+    assert page.tags.count("svg") == 11
+    assert page.tags.count("script") == 1 and page.open == [] and len(page.ids) == len(set(page.ids))
+    for text in ("Left out of the tables", *new[:-2], "Curves", "40.0\xa0±\xa011.5",
                  "12 steps, " + budget, budget + ", 4 examples per class, subset 2", HOSTILE.replace("\x1b", "?")):
         assert text in page.text
     assert "Missing results" not in page.text
+    for path in (folder / "rows").glob("*-*.json"):
+        path.unlink()  # a report without curves leaves none of an earlier one
+    assert analysis(f"--results_dir={folder}").stdout.splitlines() == before
+    assert not list((folder / "report").rglob("convergence.*")) + list((folder / "report").rglob("few_examples.*"))
 
 
 def test_networks_at_another_budget_are_missing(tmp_path):
@@ -202,7 +217,7 @@ def test_networks_at_another_budget_are_missing(tmp_path):
             path.write_text(json.dumps(row | {"spec": BUDGET | {"steps": 6}}))
     done = analysis(f"--results_dir={folder}")
     assert "missing: 2 results" in done.stdout
-    assert "fine-tuning: r = 1.000, rho = 1.000 (3 networks, 2 data sets)" in done.stdout
+    assert "ρ = 1.000; 3 networks, 2 data sets." in done.stdout
     assert "2 rows with 6 steps, 1 learning rate × 1 weight decay, batches of 8 images (in no curve" in done.stdout
     assert "DenseNet-121 on Diacritics, fine-tuning" in Page(folder / "report/index.html").text
 
@@ -211,22 +226,21 @@ def test_few_examples_alone_make_a_report_of_curves(tmp_path):
     folder = write_rows(tmp_path / "study", ("resnet_50",), spec=BUDGET | {"examples_per_class": 2, "subset_seed": 0})
     done = analysis(f"--results_dir={folder}")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[0] == "no run used all training examples: there are curves only"
+    assert done.stdout.splitlines()[0] == "No run used all training examples: there are curves only."
     page = Page(folder / "report/index.html")
     assert page.tags.count("svg") == 1
     assert "there are curves only" in page.text
-    done = analysis(f"--accuracies={folder / 'report/accuracies.csv'}", cwd=tmp_path)
-    assert done.returncode == 2 and "found none: add results" in done.stderr
+    assert not (folder / "report/accuracies.csv").exists()
 
 
 def test_one_network_is_a_partial_study(tmp_path):
     folder = write_rows(tmp_path / "study", ("resnet_50",))
     done = analysis(f"--results_dir={folder}")
     assert done.returncode == 0
-    assert "logistic regression: no correlation: a correlation needs at least 3 networks, found 1" in done.stdout
-    correlations = json.loads((folder / "report/correlations.json").read_text())["correlations"]
-    assert correlations["finetune"]["r"] is None
-    assert correlations["finetune"]["points"][0]["standard_error"] is None
+    assert "Logistic regression: no correlation: a correlation needs at least 3 networks, found 1" in done.stdout
+    tables = json.loads((folder / "report/analysis.json").read_text())["tables"]
+    assert tables["correlations"][1]["r"] is None
+    assert tables["networks"][0]["standard_error"] is None and tables["networks"][0]["p_best"] == 1
 
 
 def test_folders_without_results(tmp_path):
@@ -265,7 +279,7 @@ def test_table_that_cannot_be_read(tmp_path):
 
 
 @pytest.mark.parametrize("certified, expected", [
-    (True, "All 16 are certified to be solved"), (False, "8 of 16 are not certified to be solved")])
+    (True, "all 16 logistic regressions are certified"), (False, "8 of 16 logistic regressions are not certified")])
 def test_report_counts_regressions_that_are_not_certified(certified, expected, tmp_path):
     folder = write_rows(tmp_path, trials=[{"l2": 1.0, "validation_accuracy": 0.4, "certified": certified}],
                         refit={"certified": True})

@@ -36,7 +36,7 @@ def test_names_are_the_hash_of_what_determines_the_run():
 def test_row_round_trip_with_what_lies_beside_it(tmp_path):
     row = make()
     path = write(tmp_path, row)
-    assert store.read_rows(tmp_path) == [row] and store.finished(tmp_path, SPEC) == row
+    assert store.read_rows(tmp_path) == [row | {"path": str(path)}] and store.finished(tmp_path, SPEC) == row
     assert store.finished(tmp_path, SPEC | {"seed": 1}) is None
     np.testing.assert_array_equal(np.load(path.with_suffix(".npz"))["labels"], [0, 1])
     assert path.with_suffix(".flags").read_text() == "# flags\n"

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from tfbench import UserError
-from tfbench.stats import accuracies, budgets, csv_table
+from tfbench.stats import accuracies, budgets, csv_table, published
 from tfbench.stats.accuracies import COLUMNS, from_rows
-from tfbench.stats.csv_table import from_csv
+from tfbench.stats.csv_table import NAMES, from_csv
 
 HEADER = "setting,model,imagenet_top1,DTD,VOC2007\n"
 
@@ -203,7 +203,7 @@ def test_copies_of_a_cheaper_run_are_no_error():
     "logreg,A,70,60,50\nrandom_init,B,80,10,\n", "logistic_regression,A,.7,.6,.5\ntrain_from_scratch,B,.8,.1,\n"])
 def test_percent_and_fractions_are_told_apart(tmp_path, text):
     table = from_csv(write(tmp_path, HEADER + text))
-    assert table["accuracy"].tolist() == pytest.approx([0.6, 0.5, 0.1])
+    assert table["accuracy"].tolist() == pytest.approx([0.5, 0.6, 0.1])  # in the catalog's order
     assert table["source_accuracy"].tolist() == pytest.approx([0.7, 0.7, 0.8])
     assert table["regime"].tolist() == ["logistic_regression"] * 2 + ["train_from_scratch"]
     assert table["n"].isna().all()
@@ -257,25 +257,70 @@ def test_files_that_cannot_be_read(tmp_path):
             from_csv(path)
 
 
+def test_titles_and_names_are_the_same(tmp_path):
+    text = "setting,model,imagenet_top1,DTD,cars,mine\nlogreg,ResNet-50,70,60,50,40\nlogreg,vgg_16,71,61,51,41\n"
+    table = from_csv(write(tmp_path, text))
+    assert sorted(set(table["dataset"])) == ["cars", "dtd", "mine"]
+    assert set(table["network"]) == {"resnet_50", "vgg_16"}
+    both = "setting,model,imagenet_top1,DTD\nlogreg,ResNet-50,70,60\nlogreg,resnet_50,70,60\n"
+    with pytest.raises(UserError, match="lines 2 and 3"):
+        from_csv(write(tmp_path, both))
+
+
+def test_one_of_several_source_columns_is_named(tmp_path):
+    path = write(tmp_path, "setting,model,imagenet_top1_a,imagenet_top1_b,DTD\nlogreg,A,70,80,60\n")
+    assert from_csv(path, "imagenet_top1_b")["source_accuracy"].tolist() == [0.8]
+    assert from_csv(path, "imagenet_top1_b")["dataset"].tolist() == ["dtd"]
+    for column in (None, "imagenet_top1_c"):
+        with pytest.raises(UserError, match="--source_column=COLUMN"):
+            from_csv(path, column)
+
+
+# ---- unequal splits, one data set ----------------------------------------------------------------
+
+
+def test_unequal_splits_are_averaged_only_when_told():
+    rows = [row(), row(network="vgg_16", key="k2", n_test=358)]
+    with pytest.raises(UserError, match="--allow_unequal_splits"):
+        from_rows(rows)
+    assert from_rows(rows, allow_unequal=True)["n"].tolist() == [359, 358]
+    said, = accuracies.mismatches(rows)
+    assert "digits: 359 examples" in said and "358 examples" in said
+    assert accuracies.mismatches([row()]) == []
+
+
+@pytest.mark.parametrize("name", ["folder:/data/mine", "mine", "folder:/data/mine/"])
+def test_one_data_set_by_its_name_title_or_folder(name):
+    rows = [pretrain(), row(dataset="folder:/data/mine", key="k1"), row(dataset="pets", key="k2")]
+    if name.endswith("/"):
+        with pytest.raises(UserError, match="folder:/data/mine, pets|pets, folder:/data/mine"):
+            accuracies.of_dataset(from_rows(rows), rows, name)
+        return
+    table, kept = accuracies.of_dataset(from_rows(rows), rows, name)
+    assert set(table["dataset"]) == {"folder:/data/mine"}
+    assert [r["regime"] for r in kept] == ["pretrain", "finetune"]
+    assert set(accuracies.of_dataset(from_rows(rows), rows, "Oxford-IIIT Pets")[0]["dataset"]) == {"pets"}
+
+
 # ---- views ---------------------------------------------------------------------------------------
 
 
 def test_views_of_a_table_with_a_gap(tmp_path):
     table = from_csv(write(tmp_path, HEADER + "logreg,A,70,60,50\nlogreg,B,80,65,\nfinetune,A,70,60,55\n"))
     assert accuracies.regimes(table) == ["logistic_regression", "finetune"]
-    assert accuracies.missing(table) == [("logistic_regression", "B", "VOC2007")]
+    assert accuracies.missing(table) == [("logistic_regression", "B", "voc2007")]
     assert accuracies.pivot(table, "logistic_regression").index.tolist() == ["B", "A"]  # best source first
     matrix = accuracies.complete(table, "logistic_regression")
-    assert (matrix.networks, matrix.datasets) == (("A", "B"), ("DTD",))
+    assert (matrix.networks, matrix.datasets) == (("A", "B"), ("dtd",))
     np.testing.assert_allclose(matrix.accuracy, [[0.6], [0.65]])
     assert accuracies.wins(table, "finetune", "logistic_regression") == (1, 1, 2)
 
 
 def test_published_table_is_read_cell_by_cell():
-    path = csv_table.pathlib.Path(csv_table.__file__).parent / "published/kornblith2019_v3_fig2_digitised.csv"
+    path = published.FOLDER / "kornblith2019_v3_fig2_digitised.csv"
     table = from_csv(path).set_index(["regime", "network", "dataset"])["accuracy"]
     with path.open(newline="") as file:
-        cells = [(csv_table.SETTINGS[line["setting"]], line["model"], dataset, float(text) / 100)
+        cells = [(csv_table.SETTINGS[line["setting"]], NAMES[line["model"]], NAMES[dataset], float(text) / 100)
                  for line in csv.DictReader(file) for dataset, text in list(line.items())[3:]]
     assert len(cells) == len(table) == 3 * 16 * 12
     assert all(table[cell[:3]] == cell[3] for cell in cells)

@@ -1,17 +1,14 @@
 """Correlations against SciPy by hand, and against the paper's own figure."""
 
 import json
-import pathlib
 
 import numpy as np
 import pytest
 from scipy import special, stats
 
 from tfbench import UserError
-from tfbench.stats import correlation, csv_table
+from tfbench.stats import correlation, csv_table, published
 from tfbench.stats.accuracies import comparisons, table_of
-
-PUBLISHED = pathlib.Path(csv_table.__file__).parent / "published" / "kornblith2019_v3_fig2_digitised.csv"
 
 
 def table(accuracy, source, regime="finetune", n=None):
@@ -91,14 +88,78 @@ def test_perfect_accuracy_needs_its_count():
 
 
 def test_reproduces_the_papers_figure_2():
-    published = csv_table.from_csv(PUBLISHED)
-    found = correlation.per_regime(published)
+    table = published.accuracies()
+    found = correlation.per_regime(table)
     assert [round(c.r, 3) for c in found.values()] == [0.986, 0.954, 0.548]
     assert [round(c.rho, 3) for c in found.values()] == [0.985, 0.964, 0.570]
-    assert comparisons(published) == [("finetune", "logistic_regression", 177, 3, 192),
-                                      ("finetune", "train_from_scratch", 189, 0, 192)]
-    # v3, section 4.4: .29 on the seven sets with fewer than 10,000 training images, .86 on the others
-    large = {"Food-101", "CIFAR-10", "CIFAR-100", "Birdsnap", "SUN397"}
-    split = [correlation.per_regime(published[published["dataset"].isin(large) == big])["train_from_scratch"].r
-             for big in (False, True)]
-    assert [round(r, 3) for r in split] == [0.296, 0.863]
+    assert comparisons(table) == [("finetune", "logistic_regression", 177, 3, 192),
+                                  ("finetune", "train_from_scratch", 189, 0, 192)]
+
+
+def test_reproduces_the_papers_split_of_random_initialisation():
+    views = correlation.views(published.accuracies())
+    scratch = views[views["regime"] == "train_from_scratch"].set_index("view")
+    assert scratch["r"].round(3).tolist() == [0.548, 0.296, 0.863]  # published: .55, .29, .86
+    assert scratch["datasets"].tolist() == [12, 7, 5]
+    np.testing.assert_allclose(scratch["r2"], scratch["r"] ** 2)
+
+
+@pytest.mark.parametrize(("column", "r"), [("paper", 0.959), ("torchvision", 0.839)])
+def test_the_source_accuracy_makes_a_difference(column, r):
+    table = csv_table.from_csv(published.FOLDER / "tllib_finetune.csv", f"imagenet_top1_{column}")
+    found = correlation.per_regime(table)["finetune"]
+    assert (round(found.r, 3), len(found.networks), len(found.datasets)) == (r, 10, 8)
+
+
+def test_error_bars_are_those_of_figure_2():
+    found = correlation.per_regime(published.accuracies())["finetune"]
+    wide = published.accuracies().query("regime == 'finetune'").pivot(
+        index="network", columns="dataset", values="accuracy").loc[list(found.networks)]
+    x = special.logit(wide.to_numpy())
+    np.testing.assert_allclose(found.errors, (x - x.mean(axis=0)).std(axis=1) / np.sqrt(12) * np.sqrt(16 / 15))
+
+
+def test_each_data_set_alone_uses_all_its_networks():
+    rng = np.random.default_rng(3)
+    accuracy, source = rng.uniform(0.3, 0.9, size=(6, 3)), rng.uniform(0.5, 0.8, size=6)
+    accuracy[0, 1] = np.nan
+    found = correlation.by_dataset(table(accuracy, source)).set_index("dataset")
+    assert found["networks"].to_dict() == {"set0": 6, "set1": 5, "set2": 6}
+    assert found.loc["set1", "r"] == pytest.approx(stats.pearsonr(
+        special.logit(source[1:]), special.logit(accuracy[1:, 1])).statistic)
+
+
+def test_sets_of_unknown_size_are_in_neither_part():
+    rng = np.random.default_rng(4)
+    views = correlation.views(table(rng.uniform(0.3, 0.9, size=(5, 2)), rng.uniform(0.5, 0.8, size=5)))
+    assert views["view"].tolist() == [correlation.ALL]
+
+
+def test_bootstrap_equals_a_plain_loop():
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=10)
+    y = x + rng.normal(size=10)
+    draws = np.random.default_rng(0).integers(10, size=(correlation.RESAMPLES, 10))
+    r = [np.corrcoef(x[chosen], y[chosen])[0, 1] for chosen in draws]
+    assert correlation.bootstrap_interval(x, y) == pytest.approx(np.percentile(r, [2.5, 97.5]))
+    along, low, high = correlation.band(x, y)
+    fits = [np.polyval(np.polyfit(x[chosen], y[chosen], 1), along[[0, 30]]) for chosen in draws[:2000]]
+    np.testing.assert_allclose(np.percentile(fits, 2.5, axis=0), low[[0, 30]], atol=0.1)
+    np.testing.assert_allclose(np.percentile(fits, 97.5, axis=0), high[[0, 30]], atol=0.1)
+
+
+@pytest.mark.parametrize(("interval", "least", "most"), [("interval", 0.92, 0.98), ("bootstrap", 0.85, 0.97)])
+def test_intervals_cover_the_true_correlation(interval, least, most, monkeypatch):
+    monkeypatch.setattr(correlation, "RESAMPLES", 1000)
+    rng = np.random.default_rng(6)
+    covered = 0
+    for _ in range(400):
+        x = rng.normal(size=16)
+        low, high = correlation.correlate(x, 0.8 * x + 0.6 * rng.normal(size=16))[interval]  # rho = .8
+        covered += low <= 0.8 <= high
+    assert least < covered / 400 < most
+
+
+def test_resamples_of_one_network_do_no_harm():
+    low, high = correlation.bootstrap_interval(np.array([1.0, 2, 3, 4]), np.array([1.0, 2, 3, 5]))
+    assert -1 <= low <= high <= 1

@@ -88,7 +88,7 @@ def test_too_few_networks_still_make_a_figure(n):
 
 
 def test_no_networks_no_figure():
-    empty = Correlation((), (), *[np.empty(0)] * 3, None, None, None, "nothing")
+    empty = Correlation((), (), *[np.empty(0)] * 3, None, None, None, None, "nothing")
     with pytest.raises(ValueError, match="nothing"):
         plots.scatter(empty, "finetune")
 

@@ -19,6 +19,8 @@ import os
 import pathlib
 import re
 import tempfile
+import zipfile
+import zlib
 
 import numpy as np
 
@@ -120,16 +122,34 @@ def finished(results_dir, spec: dict) -> dict | None:
     return read_row(path) if path.exists() else None
 
 
-def read_rows(results_dir) -> list[dict]:
-    """All rows below `results_dir`, in the order of their file names.
+def read_rows(*results_dirs) -> list[dict]:
+    """All rows below the folders, folder by folder in the order of their file names, each with its file as "path".
 
     Raises:
-      UserError: the folder does not exist, or a row is damaged (see read_row).
+      UserError: a folder does not exist, or a row is damaged (see read_row).
     """
-    if not pathlib.Path(results_dir).is_dir():
-        raise UserError(
-            f"there is no results folder {results_dir}: name an existing one with --results_dir=DIR")
-    return [read_row(path) for path in sorted(pathlib.Path(results_dir).glob("rows/*.json"))]
+    for folder in results_dirs:
+        if not pathlib.Path(folder).is_dir():
+            raise UserError(f"there is no results folder {folder}: name an existing one with --results_dir=DIR")
+    return [read_row(path) | {"path": str(path)} for folder in results_dirs
+            for path in sorted(pathlib.Path(folder).glob("rows/*.json"))]
+
+
+def read_predictions(row: dict, names=("labels", "predictions", "scores")) -> dict[str, np.ndarray] | None:
+    """Those of the arrays `names` that lie beside a row of read_rows (results/row.py); None where there is no file.
+
+    Raises:
+      UserError: the file is damaged.
+    """
+    path = pathlib.Path(row["path"]).with_suffix(".npz")
+    try:
+        with np.load(path) as arrays:
+            return {name: arrays[name] for name in names if name in arrays}
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"{path} is damaged, it does not hold whole predictions ({error}): delete it to go without its "
+                        "tests, or delete its row too and run its command again") from error
 
 
 def write_row(results_dir, row: dict, predictions: dict[str, np.ndarray], flagfile: str) -> pathlib.Path:

@@ -15,6 +15,7 @@ a CSV file (csv_table.from_csv).
 
 import dataclasses
 import math
+import re
 from collections import defaultdict
 
 import numpy as np
@@ -23,7 +24,7 @@ import pandas as pd
 from tfbench import UserError
 from tfbench.data.catalog import DATASETS
 from tfbench.stats import budgets
-from tfbench.stats.titles import REGIMES, row_label
+from tfbench.stats.titles import REGIMES, count, dataset_title, row_label
 
 COLUMNS = ("regime", "network", "dataset", "accuracy", "n", "source_accuracy", "source_n")
 
@@ -56,7 +57,7 @@ def table_of(records: list[dict]) -> pd.DataFrame:
         {"accuracy": float, "n": "Int64", "source_accuracy": float, "source_n": "Int64"})
 
 
-def from_rows(rows: list[dict]) -> pd.DataFrame:
+def from_rows(rows: list[dict], *, allow_unequal: bool = False) -> pd.DataFrame:
     """The table of a results folder's rows (tfbench.results.store.read_rows).
 
     Rows of features of the user's own belong to no network and are left out. So are those on a few examples per
@@ -65,15 +66,21 @@ def from_rows(rows: list[dict]) -> pd.DataFrame:
     A row without a source of its own (train_from_scratch) takes the source accuracy of the same
     network's pretrain row or of its other rows.
 
+    Args:
+      allow_unequal: whether results of one data set on unequal test splits may stand side by side (see mismatches).
+
     Raises:
       UserError: no transfer results; a damaged row; two runs of one cell at one budget; several source
-        accuracies of one network, or source data sets; results on unequal test splits.
+        accuracies of one network, or source data sets; results by different metrics or on unequal test splits.
     """
     for row in rows:
         _check_row(row)
     sources = _sources(rows)
     rows = budgets.unique(rows)
-    _check_comparable(rows)
+    _check_metrics(rows)
+    if not allow_unequal and (unequal := mismatches(rows)):
+        raise UserError(f"results are not comparable: {unequal[0]}. Expected one test split per data set: prepare it "
+                        "again and repeat the runs of the wrong one, or average over both with --allow_unequal_splits")
     if not budgets.transfers(rows):
         raise UserError(f"expected results of logistic_regression, finetune or train_from_scratch, found "
                         f"none of a network among {len(rows)} rows: run one of these programs, or study, first")
@@ -152,17 +159,43 @@ def _sources(rows: list[dict]) -> dict[str, tuple[float, int]]:
             for (_, accuracy), (n, _) in values.items()}
 
 
-def _check_comparable(rows: list[dict]) -> None:
-    """Raises UserError where two rows measured one data set on unequal test splits or by other metrics."""
+def _check_metrics(rows: list[dict]) -> None:
+    """Raises UserError where two rows measured one data set by different metrics."""
     first = {}
     for row in rows:
-        split = (row["metric"], row["n_test"], (row.get("test_split") or {}).get("sha256"))
-        other, expected = first.setdefault(row["dataset"], (row, split))
-        if split != expected:
-            said = " against ".join(f"{metric} on {n} examples, split {str(sha)[:12]} ({row_label(r)})"
-                                    for (metric, n, sha), r in ((expected, other), (split, row)))
-            raise UserError(f"results on {row['dataset']} are not comparable: {said}. Expected one test "
-                            "split: prepare the data set again and repeat the runs of the wrong one")
+        other = first.setdefault(row["dataset"], row)
+        if row["metric"] != other["metric"]:
+            raise UserError(f"results on {row['dataset']} are not comparable: {other['metric']} ({row_label(other)}) "
+                            f"against {row['metric']} ({row_label(row)}). Expected one metric: repeat the wrong runs")
+
+
+def mismatches(rows: list[dict]) -> list[str]:
+    """Data sets whose rows were tested on unequal splits, with the splits and a row of each, in words."""
+    splits = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        splits[row["dataset"]][row["n_test"], (row.get("test_split") or {}).get("sha256")].append(row)
+    return [f"{dataset}: " + " against ".join(
+        f"{n:,} examples, split {str(sha)[:12]}, in {count(len(group), 'row')} ({row_label(group[0])})"
+        for (n, sha), group in found.items()) for dataset, found in splits.items() if len(found) > 1]
+
+
+def of_dataset(table: pd.DataFrame, rows: list[dict], dataset: str) -> tuple[pd.DataFrame, list[dict]]:
+    """Table and rows of one data set; pretraining stays.
+
+    Args:
+      dataset: its name or title; of a set of the user's own the last part of its folder will do.
+
+    Raises:
+      UserError: no result on it, or several that the name fits.
+    """
+    there = list(dict.fromkeys([*table["dataset"], *(row["dataset"] for row in budgets.transfers(rows))]))
+    fitting = [name for name in there if dataset in (name, dataset_title(name))] or [
+        name for name in there if dataset == re.split(r"[:/\\]", name.rstrip("/"))[-1]]
+    if len(fitting) != 1:
+        raise UserError(f"expected one data set called {dataset!r} among the results, found "
+                        f"{', '.join(fitting) or 'none'}: name one of {', '.join(there)} with --dataset=NAME")
+    return (table[table["dataset"] == fitting[0]].reset_index(drop=True),
+            [row for row in rows if row["dataset"] == fitting[0] or row["regime"] == "pretrain"])
 
 
 def regimes(table: pd.DataFrame) -> list[str]:
@@ -171,11 +204,12 @@ def regimes(table: pd.DataFrame) -> list[str]:
     return [regime for regime in REGIMES if regime in present]
 
 
-def pivot(table: pd.DataFrame, regime: str) -> pd.DataFrame:
-    """One regime's accuracies, [network, data set], NaN where missing; by descending source accuracy."""
+def pivot(table: pd.DataFrame, regime: str, column: str = "accuracy") -> pd.DataFrame:
+    """One regime's `column`, float [network, data set], NaN where missing; by descending source accuracy."""
     part = table[table["regime"] == regime]
     networks = part.drop_duplicates("network").sort_values("source_accuracy", ascending=False, kind="stable")
-    wide = part.pivot(index="network", columns="dataset", values="accuracy")
+    wide = part.assign(value=part[column].to_numpy(float, na_value=np.nan)).pivot(
+        index="network", columns="dataset", values="value")
     return wide.reindex(index=networks["network"], columns=part["dataset"].unique())
 
 
@@ -205,12 +239,10 @@ def complete(table: pd.DataFrame, regime: str) -> Matrix:
     """One regime's networks with known source accuracy × the data sets that all of these have."""
     part = table[(table["regime"] == regime) & table["source_accuracy"].notna()]
     accuracy = pivot(part, regime).iloc[::-1].dropna(axis=1)
-    n = part.pivot(index="network", columns="dataset", values="n").reindex(
-        index=accuracy.index, columns=accuracy.columns)
+    n = pivot(part, regime, "n").reindex(index=accuracy.index, columns=accuracy.columns)
     source = part.drop_duplicates("network").set_index("network").reindex(accuracy.index)
     return Matrix(tuple(accuracy.index), tuple(accuracy.columns), source["source_accuracy"].to_numpy(float),
-                  source["source_n"].to_numpy(float, na_value=np.nan), accuracy.to_numpy(float),
-                  n.astype("Float64").to_numpy(float, na_value=np.nan))
+                  source["source_n"].to_numpy(float, na_value=np.nan), accuracy.to_numpy(), n.to_numpy())
 
 
 def wins(table: pd.DataFrame, regime: str, other: str) -> tuple[int, int, int]:

@@ -1,17 +1,28 @@
 """How well source accuracy predicts transfer accuracy (Kornblith et al. v3, section 3, figure 2).
 
 Per regime: Pearson's r and Spearman's rho, over networks, between logit(source accuracy) and the
-mean over data sets of logit(transfer accuracy).
+mean over data sets of logit(transfer accuracy); also over parts of the data sets and on each alone.
 """
 
 import dataclasses
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
 from tfbench import UserError
+from tfbench.data.catalog import DATASETS
 from tfbench.stats.accuracies import Matrix, complete, regimes
 from tfbench.stats.transforms import logit, standard_errors
+
+SMALL = 10_000  # training images, validation included, below which the paper calls a data set small (v3, section 4.4)
+RESAMPLES = 10_000
+LEVEL = 95  # percent of the intervals
+ALL = "all data sets"
+# The views of one table: name -> whether a data set with that many training images belongs to it.
+VIEWS = {ALL: lambda images: True,
+         f"fewer than {SMALL:,} training images": lambda images: images is not None and images < SMALL,
+         f"{SMALL:,} training images or more": lambda images: images is not None and images >= SMALL}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +36,7 @@ class Correlation:
       errors: [M] standard errors of `transfer` (transforms.standard_errors), NaN where unknown.
       r, rho: Pearson's and Spearman's correlation; None where `reason` says why.
       interval: (low, high), Fisher's 95 % interval of r; None below 4 networks.
+      bootstrap: (low, high), 95 % interval of r over resampled networks; None below 4 networks.
       reason: why there is no correlation; "" when there is one.
     """
 
@@ -36,57 +48,151 @@ class Correlation:
     r: float | None
     rho: float | None
     interval: tuple[float, float] | None
+    bootstrap: tuple[float, float] | None
     reason: str
 
 
 def correlate(source, transfer) -> dict:
-    """Pearson's r with Fisher's 95 % interval, and Spearman's rho.
+    """Pearson's r with Fisher's and a bootstrap 95 % interval, and Spearman's rho.
 
     Args:
       source, transfer: [networks] log-odds, finite.
 
     Returns:
-      {"r", "rho", "interval", "reason"} as in Correlation: numbers or None, never NaN.
+      {"r", "rho", "interval", "bootstrap", "reason"} as in Correlation: numbers or None, never NaN.
     """
     source, transfer = np.asarray(source, float), np.asarray(transfer, float)
-    nothing = {"r": None, "rho": None, "interval": None}
+    nothing = {"r": None, "rho": None, "interval": None, "bootstrap": None}
     if len(source) < 3:
         return nothing | {"reason": f"a correlation needs at least 3 networks, found {len(source)}"}
     for what, values in (("source", source), ("mean transfer", transfer)):
         if np.ptp(values) <= 1e-12 * np.abs(values).max():
             return nothing | {"reason": f"all networks have the same {what} accuracy"}
     pearson = stats.pearsonr(source, transfer)
-    interval = None
+    interval = bootstrap = None
     if len(source) >= 4:
-        low, high = pearson.confidence_interval(0.95)
-        interval = (float(low), float(high))
+        interval = tuple(map(float, pearson.confidence_interval(LEVEL / 100)))
+        bootstrap = bootstrap_interval(source, transfer)
     rho = float(stats.spearmanr(source, transfer).statistic)
-    return {"r": float(pearson.statistic), "rho": rho, "interval": interval, "reason": ""}
+    return {"r": float(pearson.statistic), "rho": rho, "interval": interval, "bootstrap": bootstrap, "reason": ""}
 
 
-def per_regime(table) -> dict[str, Correlation]:
+def bootstrap_interval(source, transfer, *, seed: int = 0) -> tuple[float, float]:
+    """95 % percentile interval of r over RESAMPLES samples of networks, drawn with replacement.
+
+    Samples that drew one value only, of which there is no r, are left out.
+
+    Args:
+      source, transfer: [networks] log-odds, neither constant.
+    """
+    x, y, spread = _resampled(source, transfer, seed)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        r = (x * y).mean(axis=1) / (x.std(axis=1) * y.std(axis=1))
+    low, high = np.percentile(np.clip(r[spread & np.isfinite(r)], -1, 1), [50 - LEVEL / 2, 50 + LEVEL / 2])
+    return float(low), float(high)
+
+
+def band(source, transfer, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """95 % bootstrap band of the least-squares line, as the paper's figure 2 has it.
+
+    Args:
+      source, transfer: [networks] log-odds, neither constant.
+
+    Returns:
+      (x, low, high), [50] each: log-odds of source accuracy from the least to the largest, and the band there.
+    """
+    source, transfer = np.asarray(source, float), np.asarray(transfer, float)
+    x, y, spread = _resampled(source, transfer, seed)
+    slope = (x * y).mean(axis=1)[spread] / x.var(axis=1)[spread]
+    mean_x, mean_y = (values[_indices(len(source), seed)].mean(axis=1)[spread] for values in (source, transfer))
+    along = np.linspace(source.min(), source.max(), 50)
+    lines = mean_y[:, None] + slope[:, None] * (along - mean_x[:, None])
+    low, high = np.percentile(lines, [50 - LEVEL / 2, 50 + LEVEL / 2], axis=0)
+    return along, low, high
+
+
+def _indices(networks: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(networks, size=(RESAMPLES, networks))
+
+
+def _resampled(source, transfer, seed) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Both, resampled and centred, [RESAMPLES, networks]; and [RESAMPLES] whether the source varies in a sample."""
+    chosen = _indices(len(source), seed)
+    x, y = (np.asarray(values, float)[chosen] for values in (source, transfer))
+    x, y = (values - values.mean(axis=1, keepdims=True) for values in (x, y))
+    return x, y, x.std(axis=1) > 1e-9 * np.ptp(source)
+
+
+def per_regime(table, *, datasets=None) -> dict[str, Correlation]:
     """The correlation of each regime in an accuracies table, on the data sets all its networks have.
+
+    Args:
+      datasets: names of the data sets to use; None: all.
 
     Raises:
       UserError: an accuracy of exactly 0 or 1 with an unknown number of examples.
     """
-    return {regime: _correlation(complete(table, regime)) for regime in regimes(table)}
+    part = table if datasets is None else table[table["dataset"].isin(datasets)]
+    return {regime: _correlation(complete(part, regime)) for regime in regimes(part)}
+
+
+def training_images(dataset: str) -> int | None:
+    """Training images of a catalog's data set, validation included; None where it is not in the catalog."""
+    return DATASETS[dataset].train + DATASETS[dataset].validation if dataset in DATASETS else None
+
+
+def views(table) -> pd.DataFrame:
+    """The correlations over all data sets, over the small and over the large ones (v3, section 4.4).
+
+    Returns:
+      A line per view and regime: view, regime, r, r2, fisher_low, fisher_high, bootstrap_low, bootstrap_high, rho,
+      networks, datasets (numbers), reason. A view that has no data set, or the same as all, has no line.
+    """
+    names = table["dataset"].unique()
+    lines = []
+    for view, belongs in VIEWS.items():
+        datasets = [name for name in names if belongs(training_images(name))]
+        if datasets and (view == ALL or len(datasets) < len(names)):
+            lines += [_line(view, regime, c) for regime, c in per_regime(table, datasets=datasets).items()]
+    return _frame(lines, "view")
+
+
+def by_dataset(table) -> pd.DataFrame:
+    """The correlation on each data set alone, over all its networks: columns as in views, with dataset for view."""
+    lines = []
+    for dataset in table["dataset"].unique():
+        lines += [_line(dataset, regime, c) for regime, c in per_regime(table, datasets=[dataset]).items()]
+    return _frame(sorted(lines, key=lambda line: regimes(table).index(line["regime"])), "dataset")
+
+
+def _line(name: str, regime: str, c: Correlation) -> dict:
+    fisher, bootstrap = ((np.nan, np.nan) if ends is None else ends for ends in (c.interval, c.bootstrap))
+    r, rho = (np.nan if value is None else value for value in (c.r, c.rho))
+    return {"name": name, "regime": regime, "r": r, "r2": r**2, "fisher_low": fisher[0], "fisher_high": fisher[1],
+            "bootstrap_low": bootstrap[0], "bootstrap_high": bootstrap[1], "rho": rho, "networks": len(c.networks),
+            "datasets": len(c.datasets), "reason": c.reason}
+
+
+def _frame(lines: list[dict], name: str) -> pd.DataFrame:
+    columns = ("name", "regime", "r", "r2", "fisher_low", "fisher_high", "bootstrap_low", "bootstrap_high", "rho",
+               "networks", "datasets", "reason")
+    return pd.DataFrame(lines, columns=columns).rename(columns={"name": name})
 
 
 def _correlation(matrix: Matrix) -> Correlation:
     if not matrix.datasets or not matrix.networks:
         reason = ("no network has a known source accuracy" if not matrix.networks
                   else "no data set has results of all networks")
-        return Correlation((), (), np.empty(0), np.empty(0), np.empty(0), None, None, None, reason)
-    source = _named_logit(matrix.source[:, None], matrix.source_n[:, None], matrix.networks, ["source"])[:, 0]
-    x = _named_logit(matrix.accuracy, matrix.n, matrix.networks, matrix.datasets)
+        return Correlation((), (), np.empty(0), np.empty(0), np.empty(0), None, None, None, None, reason)
+    source = named_logit(matrix.source[:, None], matrix.source_n[:, None], matrix.networks, ["source"])[:, 0]
+    x = named_logit(matrix.accuracy, matrix.n, matrix.networks, matrix.datasets)
     transfer = x.mean(axis=1)
     return Correlation(matrix.networks, matrix.datasets, source, transfer, standard_errors(x),
                        **correlate(source, transfer))
 
 
-def _named_logit(p, n, networks, columns) -> np.ndarray:
-    """logit(p, n) whose UserError names the first cell at fault; p, n: [networks, columns]."""
+def named_logit(p, n, networks, columns) -> np.ndarray:
+    """transforms.logit(p, n) whose UserError names the first cell at fault; p, n: [networks, columns]."""
     try:
         return logit(p, n)
     except UserError as error:

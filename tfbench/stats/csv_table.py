@@ -7,27 +7,34 @@ import pathlib
 import pandas as pd
 
 from tfbench import UserError
+from tfbench.data.catalog import DATASETS
+from tfbench.models.catalog import NETWORKS
 from tfbench.stats.accuracies import COLUMNS, table_of
 from tfbench.stats.titles import REGIMES
 
+NAMES = {row.title: name for catalog in (NETWORKS, DATASETS) for name, row in catalog.items()}  # by their titles
 SETTINGS = {"logreg": "logistic_regression", "finetune": "finetune", "random_init": "train_from_scratch"}
 
 
-def from_csv(path) -> pd.DataFrame:
+def from_csv(path, source_column: str | None = None) -> pd.DataFrame:
     """The table (see accuracies.py) in a CSV file, in either form:
 
         wide  setting,model,imagenet_top1[…],DATASET,DATASET,…  one line per regime and network
-        long  regime,network,dataset,accuracy[,n],source_accuracy[,source_n]  as reports write it
+        long  regime,network,dataset,accuracy[,n],source_accuracy[,source_n][,…]  as reports write it
 
-    Settings are logreg, finetune, random_init, or the regimes' names. Accuracies are all percent or
-    all fractions, which shows in the numbers. An empty cell is a missing result.
+    Settings are logreg, finetune, random_init, or the regimes' names. Networks and data sets go by the catalogs' names
+    or titles ("ResNet-50"), or are the user's own. Accuracies are all percent or all fractions, which shows in the
+    numbers. An empty cell is a missing result.
+
+    Args:
+      source_column: which column of the wide form is the source accuracy, where several begin with imagenet_top1.
 
     Raises:
       UserError: an unreadable file, missing or doubled columns or lines, a cell out of range,
         percent mixed with fractions; line and column are named.
     """
     header, lines = _read(path)
-    cells = _long(path, header, lines) if "dataset" in header else _wide(path, header, lines)
+    cells = _long(path, header, lines) if "dataset" in header else _wide(path, header, lines, source_column)
     _check_unique(path, cells)
     scale = _scale(path, cells)
     records = [{key: value for key, value in cell.items() if key in COLUMNS}
@@ -63,19 +70,24 @@ def _read(path) -> tuple[list[str], list[tuple[int, dict]]]:
     return header, [(number, dict(zip(header, line, strict=True))) for number, line in rest]
 
 
-def _wide(path, header, lines) -> list[dict]:
+def _wide(path, header, lines, source_column) -> list[dict]:
     """The cells of the wide form; "line" and "column" tell where each stands."""
     sources = [name for name in header if name.startswith("imagenet_top1") or name == "source_accuracy"]
-    datasets = [name for name in header if name not in ("setting", "model", *sources)]
-    if not {"setting", "model"} <= set(header) or len(sources) != 1 or not datasets:
-        raise UserError(f"{path}: expected the columns setting, model, one imagenet_top1… and one per data "
+    datasets = [name for name in header if name not in ("setting", "model", *sources, source_column)]
+    if not {"setting", "model"} <= set(header) or not (sources or source_column) or not datasets:
+        raise UserError(f"{path}: expected the columns setting, model, imagenet_top1… and one per data "
                         f"set, found {', '.join(header)}: rename or add columns")
+    if source_column is None and len(sources) > 1 or source_column not in (None, *header):
+        found = f"{source_column} is none of {', '.join(header)}" if source_column else ", ".join(sources)
+        raise UserError(f"{path}: expected one column of source accuracies, found {found}: name it with "
+                        "--source_column=COLUMN")
+    source = source_column or sources[0]
     cells = []
     for number, line in lines:
         shared = {"line": number, "regime": _regime(path, number, line["setting"]),
                   "network": _name(path, number, "model", line), "n": None, "source_n": None,
-                  "source_accuracy": _number(path, number, sources[0], line)}
-        cells += [shared | {"dataset": dataset, "column": dataset,
+                  "source_accuracy": _number(path, number, source, line)}
+        cells += [shared | {"dataset": NAMES.get(dataset, dataset), "column": dataset,
                             "accuracy": _number(path, number, dataset, line)} for dataset in datasets]
     return cells
 
@@ -104,7 +116,7 @@ def _regime(path, number, text) -> str:
 def _name(path, number, column, line) -> str:
     if not line[column]:
         raise UserError(f"{path}, line {number}, column {column!r}: expected a name, found nothing: add it")
-    return line[column]
+    return NAMES.get(line[column], line[column])
 
 
 def _number(path, number, column, line) -> float:

@@ -14,6 +14,8 @@ from tfbench.models.catalog import NETWORKS
 from tfbench.stats import budgets
 from tfbench.stats.titles import REGIMES, count
 
+CONVERGENCE = "Test accuracy in % by training steps. Each number of steps is a run of its own, searched for anew."
+FEW_EXAMPLES = "Test accuracy in % by training examples per class: mean over subsets ± standard error of that mean."
 CELL = {"regime": list(REGIMES), "network": list(NETWORKS), "dataset": list(DATASETS)}  # column -> its catalog's order
 
 

@@ -68,7 +68,7 @@ def save(figure: Figure) -> tuple[bytes, bytes]:
     with matplotlib.rc_context(settings), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")  # an unusual name shows boxes
         figure.savefig(svg, format="svg", metadata={"Date": None})
-        figure.savefig(png, format="png", dpi=200)
+        figure.savefig(png, format="png", dpi=150)
     return svg.getvalue(), png.getvalue()
 
 

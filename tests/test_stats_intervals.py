@@ -1,0 +1,106 @@
+"""Intervals of accuracies: against SciPy, against the metrics themselves, and how often they cover the truth."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from tfbench.stats import intervals, metrics
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 10), (10, 10), (3, 10), (1, 1), (9000, 10000)])
+def test_clopper_pearson_equals_scipy(k, n):
+    theirs = stats.binomtest(k, n).proportion_ci(0.95, method="exact")
+    assert intervals.clopper_pearson(k, n) == pytest.approx((theirs.low, theirs.high))
+
+
+@pytest.mark.parametrize("p", [0.02, 0.5, 0.77, 0.99])
+def test_clopper_pearson_covers_at_least_as_often_as_it_says(p):
+    k = np.arange(51)
+    low, high = intervals.clopper_pearson(k, 50)
+    covered = (low <= p) & (p <= high)
+    assert stats.binom.pmf(k[covered], 50, p).sum() >= 0.95
+
+
+@pytest.mark.parametrize(("k", "n"), [(1, 0), (-1, 5), (6, 5)])
+def test_clopper_pearson_refuses_impossible_counts(k, n):
+    with pytest.raises(ValueError, match="expected 0 <= k <= n"):
+        intervals.clopper_pearson(k, n)
+
+
+def predicted(labels, right):
+    """Predictions of which `right` (bool) are right."""
+    return np.where(right, labels, (labels + 1) % (labels.max() + 1))
+
+
+@pytest.mark.parametrize(("sizes", "rates"), [((5, 40), (8, 1.5)), ((60, 100), (20, 1.5)), ((5, 40), (3, 3))])
+def test_mean_per_class_covers_the_truth(sizes, rates):
+    rng = np.random.default_rng(0)
+    covered = 0
+    for seed in range(250):
+        truth = rng.beta(*rates, size=20)
+        labels = np.repeat(np.arange(20), rng.integers(*sizes, size=20))
+        right = rng.random(len(labels)) < truth[labels]
+        low, high = intervals.interval("mean_per_class", labels, predicted(labels, right), seed=seed)
+        covered += low <= truth.mean() <= high
+    assert 0.91 <= covered / 250 <= 0.995
+
+
+def test_mean_per_class_holds_its_accuracy_even_at_the_ends():
+    labels = np.repeat(np.arange(4), 10)
+    low, high = intervals.interval("mean_per_class", labels, labels)
+    assert 0.8 < low < 0.99 and high == 1
+    low, high = intervals.interval("mean_per_class", labels, (labels + 1) % 4)
+    assert low == 0 and 0.01 < high < 0.2
+
+
+def test_weights_of_one_give_the_metric():
+    rng = np.random.default_rng(1)
+    labels = rng.choice([-1, 0, 1], size=(200, 6), p=[0.8, 0.1, 0.1])
+    scores = np.round(rng.normal(size=labels.shape) + (labels > 0), 1)  # with ties
+    ones = np.ones((200, 1), np.float32)
+    each = [intervals.eleven_points(scores[:, c], labels[:, c], ones)[0] for c in range(6)]
+    assert np.mean(each) == pytest.approx(metrics.voc_map(scores, labels))
+
+
+def test_whole_weights_are_repeated_images():
+    rng = np.random.default_rng(2)
+    labels, scores = rng.choice([-1, 1], size=80, p=[0.8, 0.2]), rng.normal(size=80)
+    weights = rng.integers(0, 4, size=(80, 3))
+    found = intervals.eleven_points(scores, labels, weights.astype(np.float32))
+    for b in range(3):
+        again = np.repeat(np.arange(80), weights[:, b])
+        assert found[b] == pytest.approx(metrics.voc_map(scores[again][:, None], labels[again][:, None]), abs=0.03)
+    nothing = np.where(labels > 0, 0, 1)[:, None].astype(np.float32)
+    assert np.isnan(intervals.eleven_points(scores, labels, nothing)).all()
+
+
+def test_voc_covers_what_test_sets_of_this_size_give():
+    rng = np.random.default_rng(3)
+    labels = np.where(rng.random((60_000, 4)) < 0.1, 1, -1)
+    scores = rng.normal(size=labels.shape) + 1.5 * (labels > 0)
+    draws = [rng.integers(len(labels), size=500) for _ in range(120)]
+    expected = np.mean([metrics.voc_map(scores[draw], labels[draw]) for draw in draws])
+    ends = np.array([intervals.interval("voc_map", labels[draw], scores[draw], seed=i) for i, draw in enumerate(draws)])
+    assert 0.9 <= np.mean((ends[:, 0] <= expected) & (expected <= ends[:, 1])) <= 1
+
+
+def test_voc_at_its_limits():
+    labels = np.array([[1, -1], [-1, -1], [1, 0]])
+    low, high = intervals.interval("voc_map", labels, labels.astype(float))
+    assert 0 < low <= 1 and high == 1
+    assert intervals.interval("voc_map", -np.ones((3, 2), int), np.zeros((3, 2))) == (0, 1)
+
+
+@pytest.mark.parametrize(("metric", "labels"), [("f1", [0]), ("top1", []), ("mean_per_class", [])])
+def test_what_has_no_interval(metric, labels):
+    with pytest.raises(ValueError, match="expected"):
+        intervals.interval(metric, np.array(labels, int), np.array(labels, int))
+
+
+def test_the_same_input_gives_the_same_interval():
+    labels = np.random.default_rng(4).integers(5, size=100)
+    predictions = predicted(labels, np.arange(100) % 3 > 0)
+    assert intervals.interval("mean_per_class", labels, predictions) == intervals.interval(
+        "mean_per_class", labels, predictions)
+    assert intervals.interval("top1", labels, predictions) == pytest.approx(
+        stats.binomtest(66, 100).proportion_ci(method="exact"))

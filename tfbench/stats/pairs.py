@@ -1,0 +1,161 @@
+"""Which networks a data set can tell apart: tests and intervals from the predictions beside the rows (appendix A.1)."""
+
+import hashlib
+from collections import defaultdict
+
+import numpy as np
+import pandas as pd
+
+from tfbench.results import store
+from tfbench.stats import accuracies, intervals, significance
+from tfbench.stats.correlation import named_logit
+from tfbench.stats.titles import dataset_title, row_label
+
+TESTS = {"top1": "exact McNemar", "mean_per_class": "permutation", "voc_map": "permutation of class decisions"}
+MEAN = "mean over data sets"  # stands for the data set where averages are compared
+TYPES = {"p_best": float, "p_best_holm": float, "like_best": "boolean", "like_best_holm": "boolean"}
+BEST = tuple(TYPES)  # how a network compares with the best one
+CELLS = ("regime", "network", "dataset", "low", "high", "interval", *BEST)
+PAIRS = ("regime", "dataset", "network", "other", "difference", "p", "test")
+
+
+def on_data_sets(rows: list[dict]) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+    """Tests of all pairs of networks on each data set in each regime, and an interval for each accuracy.
+
+    Args:
+      rows: of the main table (budgets.split), as store.read_rows gives them.
+
+    Returns:
+      (cells, pairs, notes). Cells, a line per row: CELLS, where low and high are the ends of the accuracy's 95 %
+      interval (fractions; NaN where there is none), interval its method, and p_best… compare the network with the best
+      one: p, p by Holm's correction for all the comparisons with the best, and whether they are above .05; NaN and <NA>
+      where not tested. Pairs, a line per pair tested: PAIRS, difference in accuracy (fractions). Notes, in words:
+      what could not be tested and why.
+
+    Raises:
+      UserError: a damaged file of predictions.
+    """
+    datasets = defaultdict(list)
+    for row in rows:
+        datasets[row["dataset"]].append(row)
+    cells, pairs, notes = [], [], []
+    for group in datasets.values():
+        for found, lines in zip((cells, pairs, notes), _on_one(group), strict=True):
+            found += lines
+    return cells_of(cells), pd.DataFrame(pairs, columns=PAIRS), notes
+
+
+def on_average(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The same for means over data sets, by paired t-tests of log-odds, of the data sets that all networks have.
+
+    Returns:
+      (networks, pairs). Networks, a line per regime and network: regime, network, source_accuracy, datasets (number),
+      mean_log_odds, and of BEST as in on_data_sets. Pairs: PAIRS, the difference in log-odds.
+
+    Raises:
+      UserError: an accuracy of exactly 0 or 1 with an unknown number of examples.
+    """
+    sources = table.drop_duplicates("network").set_index("network")["source_accuracy"]
+    networks, pairs = [], []
+    for regime in accuracies.regimes(table):
+        wide = accuracies.pivot(table, regime).dropna(axis=1)
+        names = list(wide.index)
+        if not wide.shape[1]:
+            continue
+        n = accuracies.pivot(table, regime, "n")[wide.columns].to_numpy()
+        x = named_logit(wide.to_numpy(), n, names, list(wide.columns))
+        means, p = x.mean(axis=1), significance.t_test(x)
+        lines = [{"regime": regime, "network": name, "source_accuracy": sources[name], "datasets": wide.shape[1],
+                  "mean_log_odds": mean} for name, mean in zip(names, means, strict=True)]
+        networks += [line | best for line, best in zip(lines, _best(means, p), strict=True)]
+        pairs += _lines(regime, MEAN, names, means, p, "paired t-test")
+    columns = ("regime", "network", "source_accuracy", "datasets", "mean_log_odds", *BEST)
+    frame = pd.DataFrame(networks, columns=columns).astype(
+        {"source_accuracy": float, "datasets": "Int64", "mean_log_odds": float} | TYPES)
+    return frame, pd.DataFrame(pairs, columns=PAIRS)
+
+
+def cells_of(lines: list[dict]) -> pd.DataFrame:
+    """A table of CELLS; what `lines` do not say is missing."""
+    return pd.DataFrame(lines, columns=CELLS).astype({"low": float, "high": float} | TYPES)
+
+
+def _on_one(rows: list[dict]) -> tuple[list[dict], list[dict], list[str]]:
+    """on_data_sets for one data set, whose rows share a metric."""
+    metric = rows[0]["metric"]
+    found = [store.read_predictions(row) for row in rows]
+    contributions = [None if outputs is None else significance.contributions_of(metric, **outputs)
+                     for outputs in map(_named, found)]
+    notes = []
+    for i, row in enumerate(rows):
+        wrong = contributions[i] is not None and metric != "voc_map" and (
+            len(contributions[i]) != row["n_test"] or abs(contributions[i].sum() - row["accuracy"]) > 1e-6)
+        if wrong:
+            notes.append(f"the predictions beside {row_label(row)} do not give its accuracy: not tested")
+            found[i] = contributions[i] = None
+    if absent := sum(outputs is None for outputs in found) - len(notes):
+        notes.append(f"{absent} of {len(rows)} rows on {dataset_title(rows[0]['dataset'])} have no predictions beside "
+                     "them: not tested")
+    p = _p_values(rows, metric, found, contributions)
+    cells, pairs = [], []
+    for regime, (names, members, matrix) in p.items():
+        scores = np.array([rows[i]["accuracy"] for i in members])
+        pairs += _lines(regime, rows[0]["dataset"], names, scores, matrix, TESTS[metric])
+        for name, i, best in zip(names, members, _best(scores, matrix), strict=True):
+            cells.append({"regime": regime, "network": name, "dataset": rows[i]["dataset"]}
+                         | _interval(metric, rows[i], _named(found[i])) | best)
+    return cells, pairs, notes
+
+
+def _named(outputs: dict | None) -> dict | None:
+    """Predictions as significance and intervals take them: labels and outputs."""
+    if outputs is None:
+        return None
+    return {"labels": outputs["labels"], "outputs": outputs["scores" if "scores" in outputs else "predictions"]}
+
+
+def _p_values(rows, metric, found, contributions) -> dict[str, tuple[list[str], list[int], np.ndarray]]:
+    """Regime -> (networks, their places in `rows`, p of each pair, NaN where not tested on the same images)."""
+    regimes, pools = defaultdict(list), defaultdict(lambda: defaultdict(list))
+    for i, row in enumerate(rows):
+        place = len(regimes[row["regime"]])
+        regimes[row["regime"]].append(i)
+        if found[i] is not None:
+            same = ((row.get("test_split") or {}).get("sha256"),
+                    hashlib.sha256(np.ascontiguousarray(found[i]["labels"])).digest())
+            pools[same][row["regime"]].append((place, i))
+    p = {regime: np.full((len(members),) * 2, np.nan) for regime, members in regimes.items()}
+    for pool in pools.values():
+        groups = [np.stack([contributions[i] for _, i in members]) for members in pool.values()]
+        tested = ([significance.mcnemar(group > 0) for group in groups] if metric == "top1"
+                  else significance.permutation(groups))
+        for (regime, members), matrix in zip(pool.items(), tested, strict=True):
+            places = [place for place, _ in members]
+            p[regime][np.ix_(places, places)] = matrix
+    return {regime: ([rows[i]["network"] for i in members], members, p[regime]) for regime, members in regimes.items()}
+
+
+def _interval(metric: str, row: dict, outputs: dict | None) -> dict:
+    """{"low", "high", "interval"} of one accuracy."""
+    if metric == "top1":
+        n = row["n_test"]
+        low, high = intervals.clopper_pearson(round(row["accuracy"] * n), n)
+        return {"low": float(low), "high": float(high), "interval": "Clopper-Pearson"}
+    if outputs is None:
+        return {"low": np.nan, "high": np.nan, "interval": ""}
+    low, high = intervals.interval(metric, outputs["labels"], outputs["outputs"])
+    return {"low": low, "high": high, "interval": "bootstrap"}
+
+
+def _best(scores: np.ndarray, p: np.ndarray) -> list[dict]:
+    """BEST of each network."""
+    found = significance.like_the_best(scores, p)
+    return [{"p_best": p, "p_best_holm": holm, "like_best": pd.NA if np.isnan(p) else p > significance.ALPHA,
+             "like_best_holm": pd.NA if np.isnan(holm) else holm > significance.ALPHA}
+            for p, holm in zip(found.p, found.p_holm, strict=True)]
+
+
+def _lines(regime, dataset, names, scores, p, test) -> list[dict]:
+    """PAIRS of the pairs that were tested."""
+    return [dict(zip(PAIRS, (regime, dataset, names[i], names[j], scores[i] - scores[j], p[i, j], test), strict=True))
+            for i, j in zip(*np.triu_indices(len(names), 1), strict=True) if not np.isnan(p[i, j])]

@@ -1,0 +1,62 @@
+"""The paper's own numbers, as tables in tfbench/stats/published/ (origins in its README.md)."""
+
+import functools
+import pathlib
+
+import numpy as np
+import pandas as pd
+
+from tfbench.stats.csv_table import NAMES, SETTINGS, from_csv
+
+FOLDER = pathlib.Path(__file__).parent / "published"
+READING_ERROR = 0.001  # of an accuracy digitised from figure 2, as a fraction; twice that where its marks crowd
+
+
+@functools.cache
+def accuracies() -> pd.DataFrame:
+    """The paper's 3 × 16 × 12 accuracies (stats/accuracies.py has the columns)."""
+    return from_csv(FOLDER / "kornblith2019_v3_fig2_digitised.csv")
+
+
+def state_of_the_art() -> dict[str, float]:
+    """Data set -> accuracy before the paper, fraction in [0, 1] (v3, figure 6)."""
+    table = pd.read_csv(FOLDER / "kornblith_v3_sota.csv")
+    return {NAMES[title]: percent / 100 for title, percent in table.itertuples(index=False)}
+
+
+def ablation() -> pd.DataFrame:
+    """The paper's five ways to pretrain (v3, figures 3 and 5): columns and meaning as in stats/ablation.py."""
+    table = pd.read_csv(FOLDER / "kornblith_v3_ablation.csv", keep_default_na=False)
+    table["network"] = table["model"].map(NAMES)
+    source = table[table["quantity"] == "imagenet_top1"].set_index(["network", "switches"])["value"]
+    lines = [{"origin": "paper (digitised)", "regime": SETTINGS[line.setting], "network": line.network,
+              "setting": line.switches, "source_accuracy": source[line.network, line.switches] / 100,
+              "mean_log_odds": line.value}
+             for line in table[table["quantity"] == "mean_log_odds"].itertuples()]
+    return pd.DataFrame(lines)
+
+
+def beside_the_paper(cells: pd.DataFrame) -> pd.DataFrame:
+    """The cells that the paper has too, beside its accuracies.
+
+    Args:
+      cells: regime, network, dataset, accuracy and its 95 % interval low and high, NaN where unknown; fractions.
+
+    Returns:
+      regime, network, dataset, paper, ours, difference (ours - paper), low, high (fractions), and within: whether the
+      paper's accuracy lies in our interval, widened by READING_ERROR; <NA> where there is no interval. The interval
+      says what the choice of test images does; that of training images and random weights comes on top.
+    """
+    cell = ["regime", "network", "dataset"]
+    both = cells.merge(accuracies()[[*cell, "accuracy"]].rename(columns={"accuracy": "paper"}), on=cell)
+    both = both.rename(columns={"accuracy": "ours"})
+    both["difference"] = both["ours"] - both["paper"]
+    inside = (both["paper"] >= both["low"] - READING_ERROR) & (both["paper"] <= both["high"] + READING_ERROR)
+    both["within"] = inside.astype("boolean").mask(both["low"].isna())
+    return both[[*cell, "paper", "ours", "difference", "low", "high", "within"]].reset_index(drop=True)
+
+
+def is_the_papers(table: pd.DataFrame) -> bool:
+    """Whether a table of accuracies is the paper's own, so that there is nothing to compare."""
+    both = table.merge(accuracies(), on=["regime", "network", "dataset"])
+    return len(both) == len(table) and np.allclose(both["accuracy_x"], both["accuracy_y"], atol=1e-9)

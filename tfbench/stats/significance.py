@@ -1,0 +1,160 @@
+"""Tests that tell two networks apart (Kornblith et al. v3, appendix A.1).
+
+    on one data set     top-1: exact binomial (McNemar) test of the examples that one network alone has right
+                        mean per class: permutation test that swaps the two networks' predictions, example by example
+                        VOC2007: the same on the share of right decisions over all classes, not on mAP
+    over data sets      paired t-test of log-odds
+
+All are two-sided.
+"""
+
+import dataclasses
+
+import numpy as np
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+ALPHA = 0.05  # "not significantly different" is p above it
+RESAMPLES = 100_000
+CHUNK = 128  # resamples at a time: their coins stay in the cache
+
+
+@dataclasses.dataclass(frozen=True)
+class Best:
+    """Comparison of M networks with the best of them.
+
+    Attributes:
+      index: the best one's place; of equal ones the first.
+      p: [M], of each against the best; 1 for itself, NaN where not tested.
+      p_holm: [M], the same by Holm's correction for all these comparisons.
+    """
+
+    index: int
+    p: np.ndarray
+    p_holm: np.ndarray
+
+
+def contributions_of(metric: str, labels, outputs) -> np.ndarray:
+    """What each example adds to the score that is tested; for top1 and mean_per_class that is the accuracy itself.
+
+    Args:
+      metric: "top1", "mean_per_class" or "voc_map".
+      labels: [n] int, or [n, classes] in {+1, 0, -1} for voc_map, 0 being ignored.
+      outputs: predicted classes [n] int, or scores [n, classes], logits, for voc_map: a class is held to be
+        there where its score is above 0.
+
+    Returns:
+      [n] float64 that add up to the share of right predictions, to the mean over classes of that share (classes without
+      examples left out), or to the share of right decisions.
+
+    Raises:
+      ValueError: another metric, or no examples.
+    """
+    labels, outputs = np.asarray(labels), np.asarray(outputs)
+    if not len(labels):
+        raise ValueError("expected at least one example, found none")
+    if metric == "top1":
+        return (labels == outputs) / len(labels)
+    if metric == "mean_per_class":
+        examples = np.bincount(labels)
+        return (labels == outputs) / (examples[labels] * np.count_nonzero(examples))
+    if metric == "voc_map":
+        counted = labels != 0
+        return (((outputs > 0) == (labels > 0)) & counted).sum(axis=1) / max(counted.sum(), 1)
+    raise ValueError(f"expected a metric among top1, mean_per_class, voc_map, found {metric!r}")
+
+
+def mcnemar(correct) -> np.ndarray:
+    """Exact McNemar test of each pair of networks.
+
+    Args:
+      correct: bool [M, n], whether a network has an example right.
+
+    Returns:
+      p, [M, M], symmetric, 1 on the diagonal.
+    """
+    correct = np.asarray(correct, dtype=np.float64)
+    alone = correct @ (1.0 - correct).T  # [i, j]: examples that i has right and j has not
+    return np.minimum(1.0, 2.0 * stats.binom.cdf(np.minimum(alone, alone.T), alone + alone.T, 0.5))
+
+
+def permutation(groups, *, resamples: int = RESAMPLES, seed: int = 0) -> list[np.ndarray]:
+    """Paired permutation test of each pair of networks within each group, on the same examples.
+
+    In every resample a coin per example says whether two networks' predictions of it are swapped; all pairs share
+    the coins, which leaves each pair's test as it is. With b the coins, a difference sum(x) of two networks
+    becomes sum(x) - 2 sum(b x), so one product of coins and contributions serves all pairs.
+
+    Args:
+      groups: arrays [M_g, n] of what each example adds to each network's score (contributions_of), e.g. one per regime.
+
+    Returns:
+      p, [M_g, M_g] for each group: (1 + resamples whose difference is at least as large as the observed one, either
+      way) / (1 + resamples). Symmetric, 1 on the diagonal.
+    """
+    groups = [np.asarray(group, np.float64) for group in groups]
+    stacked = np.concatenate(groups)
+    differ = np.ptp(stacked, axis=0) > 0  # where all contribute the same, no swap changes anything
+    x = stacked[:, differ]
+    x = x - x.mean(axis=0)  # cancels in every difference, and keeps what float32 rounds off small
+    observed, swapped = x.sum(axis=1), np.empty((resamples, len(x)), np.float32)
+    rng, transposed = np.random.default_rng(seed), np.ascontiguousarray(x.T, dtype=np.float32)
+    for first in range(0, resamples, CHUNK):
+        part = swapped[first:first + CHUNK]
+        bits = np.frombuffer(rng.bytes(len(part) * -(-x.shape[1] // 8)), np.uint8).reshape(len(part), -1)
+        np.matmul(np.unpackbits(bits, axis=1, count=x.shape[1]).astype(np.float32), transposed, out=part)
+    resampled = (observed.astype(np.float32) - 2 * swapped).T.copy()  # [networks, resamples]
+    # Equal differences count as at least as large. Sums in float32 are off by less than `tie`, a small part of what the
+    # least contribution makes; scores that many examples make differ by more.
+    tie = 1e-5 * np.abs(x).max(initial=0.0) * np.sqrt(max(x.shape[1], 1))
+    found, first = [], 0
+    for group in groups:
+        last = first + len(group)
+        found.append(_pair_values(observed[first:last], resampled[first:last], tie))
+        first = last
+    return found
+
+
+def _pair_values(observed, resampled, tie: float) -> np.ndarray:
+    """p of each pair from the scores [M] and the resampled ones [M, resamples], both less what all share."""
+    p = np.ones((len(observed),) * 2)
+    for i, j in zip(*np.triu_indices(len(observed), 1), strict=True):
+        least = abs(observed[i] - observed[j]) - tie
+        beyond = np.count_nonzero(np.abs(resampled[i] - resampled[j]) >= least)
+        p[i, j] = p[j, i] = (1 + beyond) / (1 + resampled.shape[1])
+    return p
+
+
+def t_test(x) -> np.ndarray:
+    """Paired t-test, over data sets, of each pair of networks.
+
+    Args:
+      x: [M, D] log-odds.
+
+    Returns:
+      p, [M, M], symmetric; 1 for equal networks, NaN below two data sets.
+    """
+    x = np.asarray(x, np.float64)
+    networks, datasets = x.shape
+    if datasets < 2:
+        return np.full((networks, networks), np.nan)
+    difference = x[:, None] - x[None]
+    mean, error = difference.mean(axis=2), difference.std(axis=2, ddof=1) / np.sqrt(datasets)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.where(np.abs(mean) > 1e-12, np.abs(mean) / np.where(error > 1e-15, error, 0.0), 0.0)
+    return 2.0 * stats.t.sf(t, datasets - 1)
+
+
+def like_the_best(scores, p) -> Best:
+    """The best of M networks, and how all others compare with it.
+
+    Args:
+      scores: [M]. p: [M, M], NaN where not tested.
+    """
+    index = int(np.argmax(scores))
+    against = np.array(p[index], np.float64)
+    holm = against.copy()
+    tested = ~np.isnan(against) & (np.arange(len(against)) != index)
+    if tested.any():
+        holm[tested] = multipletests(against[tested], method="holm")[1]
+    return Best(index, against, holm)
