@@ -109,8 +109,7 @@ def test_bars_end_at_the_means_with_errors_and_points():
     assert len({bar.get_hatch() for bar in bars}) == 3
     lengths = [np.ptp(bar.get_segments()[0][:, 1]) for bar in axes.collections]
     np.testing.assert_allclose(lengths, 2 * groups.sem().loc[order])
-    dots = ends(axes)
-    dots = dots[np.isin(dots[:, 1], x)]
+    dots = np.concatenate([line.get_xydata() for line in axes.lines if line.get_marker() == "o"])
     np.testing.assert_allclose(np.sort(dots[:, 1]), np.sort(x))
     lefts = {round(bar.get_x(), 6) for bar in bars}
     assert len(lefts) == 6
@@ -131,7 +130,7 @@ def test_state_of_the_art_lies_at_its_height_across_its_group():
 
 def test_bars_leave_out_what_is_missing():
     made = table(2, 2, 2)
-    made.loc[made.index[:1], "accuracy"] = np.nan
+    made.loc[made.index[2:3], "accuracy"] = np.nan
     made = made[~((made["regime"] == FT) & (made["dataset"] == "Data set 1"))]
     axes = comparison_plots.bars(made, {}).axes[0]
     first = made[(made["regime"] == LR) & (made["dataset"] == "Data set 0")]["accuracy"].dropna()
@@ -216,7 +215,7 @@ def test_residuals_are_drawn_without_bitmaps():
     assert b"<image" not in svg
 
 
-@pytest.mark.parametrize("shape", [(16, 12, 3), (5, 3, 3), (1, 1, 1), (30, 20, 3)])
+@pytest.mark.parametrize("shape", [(16, 12, 3), (5, 3, 3), (1, 1, 1), (30, 20, 2)])
 def test_texts_do_not_overlap(shape):
     made = table(*shape)
     figures = [comparison_plots.bars(made, {"Data set 0": 0.9}), comparison_plots.residuals(field(*shape[:2]), FT),

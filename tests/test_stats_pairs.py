@@ -118,6 +118,15 @@ def test_predictions_of_another_run_are_noticed(tmp_path):
     assert len(found) == 3
 
 
+def test_scores_of_a_network_that_diverged_are_not_tested(tmp_path):
+    rows = make_study(tmp_path, metric="voc_map", regimes=("finetune",))
+    change(rows[0], scores=np.zeros((N, CLASSES)))
+    rows[0]["accuracy"] = 0.0
+    cells, found, notes = pairs.on_data_sets(rows)
+    assert len(notes) == 1 and len(found) == 3
+    assert np.isnan(cells.set_index("network").loc["net0", "low"])
+
+
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04cut"])
 def test_damaged_predictions_are_named(content, tmp_path):
     rows = make_study(tmp_path, regimes=("finetune",))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
 
 from tfbench.stats import significance
 
@@ -125,6 +126,16 @@ def test_contributions_refuse_what_they_do_not_know(metric, labels):
         significance.contributions_of(metric, np.array(labels, int), np.array(labels, int))
 
 
+@pytest.mark.parametrize("call", [
+    lambda: significance.contributions_of("top1", [1, 2, 3], [1]),
+    lambda: significance.contributions_of("voc_map", [[0, 0]], [[1.0, 2.0]]),
+    lambda: significance.mcnemar(np.zeros((2, 0))), lambda: significance.permutation([]),
+    lambda: significance.permutation([np.zeros((2, 0))])])
+def test_nothing_to_compare_is_refused(call):
+    with pytest.raises(ValueError, match="expected"):
+        call()
+
+
 def test_t_test_equals_scipy():
     x = np.random.default_rng(8).normal(size=(4, 12))
     p = significance.t_test(x)
@@ -135,6 +146,7 @@ def test_t_test_equals_scipy():
 
 def test_t_test_at_its_limits():
     assert np.isnan(significance.t_test([[1.0], [2.0]])).all()
+    assert np.isnan(significance.t_test([[1.0, np.nan], [2.0, 3.0]])[0, 1])
     assert significance.t_test([[1.0, 2, 3], [1.0, 2, 3]])[0, 1] == 1
     assert significance.t_test([[1.0, 2, 3], [2.0, 3, 4]])[0, 1] == 0
 
@@ -145,6 +157,12 @@ def test_holm_by_hand():
     assert best.index == 0
     assert best.p.tolist() == [1, 0.01, 0.04, 0.03]
     assert best.p_holm.tolist() == pytest.approx([1, 0.03, 0.06, 0.06])  # 3 x .01, 2 x .03, at least that
+
+
+@pytest.mark.parametrize("p", [[], [0.2], [0.01, 0.01, 0.5], [0.9, 0.04, 0.001, 0.04, 0.3]])
+def test_holm_equals_statsmodels(p):
+    theirs = multipletests(p, method="holm")[1] if p else []
+    assert significance.holm(p).tolist() == pytest.approx(list(theirs))
 
 
 def test_what_was_not_tested_stays_unknown_and_ties_take_the_first():

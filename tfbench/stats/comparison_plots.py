@@ -21,6 +21,7 @@ TONES = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#8a8
 HATCHES = {"logistic_regression": "", "finetune": "////", "train_from_scratch": "...."}
 ON_DARK, ON_LIGHT = "#ffffff", "#101112"  # text on coloured cells, whatever the page's own colours are
 SHADES = 41  # of the residuals' colours, odd so that 0 has one; matplotlib makes a bitmap of a bar of over 50
+BESIDE = 0.65  # inches next to a legend's title
 GROUP = 1.12  # inches of a data set's bars
 SETTINGS = ("1\n–", "2\n+BN\nscale", "3\n–label\nsmoothing", "4\n–dropout", "5\n–auxiliary\nhead")
 PAPER_ORIGIN = "paper (digitised)"
@@ -41,11 +42,13 @@ def regimes(table: pd.DataFrame) -> Figure:
     if not pairs:
         raise ValueError("expected cells with results of two regimes, found none")
     datasets = list(dict.fromkeys(name for _, cells in pairs for name in cells["dataset"]))
-    figure = _figure(4.6 * len(pairs), 4.9)
+    figure = _figure(4.6 * len(pairs), 5)
     for axes, (pair, cells) in zip(figure.subplots(1, len(pairs), squeeze=False)[0], pairs, strict=True):
         _against(axes, table, pair, cells, datasets)
     handles = [Line2D([], [], linestyle="none", markersize=6, **_mark(i)) for i in range(len(datasets))]
-    _legend_below(figure, handles, [shortened(dataset_title(name)) for name in datasets])
+    titles = [shortened(dataset_title(name)) for name in datasets]
+    figure.set_figheight(4.8 + 0.17 * -(-len(titles) // legend_columns(figure, titles, BESIDE)))  # squares, about
+    _legend_below(figure, handles, titles)
     return figure
 
 
@@ -122,7 +125,7 @@ def ablation(lines: pd.DataFrame) -> Figure:
         axes.set_xlim(0.6, 5.4)
         axes.set_ylim(limits(part["y"], part["y"], 0.08))
         percent_axis(axes.yaxis, *axes.get_ylim(), most=9)
-        _decorate(axes, "training setting (each changes one thing more than the one before)", "%, logit scale")
+        _decorate(axes, "training setting (each adds to the one before)", "%, logit scale")
         axes.set_xticks(range(1, 6), labels=SETTINGS, fontsize=LABEL_SIZE - 1)
         axes.set_title(title, color=INK, fontsize=11)
     styles = [{"color": INK, "linestyle": _line(0, origin)["linestyle"]} for origin in origins]
@@ -145,7 +148,7 @@ def residuals(frame: pd.DataFrame, regime: str) -> Figure:
     values = frame.to_numpy(float)
     rows, columns = values.shape
     most = float(np.abs(values[known(values)]).max(initial=0)) or 1.0
-    figure = _figure(3.4 + 0.86 * columns, 1.4 + 0.3 * rows)
+    figure = _figure(max(5.0, 3.4 + 0.86 * columns), 1.4 + 0.3 * rows)
     axes = figure.add_subplot()
     colours = matplotlib.colormaps["PuOr_r"].resampled(SHADES)
     mesh = axes.pcolormesh(np.ma.masked_invalid(values), cmap=colours, vmin=-most, vmax=most, edgecolor=PAPER,
@@ -163,6 +166,7 @@ def residuals(frame: pd.DataFrame, regime: str) -> Figure:
     _wrapped_ticks(axes.yaxis, [network_title(name) for name in frame.index], 3, 0.5, lines=1)
     axes.set_title(f"{REGIMES[regime].capitalize()}: residuals of the additive model", color=INK, fontsize=12, pad=10)
     bar = figure.colorbar(mesh, ax=axes, pad=0.02, aspect=max(10, rows * 1.5))
+    bar.set_ticks([tick for tick in bar.get_ticks() if abs(tick) <= most])
     bar.set_label("residual (log-odds)", color=INK, fontsize=LABEL_SIZE)
     bar.ax.tick_params(colors=INK, labelsize=LABEL_SIZE - 1)
     bar.outline.set_visible(False)
@@ -189,7 +193,7 @@ def _decorate(axes, x: str, y: str) -> None:
 
 def _legend_below(figure: Figure, handles, titles: list[str]) -> None:
     legend(figure, handles, titles, loc="outside lower center", handlelength=2.5,
-           ncols=legend_columns(figure, titles, 0.65))
+           ncols=legend_columns(figure, titles, BESIDE))
 
 
 def _wrapped_ticks(axis, titles: list[str], width: float, offset: float = 0, lines: int = 3) -> None:
@@ -213,8 +217,8 @@ def _against(axes, table, pair: tuple[str, str], cells: pd.DataFrame, datasets: 
     axes.plot(ends, ends, color=INK, linewidth=0.8, alpha=0.6, zorder=2)
     for i, dataset in enumerate(datasets):
         part = cells[cells["dataset"] == dataset]
-        axes.plot(part["x"], part["y"], linestyle="none", markersize=5, alpha=0.85, zorder=3, **_mark(i))
-    axes.set(xlim=ends, ylim=ends, aspect="equal")
+        axes.plot(part["x"], part["y"], linestyle="none", markersize=5.5, alpha=0.85, zorder=3, **_mark(i))
+    axes.set(xlim=ends, ylim=ends)
     percent_axis(axes.xaxis, *ends)
     percent_axis(axes.yaxis, *ends)
     _decorate(axes, f"{REGIMES[across]} (%, logit scale)", f"{REGIMES[upwards]} (%, logit scale)")

@@ -63,7 +63,7 @@ def mean_per_class_interval(labels, predictions, *, seed: int = 0) -> tuple[floa
     A class with all or no examples right would never vary if its examples were drawn again, and a share of n examples
     drawn again varies by (n - 1) / n of what it should. So a class's share is drawn from the Beta distribution around
     (k + 1/2) / (n + 1) with the unbiased variance of a share; then the draws are moved to the accuracy itself. The
-    interval covered the truth in 94 to 97 % of simulations with 5 to 40 examples a class, in 99 % with few errors.
+    interval covered the truth in 94 to 98 % of simulations, in 99 % and more where hardly any answer is wrong.
 
     Args:
       labels, predictions: [n] int.
@@ -87,6 +87,8 @@ def voc_interval(labels, scores, *, seed: int = 0) -> tuple[float, float]:
 
     It is an interval of what test sets of this size give on average: interpolated precision is a little too high on
     small sets (.42 becomes .425 with 2,000 images, 7 % of them positive), which no paper's figures are corrected for.
+    In simulations it covered that average in 93 to 98 % of sets of 500 images and more; where nearly all is right on a
+    small set (mAP .99, 300 images) in 85 %: what no resample gets wrong shows no error.
 
     Args:
       labels: [n, classes] in {+1, 0, -1}, 0 being ignored. scores: [n, classes], any monotone scale.

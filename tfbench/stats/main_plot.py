@@ -31,7 +31,7 @@ KEY = {  # what may be drawn -> how it is explained
     "untested": "not compared with the best",
     "error": "± 1 standard error",
     "line": "least-squares line",
-    "band": "bootstrap band of the line",
+    "band": "95 % bootstrap band of the line",
 }
 
 
@@ -87,7 +87,7 @@ def main(panels: list[Row]) -> Figure:
     names = legend_columns(figure, titles, 0.25)
     keys = _keys(panels)
     key_columns = legend_columns(figure, [KEY[key] for key in keys], 0.6)
-    under = 0.19 * (-(-len(titles) // names) + -(-len(keys) // key_columns)) + 0.3
+    under = 0.17 * (-(-len(titles) // names) + -(-len(keys) // key_columns)) + 0.22
     row_height = HEAD + ranks * RANK + FOOT
     height = row_height * len(panels) + under
     figure.set_size_inches(width, height)
@@ -98,8 +98,9 @@ def main(panels: list[Row]) -> Figure:
     handles = [Line2D([], [], linestyle="none")] * len(titles)
     legend(figure, handles, titles, loc="lower center", bbox_to_anchor=(0.5, 0.05 / height), ncols=names,
            handlelength=0, handletextpad=0)
-    legend(figure, [_handle(key) for key in keys], [KEY[key] for key in keys], loc="upper center", ncols=key_columns,
-           bbox_to_anchor=(0.5, (under - 0.02) / height))
+    if keys:
+        legend(figure, [_handle(key) for key in keys], [KEY[key] for key in keys], loc="upper center",
+               ncols=key_columns, bbox_to_anchor=(0.5, (under - 0.02) / height))
     return figure
 
 
@@ -156,7 +157,7 @@ def legend(figure: Figure, handles, titles: list[str], **settings) -> None:
 
 def legend_columns(figure: Figure, titles: list[str], beside: float) -> int:
     """How many columns of a legend fit into the figure's width; `beside`: inches next to each title."""
-    widest = max(_width(figure, title, LABEL_SIZE) for title in titles)
+    widest = max(_width(figure, title, LABEL_SIZE) for title in titles) if titles else 0
     most = int((figure.get_figwidth() - 0.2) / (widest + beside))
     return max(1, min(most, len(titles)))
 
@@ -176,7 +177,9 @@ def _keys(panels: list[Row]) -> list[str]:
             drawn |= {"best" if like else "other" for like in panel.like_best[points]}
         drawn |= {name for name, there in (("error", known(panel.errors)[points].any()), ("line", panel.r is not None),
                                            ("band", panel.band is not None)) if there}
-    return [key for key in KEY if key in drawn and drawn != {"untested"}]
+    if not drawn & {"best", "other"}:
+        drawn.discard("untested")  # where nothing was compared there is nothing to tell apart
+    return [key for key in KEY if key in drawn]
 
 
 def _handle(key: str):
@@ -269,7 +272,7 @@ def _write_r(axes, r: float, x, y, size: float):
     across = (x - axes.get_xlim()[0]) / np.ptp(axes.get_xlim())
     up = (y - low) / (high - low)
     wide, tall = (0.3, 0.12) if size == LABEL_SIZE else (0.6, 0.2)
-    corners = [(0.03, 0.97), (0.97, 0.03), (0.97, 0.97), (0.03, 0.03)]
+    corners = [(0.04, 0.97), (0.98, 0.03), (0.98, 0.97), (0.04, 0.03)]
     taken = [int(((abs(across - a) < wide) & (abs(up - b) < tall)).sum()) for a, b in corners]
     best = int(np.argmin(taken))
     if taken[best]:
@@ -298,7 +301,7 @@ def _number_points(axes, panel: Panel, networks: dict[str, int], corner) -> None
     for (px, py), name in zip(at, np.array(panel.networks, dtype=object)[points], strict=True):
         text = axes.text(0, 0, str(networks[name]), fontsize=TEXT, color=INK, va="bottom", zorder=6)
         box = extent(text)
-        place, leader = plots._place(px, py, box.width, box.height, frame, heavy, light)
+        place, leader = plots.place(px, py, box.width, box.height, frame, heavy, light)
         heavy.append(place)
         text.set_transform(axes.transAxes)
         text.set_position(axes.transAxes.inverted().transform(place[:2]))

@@ -2,16 +2,18 @@
 
 import hashlib
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
 
 from tfbench.results import store
-from tfbench.stats import accuracies, intervals, significance
+from tfbench.stats import accuracies, intervals, metrics, significance
 from tfbench.stats.correlation import named_logit
 from tfbench.stats.titles import dataset_title, row_label
 
 TESTS = {"top1": "exact McNemar", "mean_per_class": "permutation", "voc_map": "permutation of class decisions"}
+WRONG = "wrong"
 MEAN = "mean over data sets"  # stands for the data set where averages are compared
 TYPES = {"p_best": float, "p_best_holm": float, "like_best": "boolean", "like_best_holm": "boolean"}
 BEST = tuple(TYPES)  # how a network compares with the best one
@@ -83,38 +85,41 @@ def cells_of(lines: list[dict]) -> pd.DataFrame:
 def _on_one(rows: list[dict]) -> tuple[list[dict], list[dict], list[str]]:
     """on_data_sets for one data set, whose rows share a metric."""
     metric = rows[0]["metric"]
-    found = [store.read_predictions(row) for row in rows]
-    contributions = [None if outputs is None else significance.contributions_of(metric, **outputs)
-                     for outputs in map(_named, found)]
-    notes = []
-    for i, row in enumerate(rows):
-        wrong = contributions[i] is not None and metric != "voc_map" and (
-            len(contributions[i]) != row["n_test"] or abs(contributions[i].sum() - row["accuracy"]) > 1e-6)
-        if wrong:
-            notes.append(f"the predictions beside {row_label(row)} do not give its accuracy: not tested")
-            found[i] = contributions[i] = None
-    if absent := sum(outputs is None for outputs in found) - len(notes):
-        notes.append(f"{absent} of {len(rows)} rows on {dataset_title(rows[0]['dataset'])} have no predictions beside "
-                     "them: not tested")
-    p = _p_values(rows, metric, found, contributions)
+    with ThreadPoolExecutor() as threads:  # NumPy lets go of the interpreter's lock
+        found = list(threads.map(_outputs, rows))
+        notes = [f"the predictions beside {row_label(row)} do not give its accuracy: not tested"
+                 for row, outputs in zip(rows, found, strict=True) if outputs == WRONG]
+        found = [None if outputs == WRONG else outputs for outputs in found]
+        if absent := sum(outputs is None for outputs in found) - len(notes):
+            notes.append(f"{absent} of {len(rows)} rows on {dataset_title(rows[0]['dataset'])} have no predictions "
+                         "beside them: not tested")
+        between = list(threads.map(_interval, rows, found))
+    p = _p_values(rows, metric, found)
     cells, pairs = [], []
     for regime, (names, members, matrix) in p.items():
         scores = np.array([rows[i]["accuracy"] for i in members])
         pairs += _lines(regime, rows[0]["dataset"], names, scores, matrix, TESTS[metric])
         for name, i, best in zip(names, members, _best(scores, matrix), strict=True):
             cells.append({"regime": regime, "network": name, "dataset": rows[i]["dataset"]}
-                         | _interval(metric, rows[i], _named(found[i])) | best)
+                         | between[i] | best)
     return cells, pairs, notes
 
 
-def _named(outputs: dict | None) -> dict | None:
-    """Predictions as significance and intervals take them: labels and outputs."""
-    if outputs is None:
+def _outputs(row: dict) -> dict | str | None:
+    """{"labels", "outputs"} of a row's predictions, as significance and intervals take them; None where there are none,
+    WRONG where they do not give the row's accuracy (of a network that diverged, they do not)."""
+    found = store.read_predictions(row)
+    if found is None:
         return None
-    return {"labels": outputs["labels"], "outputs": outputs["scores" if "scores" in outputs else "predictions"]}
+    labels, outputs = found["labels"], found["scores" if "scores" in found else "predictions"]
+    if len(labels) != row["n_test"] or len(outputs) != len(labels):
+        return WRONG
+    accuracy = (metrics.voc_map(outputs, labels) if row["metric"] == "voc_map"
+                else significance.contributions_of(row["metric"], labels, outputs).sum())
+    return {"labels": labels, "outputs": outputs} if abs(accuracy - row["accuracy"]) < 1e-4 else WRONG
 
 
-def _p_values(rows, metric, found, contributions) -> dict[str, tuple[list[str], list[int], np.ndarray]]:
+def _p_values(rows, metric, found) -> dict[str, tuple[list[str], list[int], np.ndarray]]:
     """Regime -> (networks, their places in `rows`, p of each pair, NaN where not tested on the same images)."""
     regimes, pools = defaultdict(list), defaultdict(lambda: defaultdict(list))
     for i, row in enumerate(rows):
@@ -126,7 +131,8 @@ def _p_values(rows, metric, found, contributions) -> dict[str, tuple[list[str], 
             pools[same][row["regime"]].append((place, i))
     p = {regime: np.full((len(members),) * 2, np.nan) for regime, members in regimes.items()}
     for pool in pools.values():
-        groups = [np.stack([contributions[i] for _, i in members]) for members in pool.values()]
+        groups = [np.stack([significance.contributions_of(metric, **found[i]) for _, i in members])
+                  for members in pool.values()]
         tested = ([significance.mcnemar(group > 0) for group in groups] if metric == "top1"
                   else significance.permutation(groups))
         for (regime, members), matrix in zip(pool.items(), tested, strict=True):
@@ -135,15 +141,15 @@ def _p_values(rows, metric, found, contributions) -> dict[str, tuple[list[str], 
     return {regime: ([rows[i]["network"] for i in members], members, p[regime]) for regime, members in regimes.items()}
 
 
-def _interval(metric: str, row: dict, outputs: dict | None) -> dict:
+def _interval(row: dict, outputs: dict | None) -> dict:
     """{"low", "high", "interval"} of one accuracy."""
-    if metric == "top1":
+    if row["metric"] == "top1":
         n = row["n_test"]
         low, high = intervals.clopper_pearson(round(row["accuracy"] * n), n)
         return {"low": float(low), "high": float(high), "interval": "Clopper-Pearson"}
     if outputs is None:
         return {"low": np.nan, "high": np.nan, "interval": ""}
-    low, high = intervals.interval(metric, outputs["labels"], outputs["outputs"])
+    low, high = intervals.interval(row["metric"], **outputs)
     return {"low": low, "high": high, "interval": "bootstrap"}
 
 

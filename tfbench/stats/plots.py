@@ -142,7 +142,7 @@ def _label_points(axes, x, y, errors, line, names) -> None:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Glyph .* missing from")
             extent = text.get_window_extent(renderer)
-        box, leader = _place(px, py, extent.width, extent.height, frame, heavy, light)
+        box, leader = place(px, py, extent.width, extent.height, frame, heavy, light)
         heavy.append(box)
         text.set_transform(axes.transAxes)
         text.set_position(axes.transAxes.inverted().transform(box[:2]))
@@ -152,7 +152,7 @@ def _label_points(axes, x, y, errors, line, names) -> None:
             axes.plot([x0, x1], [y0, y1], color=INK, linewidth=0.5, alpha=0.5, zorder=1.5)
 
 
-def _place(px, py, width, height, frame, heavy, light) -> tuple[tuple, bool]:
+def place(px, py, width, height, frame, heavy, light) -> tuple[tuple, bool]:
     """The cheapest of the candidate boxes around (px, py), and whether it needs a line to its point.
 
     Args:

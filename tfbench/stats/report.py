@@ -74,7 +74,7 @@ def figures(found: Findings) -> dict[str, Figure]:
     for regime, c in found.correlations.items():
         if c.networks:
             drawn[f"scatter_{regime}"] = plots.scatter(c, regime)
-    if len(found.wins) or len(found.correlations) > 1:
+    if found.table.duplicated(["network", "dataset"]).any():
         drawn["regimes"] = comparison_plots.regimes(found.table)
     if len(found.table):
         drawn["bars"] = comparison_plots.bars(found.table, published.state_of_the_art())
