@@ -284,3 +284,82 @@ def test_report_counts_regressions_that_are_not_certified(certified, expected, t
     folder = write_rows(tmp_path, trials=[{"l2": 1.0, "validation_accuracy": 0.4, "certified": certified}],
                         refit={"certified": True})
     assert expected in analyse(folder).read_text()
+
+
+def write_table(path, lines):
+    path.write_text("\n".join(["setting,model,imagenet_top1,DTD,VOC2007,mine", *lines]) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("lines", [
+    ["logreg,A,70,60,50,40"],  # one network
+    ["logreg,A,70,60,,", "logreg,B,71,61,,", "logreg,C,72,62,,", "finetune,C,72,62,,"],  # one data set
+    ["logreg,A,70,60,50,40", "logreg,B,70,60,50,40", "logreg,C,70,60,50,40"],  # constant columns
+    ["logreg,A,70,60,50,40", "logreg,B,71,60,51,", "finetune,C,72,,,44", "random_init,A,70,,,20"],  # gaps
+    ["logreg,A,,60,50,40", "finetune,B,,61,51,41"],  # no source accuracy
+    ["logreg,A,70,60,50,40", "logreg,B,71,61,52,41", "logreg,C,72,62,51,42", "logreg,D,,63,53,43"],
+    ["finetune,<script>alert(1)</script>,70,60,50,40", "finetune,網路 | `x` \"\"y,71,61,51,41"]])
+def test_every_partial_table_has_a_report(lines, tmp_path, capsys):
+    path = write_table(tmp_path / "t.csv", [line.replace(' \"\"y', "") for line in lines])
+    page = Page(analyse(accuracies=path, output_dir=tmp_path / "report"))
+    assert page.open == [] and page.tags.count("script") == 1
+    assert "report: " in capsys.readouterr().out
+    for name in {line.split(",")[1] for line in lines}:
+        assert name.replace(' \"\"y', "") in page.text
+    json.loads((tmp_path / "report/analysis.json").read_text())
+    assert from_csv(tmp_path / "report/accuracies.csv").equals(from_csv(path))
+
+
+def test_one_data_set_says_which_network_to_take(tmp_path):
+    folder = write_rows(tmp_path / "study")
+    done = analysis(f"--results_dir={folder}", "--dataset=Diacritics")
+    assert (done.returncode, done.stderr) == (0, "")
+    said = "Diacritics, fine-tuning: DenseNet-121 is the most accurate of 4 networks (87.0 %, 95 % interval"
+    assert said in done.stdout
+    assert "Digits" not in Page(folder / "report/index.html").text
+    done = analysis(f"--results_dir={folder}", "--dataset=birds")
+    assert done.returncode == 2 and "digits, diacritics" in done.stderr
+
+
+def test_several_folders_are_one_study(tmp_path):
+    a = write_rows(tmp_path / "a", ("resnet_50", "mobilenet_v1"))
+    write_rows(tmp_path / "b", ("inception_v1", "densenet_121"))
+    for path in (tmp_path / "b/rows").iterdir():  # ever better ones in both
+        row = json.loads(path.read_text())
+        row["key"] = "b" + row["key"]
+        path.write_text(json.dumps(row))
+    done = analysis(f"--results_dir={a},{tmp_path / 'b'},{a}")  # what is in several counts once
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "4 networks, 2 data sets" in done.stdout
+    assert (a / "report/index.html").exists() and not (tmp_path / "b/report").exists()
+
+
+def test_unequal_splits_are_named_and_averaged_when_told(tmp_path):
+    folder = write_rows(tmp_path / "study")
+    for path in (folder / "rows").glob("*.json"):
+        row = json.loads(path.read_text())
+        if row["network"] == "resnet_50" and row["dataset"] == "digits":
+            split = {"n": 900, "sha256": "c" * 64, "expected": 1000}
+            path.write_text(json.dumps(row | {"n_test": 900, "test_split": split}))
+    refused = analysis(f"--results_dir={folder}")
+    assert refused.returncode == 2 and "--allow_unequal_splits" in refused.stderr
+    done = analysis(f"--results_dir={folder}", "--allow_unequal_splits")
+    assert done.returncode == 0
+    for line in ("Digits: tested on 900 of 1,000 images (3 runs)", "digits: 900 examples"):
+        assert line in done.stdout
+    assert "Unequal test splits" in Page(folder / "report/index.html").text
+
+
+def test_ways_to_pretrain_are_drawn_beside_the_papers(tmp_path):
+    folder = write_rows(tmp_path / "study")
+    for path in (folder / "rows").glob("*.json"):
+        row = json.loads(path.read_text())
+        if row["regime"] == "pretrain":
+            spec = {"bn_scale": True, "label_smoothing": 0.0, "dropout": False, "auxiliary_head": True}
+            path.write_text(json.dumps(row | {"spec": spec}))
+    done = analysis(f"--results_dir={folder}", f"--ablation={folder},paper")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = (folder / "report/ablation.csv").read_text().splitlines()
+    assert sum(line.startswith("ours,") and ",4," in line for line in lines) == 2 * 4  # regimes that take the weights
+    assert sum(line.startswith("paper") for line in lines) > 20
+    assert (folder / "report/figures/ablation.svg").exists()

@@ -7,7 +7,7 @@ import PIL.Image
 import pytest
 
 from tfbench import benchmark
-from tfbench.benchmarks import features, input, linear, training
+from tfbench.benchmarks import analysis, features, input, linear, training
 
 
 def test_photographs_are_jpegs_of_the_stated_size():
@@ -58,3 +58,10 @@ def test_training_is_timed_beside_keras(run_program):
     said = run_program(benchmark, "--what=training", "--model=mobilenet_v1", "--batch_size=4", "--image_size=32",
                        "--rounds=1", "--steps=2")
     assert "of keras train_step; a second trial begins within" in said
+
+
+@pytest.mark.long
+def test_analysis_is_timed_on_a_study_of_the_papers_size():
+    result = analysis.measure(150)
+    assert result["cells"] == 576 and result["seconds"] > 1 and result["page_bytes"] > 1e6
+    assert "576 cells with 150 predictions each" in analysis.report(result)[0]

@@ -11,6 +11,7 @@ JPEGs of 500 × 375 pixels in memory, beside bare tf.io.decode_jpeg on the same 
 --what=linear: seconds of the regression path, beside scikit-learn's LogisticRegression run to the same gap.
 --what=training: images per second of the training step on a batch in memory, beside Keras's own train_step in a loop
 (and PyTorch with timm, where they are installed); and how long a second trial takes to its first step.
+--what=analysis: seconds and memory of the analysis of the paper's 16 × 12 × 3 cells.
 """
 
 from tfbench.cli import app
@@ -26,7 +27,7 @@ SHAPES = {  # of --what=linear: examples, width of the features, classes
 
 def define_flags(fv=cli.flags.FLAGS) -> None:
     """The flags of this program."""
-    cli.flags.DEFINE_enum("what", "input", ["input", "features", "linear", "training"], "what to measure",
+    cli.flags.DEFINE_enum("what", "input", ["input", "features", "linear", "training", "analysis"], "what to measure",
                           flag_values=fv)
     cli.flags.DEFINE_integer("rounds", 5, "times each is measured, in turn; the median counts", lower_bound=1,
                              flag_values=fv)
@@ -40,6 +41,7 @@ def define_flags(fv=cli.flags.FLAGS) -> None:
     cli.define_names("shapes", tuple(SHAPES), "problems of --what=linear, comma-separated", "shape", SHAPES, fv)
     cli.flags.DEFINE_integer("peer_strengths", 5, "how many of the 45 strengths scikit-learn solves", lower_bound=1,
                              upper_bound=44, flag_values=fv)
+    cli.flags.DEFINE_integer("predictions", 25000, "of --what=analysis, in each cell", lower_bound=100, flag_values=fv)
     cli.flags.DEFINE_float("peer_seconds", 40, "how long it tries at each", lower_bound=0.0, flag_values=fv)
     cli.flags.DEFINE_string("output", None, "JSON file to write the figures to", flag_values=fv)
 
@@ -59,6 +61,10 @@ def measured(options):
 
         results = (measuring.measure(name, SHAPES[name], options.peer_strengths, options.peer_seconds)
                    for name in options.shapes)
+    elif options.what == "analysis":
+        from tfbench.benchmarks import analysis as measuring
+
+        results = [measuring.measure(options.predictions)]
     else:
         from tfbench.benchmarks import training as measuring
 

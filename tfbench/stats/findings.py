@@ -1,7 +1,7 @@
 """Everything that the analysis finds, computed once: terminal, page, CSV, JSON and Markdown only show it."""
 
 import dataclasses
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 import numpy as np
 import pandas as pd
@@ -9,6 +9,7 @@ from scipy import special
 
 from tfbench.models.catalog import NETWORKS
 from tfbench.stats import accuracies, additive, budgets, correlation, curves, pairs, published, transforms
+from tfbench.stats.titles import count, dataset_title
 
 CELL = ["regime", "network", "dataset"]
 
@@ -30,7 +31,8 @@ class Findings:
       convergence, few_examples: curves (stats/curves.py). ablation: ways to pretrain (stats/ablation.py).
       solver: how well the logistic regressions were solved, by network and data set.
       cost: time by regime and network.
-      notes: what could not be tested; left_out: which runs are not in the table; mismatches: unequal test splits.
+      notes: what could not be tested; left_out: which runs are not in the table; mismatches: unequal test splits;
+        incomplete: data sets that are not whole, or failed their verification. In words, an item each.
     """
 
     origin: str
@@ -53,6 +55,7 @@ class Findings:
     notes: list[str]
     left_out: list[str]
     mismatches: list[str]
+    incomplete: list[str]
 
 
 def find(table: pd.DataFrame, rows=(), *, origin="", ablation=None, mismatches=()) -> Findings:
@@ -82,7 +85,19 @@ def find(table: pd.DataFrame, rows=(), *, origin="", ablation=None, mismatches=(
         {regime: model for regime, model in models.items() if model}, wins,
         published.beside_the_paper(cells.iloc[:0] if own else cells), curves.convergence(rows),
         curves.few_examples(rows), pd.DataFrame() if ablation is None else ablation, _solver(kept), _cost(cells), notes,
-        curves.left_out(rows), list(mismatches))
+        curves.left_out(rows), list(mismatches), _incomplete(rows))
+
+
+def _incomplete(rows: list[dict]) -> list[str]:
+    """Data sets with other than the expected number of test images, or whose verification failed (data/verify.py)."""
+    said = Counter()
+    for row in rows:
+        expected = (row.get("test_split") or {}).get("expected")
+        if isinstance(expected, int) and expected != row["n_test"]:
+            said[row["dataset"], f"tested on {row['n_test']:,} of {expected:,} images"] += 1
+        if failed := [level for level, found in (row.get("verification") or {}).items() if found == "FAIL"]:
+            said[row["dataset"], f"verification failed at {', '.join(failed)}"] += 1
+    return [f"{dataset_title(dataset)}: {what} ({count(number, 'run')})" for (dataset, what), number in said.items()]
 
 
 def _adjusted(networks: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:

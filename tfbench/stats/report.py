@@ -118,7 +118,7 @@ def as_json(found: Findings) -> dict:
         "tfbench": __version__, "origin": found.origin, "statements": text.statements(found),
         "choices": {dataset: text.choice(found, dataset) for dataset in found.table["dataset"].unique()},
         "missing": text.missing(found), "left_out": found.left_out, "mismatches": found.mismatches,
-        "notes": found.notes,
+        "incomplete": found.incomplete, "notes": found.notes,
         "additive_models": {regime: {"mean": model.mean, "r2": _plain(model.r2), "residual_sd": _plain(model.sd)}
                             for regime, model in found.models.items()},
         "tables": {table.name: [{name: _plain(value) for name, value in line.items()}

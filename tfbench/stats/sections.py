@@ -248,6 +248,8 @@ def _coverage(found: Findings) -> str:
                      "and correlation use the runs on all training examples with most steps, then with most grid "
                      "points.</p>"
                      + _items(found.left_out))
+    if found.incomplete:
+        parts.append(f"<h3>Data sets that are not whole</h3>{_items(found.incomplete)}")
     if found.mismatches:
         parts.append("<h3>Unequal test splits</h3><p>These were averaged because --allow_unequal_splits says so.</p>"
                      + _items(found.mismatches))

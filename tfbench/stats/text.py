@@ -82,7 +82,7 @@ def for_terminal(found: Findings) -> list[str]:
     lines += statements(found)
     if found.table["dataset"].nunique() == 1:
         lines += choice(found, found.table["dataset"].iloc[0])
-    lines += [*found.mismatches, *found.left_out, *found.notes]
+    lines += [*found.incomplete, *found.mismatches, *found.left_out, *found.notes]
     for what, curve in (("training steps", found.convergence), ("training examples per class", found.few_examples)):
         if number := len(curve.drop_duplicates(["regime", "network", "dataset"])):
             lines.append(f"{count(number, 'curve')} of accuracy against {what} in the report")

@@ -10,8 +10,6 @@ import tensorflow as tf
 from tfbench import Preempted, UserError
 from tfbench.data.pipeline import Part
 
-STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
-
 
 @functools.cache  # a process can join the other hosts only once
 def make_strategy(devices: int = 0, kind: str = "auto", tpu: str | None = None) -> tf.distribute.Strategy:
@@ -58,7 +56,7 @@ def cluster() -> list[str]:
 
 
 def kind_of(strategy: tf.distribute.Strategy) -> str:
-    """The strategy's name among STRATEGIES."""
+    """Which of make_strategy's kinds a strategy is."""
     classes = {"one_device": tf.distribute.OneDeviceStrategy, "multi_worker": tf.distribute.MultiWorkerMirroredStrategy,
                "tpu": tf.distribute.TPUStrategy, "mirrored": tf.distribute.MirroredStrategy}
     return next(kind for kind, strategy_class in classes.items() if isinstance(strategy, strategy_class))
@@ -110,14 +108,20 @@ def distribute(strategy: tf.distribute.Strategy, make_batches, micro_batches: in
     return strategy.distribute_datasets_from_function(of_host, fetch)
 
 
+def _leave_graphs_alone() -> None:
+    """On a CPU, switches off what rewrites graphs: half of a large network's start-up, and no step is quicker for it.
+
+    On GPUs it chooses the layout of the images (BUILD.md, "Start-up").
+    """
+    if processor() == "CPU":
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
+
 def _device_names(devices: int) -> list[str]:
     """This host's devices to use; 0 for every GPU, or the CPU."""
     kind = processor()
     names = [device.name for device in tf.config.list_logical_devices(kind)]
-    if kind == "CPU":
-        # Rewriting the graph takes half of a large network's start-up there and speeds up no step
-        # (BUILD.md, "Start-up"); on GPUs it chooses the layout of the images.
-        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    _leave_graphs_alone()
     wanted = devices or (len(names) if kind == "GPU" else 1)
     if wanted > len(names):
         raise UserError(f"--devices={wanted}: TensorFlow sees {len(names)} {kind} here: use --devices="
@@ -139,8 +143,7 @@ def _multi_worker_strategy(devices: int) -> tf.distribute.Strategy:
     except (RuntimeError, ValueError, tf.errors.OpError) as error:
         raise UserError(f"cannot join the hosts of TF_CONFIG ({_first_line(error)}): start the same command on all of "
                         f"them, {', '.join(cluster())}, with the task of each in its TF_CONFIG") from error
-    if processor() == "CPU":
-        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    _leave_graphs_alone()
     return strategy
 
 

@@ -110,7 +110,7 @@ def prepare_devices(options) -> None:
     make_strategy(options.devices, options.strategy, options.tpu)
 
 
-def cosine(learning_rate: float, weight_decay: float, steps: int) -> dict:
+def at_point(learning_rate: float, weight_decay: float, steps: int) -> dict:
     """Settings of a trial at one point of the grid: a weight decay is divided by the learning rate before use."""
     return {"l2": weight_decay / learning_rate, "rates": {"learning_rate": learning_rate, "steps": steps}}
 
@@ -134,7 +134,7 @@ def search(task: Task, weights, train, validation) -> list[dict]:
         name = f"trial{number}"
         task.progress.stage(f"trial {number}/{len(grid)}: learning rate {point['learning_rate']:g}, "
                             f"weight decay {point['weight_decay']:g}")
-        outcome = task.train(train, weights, name, **cosine(**point, steps=steps), ahead=len(grid) - number + 1,
+        outcome = task.train(train, weights, name, **at_point(**point, steps=steps), ahead=len(grid) - number + 1,
                              before=[earlier["seconds"] for earlier in done])
         start = time.monotonic()
         scores = {crop: task.accuracy(task.predict(validation, crop), validation.labels) if outcome.finite else None
@@ -200,7 +200,7 @@ def run(spec: dict, options, dataset: Dataset, manifest: dict, *, weights_file: 
     best = choose(trials)
     selected = {name: best[name] for name in ("learning_rate", "weight_decay", "test_crop")}
     progress.stage("refit on train + validation")
-    outcome = task.train(both, weights, "refit", **cosine(best["learning_rate"], best["weight_decay"], spec["steps"]))
+    outcome = task.train(both, weights, "refit", **at_point(best["learning_rate"], best["weight_decay"], spec["steps"]))
 
     # ---- evaluate: one look at the test split ------------------------------------------------------
     start = time.monotonic()

@@ -44,8 +44,8 @@ def train(trainer, weights: list[np.ndarray], make_batches, *, l2: float, steps:
       make_batches: (first_step, data.pipeline.Part) -> tf.data.Dataset of the batches from that step on.
       l2, rates: see Trainer.reset.
       folder: for checkpoints, summaries and Orbit's log.
-      report: called with step, loss, images, images_per_second, input_wait and seconds_per_step after each inner loop;
-        once with the step and images of the checkpoint it goes on from.
+      report: called with step, loss, images, images_per_second and input_wait after each inner loop; once with the step
+        and images of the checkpoint it goes on from.
 
     Raises:
       UserError: a checkpoint cannot be written, or memory does not suffice.
@@ -92,7 +92,7 @@ def _loop(trainer, make_batches, first: int, steps: int, folder, checkpoint_ever
                 if finite and (step % checkpoint_every == 0 or step == steps > checkpoint_every):
                     _save(trainer, folder, step)
                     saved = step
-                report(step=step, loss=loss, images=done * trainer.step.batch_size, seconds_per_step=seconds / done,
+                report(step=step, loss=loss, images=done * trainer.step.batch_size,
                        images_per_second=done * trainer.step.batch_size / seconds, input_wait=min(waiting / seconds, 1))
         except (KeyboardInterrupt, Preempted):  # they come between two steps, never within one
             step = int(trainer.global_step.numpy())
