@@ -7,12 +7,13 @@ FLAGS when it is the main module; the study on fresh FlagValues per run. Default
 
 import copy
 import difflib
+import fnmatch
 import math
 
 from absl import flags
 
 from tfbench.data import find
-from tfbench.data.catalog import DATASETS
+from tfbench.data.catalog import DATASETS, GROUPS
 from tfbench.models.catalog import NETWORKS
 from tfbench.results import paper
 
@@ -49,18 +50,26 @@ class DatasetParser(NameParser):
 
 
 class ListParser(flags.ArgumentParser):
-    """Comma-separated values, each of which `item` parses."""
+    """Comma-separated names that `item` parses, patterns of them ("resnet_*") and names of `groups`; none twice."""
 
-    syntactic_help = "comma-separated names"
+    syntactic_help = "comma-separated names or patterns"
 
-    def __init__(self, item: flags.ArgumentParser):
+    def __init__(self, item: NameParser, groups: dict[str, tuple[str, ...]] | None = None):
         super().__init__()
-        self.item = item
+        self.item, self.groups = item, groups or {}
 
     def parse(self, argument):
-        if not isinstance(argument, str):
-            return tuple(argument)
-        return tuple(self.item.parse(name.strip()) for name in argument.split(","))
+        names = argument.split(",") if isinstance(argument, str) else argument
+        return tuple(dict.fromkeys(found for name in names for found in self._meant(name.strip())))
+
+    def _meant(self, name: str) -> tuple[str, ...]:
+        if name in self.groups:
+            return self.groups[name]
+        if ":" in name or not set(name) & set("*?["):
+            return (self.item.parse(name),)
+        if found := fnmatch.filter(self.item.names, name):
+            return tuple(found)
+        raise ValueError(f"no {self.item.kind} matches {name!r}. Known: {', '.join(self.item.names)}")
 
 
 class NumbersParser(flags.ArgumentParser):
@@ -117,9 +126,9 @@ class _CommaSerializer(flags.ArgumentSerializer):
         return ",".join(item if isinstance(item, str) else repr(item) for item in value)
 
 
-def define_names(name, default, help_text, kind, table, flag_values):
-    """Defines a flag that takes comma-separated names out of `table`."""
-    flags.DEFINE(ListParser(NameParser(kind, table)), name, default, help_text, flag_values=flag_values,
+def define_names(name, default, help_text, kind, table, flag_values, groups=None):
+    """Defines a flag that takes comma-separated names out of `table`, patterns of them, or names of `groups`."""
+    flags.DEFINE(ListParser(NameParser(kind, table), groups), name, default, help_text, flag_values=flag_values,
                  serializer=_CommaSerializer())
 
 
@@ -149,8 +158,9 @@ def define_dataset(fv, *, more=(), text: str = "", required: bool = True) -> Non
 
 def define_datasets(fv) -> None:
     """--datasets, required: several, comma-separated."""
-    flags.DEFINE(ListParser(DatasetParser()), "datasets", None, f"target data sets, comma-separated: rows of DATASETS, "
-                 f"{OWN_DATASETS}", flag_values=fv, serializer=_CommaSerializer())
+    flags.DEFINE(ListParser(DatasetParser(), GROUPS), "datasets", None, "target data sets, comma-separated: rows of "
+                 f"DATASETS or patterns of them, `paper` for the paper's twelve, {OWN_DATASETS}", flag_values=fv,
+                 serializer=_CommaSerializer())
     flags.mark_flags_as_required(["datasets"], flag_values=fv)
 
 

@@ -8,31 +8,41 @@ import numpy as np
 from tfbench import UserError
 from tfbench.cli.flags import chosen_grid
 from tfbench.data.find import find
-from tfbench.models.catalog import NETWORKS
+from tfbench.models.catalog import NETWORKS, Network
+from tfbench.results import store
+from tfbench.stats.titles import REGIMES
 
 # Estimates only. Measured on two CPU cores at 32 pixels: convolutional networks reach about this share of
 # the rate of a large matrix product, and these many seconds go into tracing and optimising graphs.
 EFFICIENCY = {"train": 0.45, "evaluate": 0.3}
 TRACE_SECONDS = {"logistic_regression": 3.0, "pretrain": 8.0, "finetune": 8.0, "train_from_scratch": 1.0}
 TRAIN_COST = 3.0  # a training step costs about three forward passes
+CHECKPOINTS = 2  # that are kept of a training in progress
 IMAGE_SECONDS = 0.0005  # reading, augmenting and the operations that no matrix product explains
 
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """Images trained on and images evaluated, and the seconds they take (an estimate)."""
+    """What a run takes: fits (trainings or regressions, the refit too), images, and the seconds (an estimate).
 
+    Attributes:
+      fits, trained, evaluated, seconds: as above.
+      kept: bytes on disk of the features that it caches, or of the checkpoints of a training in progress.
+    """
+
+    fits: int
     trained: int
     evaluated: int
     seconds: float
+    kept: int
 
 
-def cost(regime: str, options, rate: float) -> Cost:
+def cost(regime: str, options, rate: float | dict[str, float]) -> Cost:
     """The cost of one run.
 
     Args:
       options: flag values of the regime's program.
-      rate: of matrix products here, see matrix_rate.
+      rate: of matrix products (matrix_rate), or by network as measured_rates found them.
 
     Raises:
       UserError: the regime cannot be run on the data set.
@@ -41,21 +51,68 @@ def cost(regime: str, options, rate: float) -> Cost:
     if regime != "pretrain" and not dataset.validation:
         raise UserError(f"{dataset.name} has no validation split for {regime} to choose on, it is to pretrain on only: "
                         f"take another --dataset, or `python -m tfbench.pretrain --dataset={dataset.name}`")
+    kept = CHECKPOINTS * 2 * 4 * network.parameters  # float32 weights and momenta
     if regime == "logistic_regression":
-        trained, evaluated = 0, dataset.train + dataset.validation + dataset.test
+        fits, trained, evaluated = len(options.l2) + 1, 0, dataset.train + dataset.validation + dataset.test
+        kept = 4 * network.feature_width * evaluated
     elif regime == "pretrain":
+        fits = 1
         trained = options.steps * options.batch_size if options.steps else round(options.epochs * dataset.train)
         evaluated = dataset.test
     else:
         rates, decays = chosen_grid(options, regime)
         points = len(rates) * len(decays)
-        trained = (points + 1) * options.steps * options.batch_size
+        fits, trained = points + 1, (points + 1) * options.steps * options.batch_size
         evaluated = points * 2 * dataset.validation + dataset.test  # at two crops
-    size = options.image_size or network.image_size
-    operations = 2e9 * network.multiply_adds * (size / network.image_size) ** 2  # of one forward pass
-    seconds = TRACE_SECONDS[regime] + (trained + evaluated) * IMAGE_SECONDS + operations / rate * (
-        trained * TRAIN_COST / EFFICIENCY["train"] + evaluated / EFFICIENCY["evaluate"])
-    return Cost(trained, evaluated, seconds)
+    if isinstance(rate, dict):
+        rate = rate.get(network.name) or float(np.median(list(rate.values())))
+    seconds = TRACE_SECONDS[regime] + (trained + evaluated) * IMAGE_SECONDS + operations(
+        network, options.image_size) / rate * (trained * TRAIN_COST / EFFICIENCY["train"]
+                                               + evaluated / EFFICIENCY["evaluate"])
+    return Cost(fits, trained, evaluated, seconds, kept)
+
+
+def table(costs: list[tuple[str, Cost]]) -> list[str]:
+    """A line per regime of what its runs take together, below a header.
+
+    Args:
+      costs: (regime, cost) of each run.
+    """
+    lines = [f"  {'':<22}{'runs':>6}{'fits':>9}{'images trained on':>21}{'evaluated':>14}{'hours':>12}"]
+    for regime in dict.fromkeys(regime for regime, _ in costs):
+        part = [cost for name, cost in costs if name == regime]
+        hours = sum(cost.seconds for cost in part) / 3600
+        lines.append(f"  {REGIMES.get(regime, 'pretraining'):<22}{len(part):>6,}{sum(c.fits for c in part):>9,}"
+                     f"{sum(c.trained for c in part):>21,}{sum(c.evaluated for c in part):>14,}{hours:>12,.1f}")
+    return lines
+
+
+def duration(seconds: float) -> str:
+    """ "12 minutes", "3.5 hours", "1,234 hours (51 days)" of one device."""
+    if seconds < 5400:
+        return f"{max(seconds / 60, 1):.0f} minutes"
+    hours = seconds / 3600
+    return f"{hours:.1f} hours" if hours < 48 else f"{hours:,.0f} hours ({hours / 24:,.0f} days)"
+
+
+def operations(network: Network, image_size: int | None = None) -> float:
+    """Floating-point operations of one forward pass; None: at the network's own image size."""
+    return 2e9 * network.multiply_adds * ((image_size or network.image_size) / network.image_size) ** 2
+
+
+def measured_rates(path) -> dict[str, float]:
+    """Network -> the rate that explains how fast it was trained, from what benchmark --what=training --output wrote.
+
+    Raises:
+      UserError: it is no such file.
+    """
+    try:
+        found = store.read_json(path, cure="measure again with tfbench.benchmark --what=training --output=FILE")
+        return {one["network"]: one["images_per_second"]["tfbench"] * TRAIN_COST / EFFICIENCY["train"] * operations(
+            NETWORKS[one["network"]], one["image_size"]) for one in found}
+    except (OSError, KeyError, TypeError) as error:
+        raise UserError(f"expected in {path} what `python -m tfbench.benchmark --what=training --output={path}` "
+                        f"writes, found something else ({error!r}): write it, or leave --throughput out") from error
 
 
 def matrix_rate() -> float:

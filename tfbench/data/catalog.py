@@ -123,4 +123,6 @@ EMBEDDED_DATASETS = (
             embedded=True, mirror=False),
 )
 
+GROUPS = {"paper": tuple(row.name for row in PAPER_DATASETS)}  # what --datasets of a study takes beside names
+
 DATASETS = {row.name: row for row in PAPER_DATASETS + VARIANTS + SOURCE_DATASETS + EMBEDDED_DATASETS}

@@ -106,6 +106,10 @@ NETWORKS = {row.name: row for row in (
 )}
 
 PAPER = tuple(name for name, row in NETWORKS.items() if row.retrained_top1 is not None)  # of the CVPR version
+# The thirteen of the first version; which they were beside the Inceptions, ResNets and NASNet-A Large is assumed.
+PAPER_V1 = ("vgg_16", "vgg_19", "inception_v1", "bn_inception", "inception_v3", "inception_v4", "inception_resnet_v2",
+            "resnet_50", "resnet_101", "resnet_152", "mobilenet_v1", "nasnet_mobile", "nasnet_large")
+GROUPS = {"paper": PAPER, "paper_v1": PAPER_V1}  # what --models of a study takes beside names
 
 
 def check_network(row: Network, image_size: int) -> None:

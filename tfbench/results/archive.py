@@ -1,0 +1,58 @@
+"""A study as an archive that others can analyse and extend: all of it but weights, features and checkpoints.
+
+    DIR/rows/        rows, predictions and flagfiles, as in a results folder
+    DIR/weights/     certificates of the weights that pretraining made
+    DIR/archive.json what is in it: SHA-256 of every file, number of rows, versions
+
+So it is a results folder: `analysis --results_dir=DIR` reads it, and a study with `--results_dir=DIR` adds to it.
+"""
+
+import collections
+import pathlib
+import shutil
+import tempfile
+
+from tfbench import UserError
+from tfbench.results import row, store
+
+
+def export(results_dir, target) -> int:
+    """Writes the archive of a results folder as the new folder `target`; returns how many rows it holds.
+
+    Raises:
+      UserError: there is no row, a row is damaged or lacks its predictions, or `target` is there or cannot be written.
+    """
+    results_dir, target = pathlib.Path(results_dir), pathlib.Path(target)
+    rows = store.read_rows(results_dir)
+    if not rows:
+        raise UserError(f"expected rows of finished runs in {results_dir / 'rows'}, found none: run the study first")
+    if target.exists():
+        raise UserError(f"{target} is there already: name a folder that is not with --export=DIR")
+    files = [path for found in rows for path in _files_of(pathlib.Path(found["path"]))]
+    files += sorted(results_dir.glob("weights/*.json"))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
+            half = pathlib.Path(folder) / "archive"
+            for path in files:
+                copy = half / path.relative_to(results_dir)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, copy)
+            versions = collections.Counter(str(sorted((found.get("versions") or {}).items())) for found in rows)
+            store.write_json(half / "archive.json", {
+                "rows": len(rows), "written_by": row.versions()["tfbench"], "versions": dict(versions),
+                "sha256": {str(path.relative_to(results_dir)): store.file_sha256(path) for path in files}})
+            half.rename(target)
+    except OSError as error:
+        raise UserError(f"cannot write {target} ({error.strerror}): make the folder writable and free some space, or "
+                        "name another with --export=DIR") from error
+    return len(rows)
+
+
+def _files_of(path: pathlib.Path) -> list[pathlib.Path]:
+    """A row's file and what lies beside it."""
+    beside = [path, path.with_suffix(".npz"), path.with_suffix(".flags")]
+    for file in beside[1:]:
+        if not file.exists():
+            raise UserError(f"{path.name} has no {file.name} beside it: delete the row and run its command again")
+    return beside
