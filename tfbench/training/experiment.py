@@ -21,6 +21,7 @@ from tfbench.training import trial
 from tfbench.training.devices import hosts_heard, is_chief, make_strategy, set_determinism
 from tfbench.training.engine import Engine, settings_of, shared_engine
 
+EVALUATED = 2  # times as many images in a batch as in training: no gradients, less memory, a third less time when small
 CROPS = {"whole": 1.0, "central": 0.875}  # of a test image, of its height and width: chosen on validation
 
 
@@ -72,7 +73,7 @@ class Task:
         """Logits of all examples, [n, classes] float32, seen as CROPS says."""
         def batches(part):
             return evaluation_batches(examples, image_size=self.spec["image_size"], part=part,
-                                      batch_size=self.spec["batch_size"], central_fraction=CROPS[crop])
+                                      batch_size=EVALUATED * self.spec["batch_size"], central_fraction=CROPS[crop])
 
         with hosts_heard(self.engine.trainer.strategy):
             return self.engine.predict(batches, len(examples.labels), "logits", self.progress.images)
