@@ -29,6 +29,8 @@ FIGURES = {
                  "pretraining do to source accuracy and to transfer (the paper's figures 3 and 5)."),
 }
 
+WIDE = ("main", "regimes", "bars", "residuals", "ablation")  # figures that fill the page
+
 
 def summary(found: Findings) -> str:
     """What was found, in words, before any figure."""
@@ -82,7 +84,7 @@ def _figure(figures: dict[str, str], name: str, label: str = "", caption: str = 
     label, caption = (label, caption) if label else FIGURES[name]
     said = escape(f"{label}; the tables have the numbers")
     svg = figures[name].replace("<svg", f'<svg role="img" aria-label="{said}"', 1)
-    wide = ' class="wide"' if name == "main" else ""
+    wide = ' class="wide"' if name.startswith(WIDE) else ""
     return (f'<figure{wide}><div class="scroll" tabindex="0">{svg}</div>'
             f"<figcaption>{escape(caption)}</figcaption></figure>")
 

@@ -35,7 +35,14 @@ class Table(NamedTuple):
 
 
 def _number(form: str, factor: float = 1.0):
-    return lambda value: (f"{factor * value:{form}}").replace("-", "−")
+    """Numbers in `form`, with a minus sign, and without one for what rounds to 0."""
+    def written(value) -> str:
+        text = f"{factor * value:{form}}"
+        if not text.strip("+-0."):
+            text = text.replace("-", "+" if "+" in form else "")
+        return text.replace("-", "−")
+
+    return written
 
 
 def _p(value) -> str:

@@ -44,7 +44,7 @@ def choice(found: Findings, dataset: str) -> list[str]:
         if len(known) > 1:
             cheapest = known.loc[known["multiply_adds"].idxmin()]
             text += (f" The cheapest of these is {network_title(cheapest['network'])}, with "
-                     f"{cheapest['multiply_adds']:.2f} 10⁹ multiply-adds per image and "
+                     f"{cheapest['multiply_adds']:.2f} billion multiply-adds per image and "
                      f"{cheapest['parameters'] / 1e6:.1f} million parameters.")
         lines.append(text)
     return lines
@@ -134,8 +134,9 @@ def _alike(others) -> str:
     alike, holm = (others[others[name].fillna(False).astype(bool)]["network"] for name in
                    ("like_best", "like_best_holm"))
     more = [name for name in holm if name not in set(alike)]
-    said = f"not significantly different: {_names(alike)}" if len(alike) else "all others are significantly worse"
-    return f"{said} (p > .05; Holm's correction adds {_names(more) if more else 'none'})"
+    said = (f"not significantly different: {_names(alike)} (p > .05" if len(alike) else
+            "all others are significantly worse (p ≤ .05")
+    return f"{said}; Holm's correction adds {_names(more) if more else 'none'})"
 
 
 def _names(networks) -> str:

@@ -124,9 +124,9 @@ class Trainer(orbit.StandardTrainer):
           rates: settings of the schedule.
         """
         for variable, value in zip(self.model.variables, weights, strict=True):
-            variable.assign(value)
+            variable.value.assign(value)
         for variable in self.optimizer.variables:  # iterations and momenta; the rate is the schedule
-            variable.assign(np.zeros(variable.shape, variable.dtype))
+            variable.value.assign(np.zeros(variable.shape, variable.dtype))
         for variable, average in zip(self._averaged(), self.averages, strict=True):
             average.assign(variable.value)
         for variable in self.gathered:  # an interrupted step's
