@@ -10,6 +10,7 @@ kept, interrupted ones continued: the same command again is always right.
   python -m tfbench.study --flagfile=flags/paper_v3.flags --flagfile=flags/cluster.flags --yes      on a cluster
 """
 
+import contextlib
 import dataclasses
 import importlib.util
 import json
@@ -163,8 +164,9 @@ def keep_weights(planned: Run, row: dict, weights: dict[str, str]) -> None:
         weights[row["network"]] = str(pretrain.weights_file(planned.options.results_dir, row["spec"]))
 
 
-def run_all(runs: list[Run]) -> None:
-    """Runs everything; weights made by a pretraining go to the runs of the same network after it."""
+def run_all(options, runs: list[Run]) -> None:
+    """Runs everything in this process; weights made by a pretraining go to the runs of the same network after it."""
+    del options
     weights = {}  # network -> file
     with Display(sum(run.cost.seconds for run in runs), stages=False) as progress:
         for number, planned in enumerate(runs, start=1):
@@ -184,13 +186,15 @@ def run_on_ray(options, runs: list[Run]) -> int | None:
     resources = ray_executor.Resources(options.cpus_per_trial, options.gpus_per_trial, options.tries)
     decisive = sorted(line for line in options.flags_into_string().splitlines()
                       if line.removeprefix("--").removeprefix("no").split("=")[0] not in LOOKS)
-    with Display(1, stages=False) as progress, ray_executor.cluster(
-            options.ray_address, options.results_dir, resources, progress):
+    failures = []
+    with Display(1, stages=False) as progress:
         left, finished = units.make(runs, progress)
         for line in finished:
             progress.line(line)
-        failures = left and ray_executor.run(
-            lambda: units.make(runs, progress)[0], decisive, options.results_dir, resources, progress)
+        if left:
+            with ray_executor.cluster(options.ray_address, resources):
+                failures = ray_executor.run(lambda: units.make(runs, progress)[0], decisive, options.results_dir,
+                                            resources, progress)
     for failure in failures:
         print(f"set aside: {failure.title}: {failure.reason}")
     if not failures:
@@ -229,12 +233,11 @@ def main(argv) -> int | None:
             return 1
 
     # ---- run, then analyse -------------------------------------------------------------------------
-    if options.executor == "ray":
-        if code := run_on_ray(options, runs):
+    # On a cluster that stays, copies of this command meet in Ray; here, one waits for the other.
+    on_cluster = options.executor == "ray" and options.ray_address
+    with contextlib.nullcontext() if on_cluster else store.alone(options.results_dir, print):
+        if code := (run_on_ray if options.executor == "ray" else run_all)(options, runs):
             return code
-    else:
-        with store.alone(options.results_dir, print):
-            run_all(runs)
     from tfbench import analysis
 
     analysis.analyse(results_dir=options.results_dir)

@@ -22,7 +22,6 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tfbench import UserError
 from tfbench.cli.units import Unit, WrongWorker, code_hash, work
-from tfbench.results import store
 
 WAITS = (2.0, 4.0, 8.0)  # seconds before the first, second and any later attempt more at a unit
 LOOK_EVERY = 0.2  # seconds between looks at what has ended
@@ -104,12 +103,16 @@ def _wait_before_another(unit: Unit, end: dict, tried: int, unfit: dict, resourc
         if end["node"] not in unfit:
             say(f"warning: {end['reason']}; until then it gets no work")
         unfit[end["node"]] = end["reason"]
-        return 0.0 if any(node["Alive"] and node["NodeID"] not in unfit for node in ray.nodes()) else None
+        return 0.0 if _fit_nodes(unfit) else None
     if end["kind"] == "refused" or tried >= resources.tries:
         return None
     wait = resources.waits[min(tried, len(resources.waits)) - 1]
     say(f"{unit.title} failed ({end['reason']}): attempt {tried + 1} of {resources.tries} in {wait:g} s")
     return wait
+
+
+def _fit_nodes(unfit: dict) -> list[str]:
+    return [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["NodeID"] not in unfit]
 
 
 def _all_after(place: int, after: dict[int, list[int]]) -> set[int]:
@@ -131,7 +134,7 @@ def _submit(attempt, do, unit: Unit, resources: Resources, tried: int, unfit) ->
     options = {"name": unit.title}
     if environment:
         options["runtime_env"] = {"env_vars": environment}
-    if unfit:
+    if unfit and _fit_nodes(unfit):  # where none is fit, any says so
         options["label_selector"] = {NODE: f"!in({','.join(unfit)})"}
     return attempt.options(**options).remote(do, unit.call)
 
@@ -265,26 +268,24 @@ def _watch(conductor, progress) -> list[Failure]:
 
 
 @contextlib.contextmanager
-def cluster(address: str | None, results_dir, resources: Resources, progress):
-    """Connects this process to the cluster at `address`, or to one of its own on this machine.
-
-    The cluster of its own is nobody else's: a second copy of the command waits until the first has ended, or died.
+def cluster(address: str | None, resources: Resources):
+    """Connects this process to the cluster at `address`, or to one of its own on this machine that ends with it.
 
     Raises:
       UserError: there is no cluster, or no node of it can ever run a unit.
     """
-    with contextlib.nullcontext() if address else store.alone(results_dir, progress.line):
-        try:
-            ray.init(address or "local", namespace="tfbench", log_to_driver=False, logging_level="ERROR",
-                     include_dashboard=False if not address else None)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise UserError(f"there is no Ray cluster at --ray_address={address} ({_first_line(error)}): start one "
-                            "with `ray start --head`, or leave --ray_address out to use this machine alone") from error
-        try:
-            check_resources(resources)
-            yield
-        finally:
-            ray.shutdown()
+    try:
+        ray.init(address or "local", namespace="tfbench", log_to_driver=False, logging_level="ERROR",
+                 include_dashboard=None if address else False)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise UserError(f"there is no Ray cluster at --ray_address={address} ({reason}): start one with `ray start "
+                        "--head`, or leave --ray_address out to use this machine alone") from error
+    try:
+        check_resources(resources)
+        yield
+    finally:
+        ray.shutdown()
 
 
 def check_resources(resources: Resources) -> None:
@@ -295,7 +296,3 @@ def check_resources(resources: Resources) -> None:
     there = ", ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
     raise UserError(f"no node of the cluster has {resources.cpus:g} CPUs and {resources.gpus:g} GPUs for a trial, "
                     f"found {there}: lower --cpus_per_trial and --gpus_per_trial, or add nodes and start again")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [""])[0]
