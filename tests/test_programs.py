@@ -234,12 +234,13 @@ def test_interrupted_search_continues_with_the_missing_trials(number, code, fold
     process.send_signal(number)
     rest = process.stdout.read()
     assert process.wait(30) == code and "Traceback" not in rest
-    record, = tmp_path.glob("work/*/trials.json")
-    before = json.loads(record.read_text())
+    folder, = tmp_path.glob("work/*")
+    before = list(store.read_trials(folder).values())
     assert 3 <= len(before) < 40 and not list(tmp_path.glob("rows/*"))
     # Go on with fewer than it would take: pretend all but the last were done, and count the stages that run.
-    record.write_text(json.dumps(before + [before[0] | {"learning_rate": 0.01 + 0.001 * i, "validation_accuracy": 0.0}
-                                           for i in range(len(before), 39)]))
+    for i in range(len(before), 39):
+        store.write_json(store.trial_path(folder, i + 1),
+                         before[0] | {"learning_rate": 0.01 + 0.001 * i, "validation_accuracy": 0.0})
     done, output, _ = call("tfbench.train_from_scratch", *flags)
     assert done == 0 and output.count("trial ") == 1 and "trial 40/40" in output
     row, = store.read_rows(tmp_path)

@@ -33,7 +33,7 @@ def test_plan_counts_runs_and_images():
     assert by_regime["finetune"].trained == 2 * 3 * 32  # one point and the refit
     assert by_regime["finetune"].evaluated == 2 * 360 + 359  # validation at two crops
     assert by_regime["logistic_regression"].evaluated == 1797
-    text = study.describe(cli.parse(study.define_flags, MATRIX), runs)
+    text = plan.describe(cli.parse(study.define_flags, MATRIX), runs)
     assert "2 networks × 1 data set × 3 regimes: 6 runs, after 2 pretrainings on glyphs" in text
     assert "1,728 trained on, 11,910 evaluated" in text
 
@@ -71,7 +71,7 @@ def test_impossible_studies_are_refused_before_anything_runs(arguments, expected
 @pytest.mark.parametrize("pretraining", [[], [f"--pretrain=--flagfile={ROOT}/flags/ablation_1.flags --steps=200"]])
 def test_the_miniature_plans_also_with_the_papers_settings_of_pretraining(pretraining):
     options = cli.parse(study.define_flags, [f"--flagfile={ROOT}/flags/miniature.flags", *pretraining])
-    assert study.describe(options, study.plan_runs(options, 1e11)).startswith("study of 5 networks × 3 data sets")
+    assert plan.describe(options, study.plan_runs(options, 1e11)).startswith("study of 5 networks × 3 data sets")
 
 
 def test_study_from_plan_to_report_and_again(tmp_path, data_dir):

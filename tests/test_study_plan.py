@@ -46,7 +46,7 @@ def test_the_whole_paper_is_planned_in_two_seconds():
     flags = options(*WHOLE)
     start = time.monotonic()
     runs = study.plan_runs(flags, 1e12)
-    text = study.describe(flags, runs)
+    text = plan.describe(flags, runs)
     assert time.monotonic() - start < 6  # 2 on a quiet machine
     assert len(runs) == 16 * 12 * 3
     assert sum(run.cost.fits for run in runs if run.regime == "finetune") == 192 * 57
@@ -59,7 +59,7 @@ def test_the_whole_paper_is_planned_in_two_seconds():
 
 def test_embedded_data_and_pretrained_sources_miss_nothing():
     flags = options("--models=mobilenet_v1", "--datasets=digits", "--source=glyphs", "--image_size=32")
-    assert study.missing(flags, study.plan_runs(flags, 1e12)) == []
+    assert plan.missing(flags, study.plan_runs(flags, 1e12)) == []
 
 
 def test_a_measured_throughput_gives_the_hours(tmp_path):
@@ -112,12 +112,13 @@ def test_a_finished_run_tells_its_accuracy_and_what_to_mind():
 def test_a_begun_run_tells_how_far_it_is(tmp_path):
     assert status.state_of(TITLE, COST, None, tmp_path / "absent").state == "not begun"
     assert status.state_of(TITLE, COST, None, tmp_path).state == "begun"
-    (tmp_path / "trials.json").write_text(json.dumps([{"validation_accuracy": 0.5, "seconds": 60},
-                                                      {"validation_accuracy": 0.7, "seconds": 60}]))
+    for number, accuracy in ((1, 0.5), (10, 0.7)):
+        store.trial_path(tmp_path, number).write_text(json.dumps({"validation_accuracy": accuracy, "seconds": 60}))
+    (tmp_path / "trial2").mkdir()  # one that is being trained
     state = status.state_of(TITLE, COST, None, tmp_path)
     assert (state.fits_done, state.best, state.seconds, state.accuracy) == (2, 0.7, 120, None)
     assert "2 of 57 fits done, best 70.0 %" in state.text
-    (tmp_path / "trials.json").write_text("[{")
+    store.trial_path(tmp_path, 10).write_text("{")
     assert status.state_of(TITLE, COST, None, tmp_path).fits_done == 0
 
 
@@ -151,7 +152,7 @@ def results(folder, networks=("resnet_50", "vgg_16", "inception_v1")):
                     test_split={"n": 100, "sha256": "a" * 64},
                     spec={"regime": "finetune", "network": network, "dataset": "pets", "steps": 19531})
         store.write_row(folder, found, {"labels": labels, "predictions": np.where(right, labels, 9)}, "# flags\n")
-    for name in ("weights/a.json", "weights/a.weights.h5", "features/x/key.json", "work/y/trials.json"):
+    for name in ("weights/a.json", "weights/a.weights.h5", "features/x/key.json", "work/y/trial1.json"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("{}")
     return folder

@@ -63,7 +63,7 @@ def whole(tmp_path_factory, data_dir):
     results = tmp_path_factory.mktemp("whole")
     code, output = finish(results, data_dir)
     assert code == 0, output
-    assert not list(results.glob("work/*/*/checkpoints")) and not list(results.glob("work/*/trials.json"))
+    assert not list(results.glob("work/*/*/checkpoints")) and not list(results.glob("work/*/trial*.json"))
     return outcome(results)
 
 
@@ -85,7 +85,7 @@ def test_killed_at_random_moments_it_comes_to_the_same_row(whole, data_dir, tmp_
             process.communicate()
             kills += 1
             checkpointed += bool(list(tmp_path.rglob("step-*.index")))
-            for record in tmp_path.glob("work/*/trials.json"):
+            for record in tmp_path.glob("work/*/trial*.json"):
                 json.loads(record.read_text())  # whole, whenever it was
     assert checkpointed >= 3
     code, output = finish(tmp_path, data_dir)
@@ -148,11 +148,11 @@ def test_full_and_read_only_disks_lose_nothing(what, options, reason, whole, cut
     """A folder of the running trial is a disk that is full, or cannot be written: what is elsewhere is kept."""
     results, _ = cut
     folder, = results.glob("work/*")
-    kept = (folder / "trials.json").read_text()
+    kept = store.read_trials(folder)
     with disk(folder / what, *options):
         code, output = finish(results, data_dir)
     assert code == 2 and "error: cannot write" in output and reason in output, output
-    assert "Traceback" not in output and (folder / "trials.json").read_text() == kept
+    assert "Traceback" not in output and store.read_trials(folder) == kept
     code, output = finish(results, data_dir)
     assert code == 0 and outcome(results) == whole, output
 

@@ -1,4 +1,4 @@
-"""Runs a matrix of networks, data sets and regimes in this process, then the analysis.
+"""Runs a matrix of networks, data sets and regimes, in this process or on a Ray cluster, then the analysis.
 
 Each network is pretrained on the source set, then transferred to every data set in every regime.
 First the plan is shown: how many runs and images, and how long they will take here. Finished runs are
@@ -7,27 +7,27 @@ kept, interrupted ones continued: the same command again is always right.
   python -m tfbench.study --flagfile=flags/miniature.flags
   python -m tfbench.study --flagfile=flags/miniature.flags --status      what is there of it
   python -m tfbench.study --flagfile=flags/paper_v3.flags --plan         what the whole paper takes
+  python -m tfbench.study --flagfile=flags/paper_v3.flags --flagfile=flags/cluster.flags --yes      on a cluster
 """
 
+import contextlib
 import dataclasses
+import importlib.util
 import json
+import os
 import sys
 import time
 
 from absl import flags
 
 from tfbench import UserError, finetune, logistic_regression, pretrain, train_from_scratch
-from tfbench.cli import app, plan, status
+from tfbench.cli import app, plan, status, units
 from tfbench.cli import flags as cli
 from tfbench.cli.program import resolve
 from tfbench.cli.progress import Display
-from tfbench.data import manifests
 from tfbench.data.catalog import DATASETS
-from tfbench.data.find import find
-from tfbench.data.sources import SOURCES
 from tfbench.linear import cache
 from tfbench.models.catalog import GROUPS, NETWORKS, check_network
-from tfbench.models.weights import imagenet_path
 from tfbench.results import archive, store
 from tfbench.results.row import summary
 from tfbench.stats.titles import count
@@ -36,7 +36,7 @@ REGIMES = {"logistic_regression": logistic_regression, "finetune": finetune,
            "train_from_scratch": train_from_scratch}
 PROGRAMS = {"pretrain": pretrain, **REGIMES}
 
-IMAGENET = "imagenet"  # as a source: nothing is pretrained here
+LOOKS = ("status", "watch", "json", "export", "plan", "throughput", "yes")  # flags that decide nothing of a study
 
 SHARED = ("image_size", "batch_size", "seed", "deterministic", "devices", "results_dir", "data_dir", "split_seed",
           "voc_difficult", "aircraft_banner")
@@ -50,7 +50,7 @@ def define_flags(fv=flags.FLAGS) -> None:
     cli.define_datasets(fv)
     cli.define_names("regimes", tuple(REGIMES), "regimes, comma-separated", "regime", REGIMES, fv)
     cli.define_name("source", None, "data set on which every network is pretrained, or `imagenet` for the public "
-                    "weights that tfbench.prepare_models made", "data set", (*DATASETS, IMAGENET), fv)
+                    "weights that tfbench.prepare_models made", "data set", (*DATASETS, plan.IMAGENET), fv)
     flags.mark_flags_as_required(["models", "source"], flag_values=fv)
     for program in PROGRAMS:
         flags.DEFINE_string(program, "", f"flags for tfbench.{program}, separated by spaces, e.g. "
@@ -58,6 +58,7 @@ def define_flags(fv=flags.FLAGS) -> None:
     cli.define_reading_flags(fv)
     cli.define_machine_flags(fv)
     cli.define_folder_flags(fv)
+    cli.define_executor_flags(fv)
     flags.DEFINE_boolean("status", False, "only say which runs are finished, begun and left, what they took and will "
                          "take, and which features are kept on disk", flag_values=fv)
     flags.DEFINE_integer("watch", 0, "--status again and again, every so many seconds, until all runs are finished",
@@ -110,49 +111,13 @@ def plan_runs(options, rate: float | dict[str, float]) -> list[Run]:
     trained = [regime for regime in options.regimes if regime != "logistic_regression"]
     runs = []
     for network in options.models:
-        if options.source != IMAGENET:
+        if options.source != plan.IMAGENET:
             runs += planned("pretrain", network, options.source)
         cells = [(regime, dataset) for regime in fixed for dataset in options.datasets]
         cells += [(regime, dataset) for dataset in options.datasets for regime in trained]
         for regime, dataset in cells:
             runs += planned(regime, network, dataset)
     return runs
-
-
-def describe(options, runs: list[Run]) -> str:
-    """The plan in words: what there is to do, what it takes, and what is missing for it."""
-    transfers = sum(run.regime != "pretrain" for run in runs)
-    first = (f"after {count(len(options.models), 'pretraining')} on {options.source}" if options.source != IMAGENET
-             else "from the public ImageNet weights")
-    where = f"by {options.throughput}" if options.throughput else "on this machine"
-    return "\n".join((
-        f"study of {count(len(options.models), 'network')} × {count(len(options.datasets), 'data set')} × "
-        f"{count(len(options.regimes), 'regime')}: {count(transfers, 'run')}, {first}",
-        *plan.table([(run.regime, run.cost) for run in runs]),
-        f"  images          {sum(run.cost.trained for run in runs):,} trained on, "
-        f"{sum(run.cost.evaluated for run in runs):,} evaluated",
-        f"  estimated time  {plan.duration(sum(run.cost.seconds for run in runs))} {where}, less what is finished",
-        f"  disk            {sum(run.cost.kept for run in runs if run.regime == 'logistic_regression') / 1e9:.1f} GB "
-        f"of features, {max(run.cost.kept for run in runs) / 1e9:.1f} GB of checkpoints at a time",
-        f"  results         {options.results_dir}",
-        f"  data            {options.data_dir}",
-        *(f"  missing         {line}" for line in missing(options, runs))))
-
-
-def missing(options, runs: list[Run]) -> list[str]:
-    """What must be there before the study can be run, and the command that puts it there."""
-    names = dict.fromkeys([*options.datasets, *([] if options.source == IMAGENET else [options.source])])
-    lines = []
-    for name in names:
-        dataset = find(name, options.data_dir)
-        if not dataset.embedded and not dataset.source and manifests.read(dataset, options.data_dir) is None:
-            fetched = sum(file.size for file in SOURCES[name].files) / 1e9 if name in SOURCES else 0
-            lines.append(f"{name} is not prepared{f' ({fetched:.1f} GB to fetch)' * bool(fetched)}: python -m "
-                         f"tfbench.prepare_data --dataset={name} --data_dir={options.data_dir} --action=prepare")
-    folders = {run.options.model: run.options.weights_dir for run in runs
-               if options.source == IMAGENET and run.regime in ("logistic_regression", "finetune")}
-    return lines + [f"weights of {network}: python -m tfbench.prepare_models --model={network} --weights_dir={folder}"
-                    for network, folder in folders.items() if not imagenet_path(folder, network).exists()]
 
 
 def states(options, runs: list[Run]) -> list[status.State]:
@@ -199,8 +164,9 @@ def keep_weights(planned: Run, row: dict, weights: dict[str, str]) -> None:
         weights[row["network"]] = str(pretrain.weights_file(planned.options.results_dir, row["spec"]))
 
 
-def run_all(runs: list[Run]) -> None:
-    """Runs everything; weights made by a pretraining go to the runs of the same network after it."""
+def run_all(options, runs: list[Run]) -> None:
+    """Runs everything in this process; weights made by a pretraining go to the runs of the same network after it."""
+    del options
     weights = {}  # network -> file
     with Display(sum(run.cost.seconds for run in runs), stages=False) as progress:
         for number, planned in enumerate(runs, start=1):
@@ -213,11 +179,42 @@ def run_all(runs: list[Run]) -> None:
             progress.line(f"[{number}/{len(runs)}] {summary(row)} – {spent}")
 
 
+def run_on_ray(options, runs: list[Run]) -> int | None:
+    """Runs everything on a Ray cluster, a unit per trial; returns the exit code 1 where something is set aside."""
+    from tfbench.cli import ray_executor  # and Ray
+
+    resources = ray_executor.Resources(options.cpus_per_trial, options.gpus_per_trial, options.tries)
+    decisive = sorted(line for line in options.flags_into_string().splitlines()
+                      if line.removeprefix("--").removeprefix("no").split("=")[0] not in LOOKS)
+    failures = []
+    with Display(1, stages=False) as progress:
+        left, finished = units.make(runs, progress)
+        for line in finished:
+            progress.line(line)
+        if left:
+            with ray_executor.cluster(options.ray_address, resources):
+                failures = ray_executor.run(lambda: units.make(runs, progress)[0], decisive, options.results_dir,
+                                            resources, progress)
+    for failure in failures:
+        print(f"set aside: {failure.title}: {failure.reason}")
+    if not failures:
+        return None
+    path = os.path.join(options.results_dir, "set_aside.txt")
+    store.write_atomically(path, "\n\n".join(
+        f"{failure.title}: {failure.reason}\n{failure.details}" for failure in failures).encode())
+    print(f"{count(len(failures), 'unit')} of work set aside, everything else is finished; the details are in {path}. "
+          "The same command tries them again")
+    return 1
+
+
 def main(argv) -> int | None:
     del argv
     options = cli.own(define_flags)
 
     # ---- what to run -------------------------------------------------------------------------------
+    if options.executor == "ray" and not importlib.util.find_spec("ray"):
+        raise UserError("--executor=ray needs Ray, which is not installed here: `pip install -r "
+                        "requirements-cluster.txt`, or take --executor=local")
     runs = plan_runs(options, plan.measured_rates(options.throughput) if options.throughput else plan.matrix_rate())
     if options.status or options.watch:
         return show_status(options, runs)
@@ -225,7 +222,7 @@ def main(argv) -> int | None:
         number = archive.export(options.results_dir, options.export)
         print(f"{count(number, 'row')} with predictions and certificates: {options.export}")
         return None
-    print(describe(options, runs))
+    print(plan.describe(options, runs))
     if options.plan:
         return None
     if not options.yes:
@@ -236,7 +233,11 @@ def main(argv) -> int | None:
             return 1
 
     # ---- run, then analyse -------------------------------------------------------------------------
-    run_all(runs)
+    # On a cluster that stays, copies of this command meet in Ray; here, one waits for the other.
+    on_cluster = options.executor == "ray" and options.ray_address
+    with contextlib.nullcontext() if on_cluster else store.alone(options.results_dir, print):
+        if code := (run_on_ray if options.executor == "ray" else run_all)(options, runs):
+            return code
     from tfbench import analysis
 
     analysis.analyse(results_dir=options.results_dir)

@@ -30,21 +30,27 @@ def specify(options, found: program.Resolved) -> dict:
                             manifest=found.manifest, certificate=None)
 
 
-def run(options, progress) -> tuple[dict, bool]:
+def run(options, progress, only: int | None = None) -> tuple[dict | None, bool]:
     """Runs, continues or finds the run that `options`, one of cli.flags.single_runs, describe.
 
+    Args:
+      only: the number of the one trial of the search to run, from 1; 0: only the refit, other processes ran the
+        trials; None: what is missing of all.
+
     Returns:
-      (its row, whether it was computed now).
+      (its row, None while it is not finished; whether anything was computed now).
     """
     found = program.resolve(options, progress)
     spec = specify(options, found)
     if finished := store.finished(options.results_dir, spec):
         return finished, False
+    if only and store.trial_path(store.work_folder(options.results_dir, spec), only).exists():
+        return None, False
 
     from tfbench.training import experiment  # TensorFlow, only now that there is something to compute
 
     return experiment.run(spec, options, found.dataset, found.manifest, weights_file=None, source=None,
-                          flagfile=cli.flagfile(options, REGIME), progress=progress), True
+                          flagfile=cli.flagfile(options, REGIME), progress=progress, only=only), True
 
 
 def main(argv) -> None:

@@ -21,10 +21,7 @@ def run(main) -> None:
     and exit code 75 after what is being trained is saved; any other exception is a defect of tfbench and keeps its
     traceback.
     """
-    # TensorFlow's C++ start-up notes (missing GPU driver, CPU features) would bury our own lines.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    logging.getLogger("tensorflow").setLevel("ERROR")  # it takes another network for retracing
-    absl_logging.set_verbosity(absl_logging.ERROR)  # TFDS warns of its own deprecated properties
+    quiet()
 
     def guarded(argv):
         if len(argv) > 1:
@@ -42,6 +39,13 @@ def run(main) -> None:
             return CONTINUE
 
     app.run(guarded)
+
+
+def quiet() -> None:
+    """Silences what libraries would say, before TensorFlow is imported: it would bury our own lines."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # C++ start-up notes (missing GPU driver, CPU features)
+    logging.getLogger("tensorflow").setLevel("ERROR")  # it takes another network for retracing
+    absl_logging.set_verbosity(absl_logging.ERROR)  # TFDS warns of its own deprecated properties
 
 
 def _preempt(number, frame):

@@ -208,6 +208,23 @@ def define_folder_flags(fv=flags.FLAGS) -> None:
     define_data_folder_flag(fv)
 
 
+def define_executor_flags(fv=flags.FLAGS) -> None:
+    """--executor --ray_address --gpus_per_trial --cpus_per_trial --tries."""
+    flags.DEFINE_enum("executor", "local", ["local", "ray"], "local: in this process, one run after another; ray: on a "
+                      "Ray cluster, a unit of work per trial", flag_values=fv)
+    flags.DEFINE_string("ray_address", None, "Ray's cluster: HOST:6379 of its head, or auto for the one this machine "
+                        "belongs to; unset: a cluster of this machine alone, for the time of the command",
+                        flag_values=fv)
+    flags.DEFINE_float("gpus_per_trial", 0.0, "GPUs of each trial, refit and other run on Ray; 0.5: two share one",
+                       lower_bound=0.0, flag_values=fv)
+    flags.DEFINE_float("cpus_per_trial", 1.0, "cores that Ray counts for each of them", lower_bound=0.0,
+                       flag_values=fv)
+    flags.DEFINE_integer("tries", 3, "attempts at a unit of work on Ray before it is set aside and the rest goes on",
+                         lower_bound=1, flag_values=fv)
+    flags.register_validator("gpus_per_trial", lambda number: number <= 1 or number == int(number),
+                             "expected a whole number of GPUs, or a part of one", flag_values=fv)
+
+
 def define_data_folder_flag(fv=flags.FLAGS) -> None:
     """--data_dir."""
     flags.DEFINE_string("data_dir", "~/tensorflow_datasets", "folder of prepared data sets, in TFDS's layout",

@@ -7,10 +7,15 @@ import numpy as np
 
 from tfbench import UserError
 from tfbench.cli.flags import chosen_grid
+from tfbench.data import manifests
 from tfbench.data.find import find
+from tfbench.data.sources import SOURCES
 from tfbench.models.catalog import NETWORKS, Network
+from tfbench.models.weights import imagenet_path
 from tfbench.results import store
-from tfbench.stats.titles import REGIMES
+from tfbench.stats.titles import REGIMES, count
+
+IMAGENET = "imagenet"  # as a study's source: nothing is pretrained
 
 # Estimates only. Measured on two CPU cores at 32 pixels: convolutional networks reach about this share of
 # the rate of a large matrix product, and these many seconds go into tracing and optimising graphs.
@@ -85,6 +90,46 @@ def table(costs: list[tuple[str, Cost]]) -> list[str]:
         lines.append(f"  {REGIMES.get(regime, 'pretraining'):<22}{len(part):>6,}{sum(c.fits for c in part):>9,}"
                      f"{sum(c.trained for c in part):>21,}{sum(c.evaluated for c in part):>14,}{hours:>12,.1f}")
     return lines
+
+
+def describe(options, runs) -> str:
+    """The plan of a study in words: what there is to do, what it takes, and what is missing for it.
+
+    Args:
+      options: the study's flag values. runs: its study.Run.
+    """
+    transfers = sum(run.regime != "pretrain" for run in runs)
+    first = (f"after {count(len(options.models), 'pretraining')} on {options.source}" if options.source != IMAGENET
+             else "from the public ImageNet weights")
+    where = f"by {options.throughput}" if options.throughput else "on this machine"
+    return "\n".join((
+        f"study of {count(len(options.models), 'network')} × {count(len(options.datasets), 'data set')} × "
+        f"{count(len(options.regimes), 'regime')}: {count(transfers, 'run')}, {first}",
+        *table([(run.regime, run.cost) for run in runs]),
+        f"  images          {sum(run.cost.trained for run in runs):,} trained on, "
+        f"{sum(run.cost.evaluated for run in runs):,} evaluated",
+        f"  estimated time  {duration(sum(run.cost.seconds for run in runs))} {where}, less what is finished",
+        f"  disk            {sum(run.cost.kept for run in runs if run.regime == 'logistic_regression') / 1e9:.1f} GB "
+        f"of features, {max(run.cost.kept for run in runs) / 1e9:.1f} GB of checkpoints at a time",
+        f"  results         {options.results_dir}",
+        f"  data            {options.data_dir}",
+        *(f"  missing         {line}" for line in missing(options, runs))))
+
+
+def missing(options, runs) -> list[str]:
+    """What must be there before the study can be run, and the command that puts it there."""
+    names = dict.fromkeys([*options.datasets, *([] if options.source == IMAGENET else [options.source])])
+    lines = []
+    for name in names:
+        dataset = find(name, options.data_dir)
+        if not dataset.embedded and not dataset.source and manifests.read(dataset, options.data_dir) is None:
+            fetched = sum(file.size for file in SOURCES[name].files) / 1e9 if name in SOURCES else 0
+            lines.append(f"{name} is not prepared{f' ({fetched:.1f} GB to fetch)' * bool(fetched)}: python -m "
+                         f"tfbench.prepare_data --dataset={name} --data_dir={options.data_dir} --action=prepare")
+    folders = {run.options.model: run.options.weights_dir for run in runs
+               if options.source == IMAGENET and run.regime in ("logistic_regression", "finetune")}
+    return lines + [f"weights of {network}: python -m tfbench.prepare_models --model={network} --weights_dir={folder}"
+                    for network, folder in folders.items() if not imagenet_path(folder, network).exists()]
 
 
 def duration(seconds: float) -> str:

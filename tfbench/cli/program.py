@@ -39,20 +39,38 @@ def resolve(options, progress, *, prepared_only: bool = False) -> Resolved:
         imported, except to prepare a data set.
     """
     network = NETWORKS[options.model]
-    dataset = find.find(options.dataset, options.data_dir, split_seed=options.split_seed,
-                        difficult=options.voc_difficult, crop_banner=options.aircraft_banner == "crop")
+    dataset = dataset_of(options)
     check_network(network, options.image_size or network.image_size)
     if not prepared_only:
         store.check_writable(options.results_dir)
-    manifest = manifests.read(dataset, options.data_dir)
-    if manifest is None and (prepared_only or not dataset.embedded and not dataset.source):
-        raise manifests.unprepared(dataset, options.data_dir)
+    manifest = manifest_of(dataset, options.data_dir, prepared_only=prepared_only)
     certificate = read_certificate(weights_path(options), network) if "weights" in options else None
-    if manifest is None:
-        doing = "drawing the data set" if dataset.embedded else "checking and copying the images of"
-        progress.line(f"{doing} {dataset.name} into {options.data_dir}")
-        manifest = prepare(dataset, options.data_dir)
-    return Resolved(network, dataset, manifest, certificate)
+    return Resolved(network, dataset, manifest or make(dataset, options.data_dir, progress), certificate)
+
+
+def dataset_of(options) -> Dataset:
+    """The catalog row of --dataset, read as the flags say."""
+    return find.find(options.dataset, options.data_dir, split_seed=options.split_seed,
+                     difficult=options.voc_difficult, crop_banner=options.aircraft_banner == "crop")
+
+
+def manifest_of(dataset: Dataset, data_dir, *, prepared_only: bool = False) -> dict | None:
+    """The manifest of a data set; None for one that is still to be made, by `make`.
+
+    Raises:
+      UserError: it is not prepared, and programs do not prepare it by themselves or, with `prepared_only`, must not.
+    """
+    manifest = manifests.read(dataset, data_dir)
+    if manifest is None and (prepared_only or not dataset.embedded and not dataset.source):
+        raise manifests.unprepared(dataset, data_dir)
+    return manifest
+
+
+def make(dataset: Dataset, data_dir, progress) -> dict:
+    """Prepares an embedded data set or a folder of the user's own; returns its manifest."""
+    doing = "drawing the data set" if dataset.embedded else "checking and copying the images of"
+    progress.line(f"{doing} {dataset.name} into {data_dir}")
+    return prepare(dataset, data_dir)
 
 
 def weights_path(options) -> str:

@@ -100,6 +100,10 @@ class Display:
         """Counts images that went through the network."""
         self._advance_to(min(self._done + number * self._per_image, self._end))
 
+    def units(self, done: int, of: int) -> None:
+        """Says how many units of work are done, of how many: for runs on other machines, instead of `run`."""
+        self._bar.update(self._task, total=of, completed=done, description=f"{done:,} of {of:,} units")
+
     def line(self, text: str) -> None:
         """Prints a line that stays."""
         self._spoken = time.monotonic()
@@ -112,6 +116,13 @@ class Display:
     def _advance_to(self, done: float) -> None:
         self._done = max(done, self._done)
         self._bar.update(self._task, completed=self._done)
+
+
+class Silent:
+    """A Display that shows nothing: of a run on another machine, or one whose outcome alone counts."""
+
+    def __getattr__(self, name):
+        return lambda *args, **more: None
 
 
 def _grid_table(trials: list[dict], learning_rates, weight_decays) -> Table:

@@ -73,9 +73,9 @@ def state_of(title: tuple[str, str, str], cost: Cost, row: dict | None, work: pa
 
 
 def _trials(work: pathlib.Path) -> list[dict]:
-    """The trials recorded of an unfinished search; [] where none is, or its record is just being replaced."""
+    """The trials recorded of an unfinished search; [] where one is damaged, or they are just being deleted."""
     try:
-        return store.read_json(work / "trials.json", cure="delete it")
+        return list(store.read_trials(work).values())
     except (FileNotFoundError, UserError):
         return []
 

@@ -4,7 +4,7 @@
       rows/NAME.json     the row
       rows/NAME.npz      its per-example test predictions
       rows/NAME.flags    flagfile that repeats the run
-      work/NAME/         trials so far, checkpoints, TensorBoard summaries
+      work/NAME/         results of the trials so far, trialN.json, checkpoints, TensorBoard summaries
       weights/           what pretrain made
 
 NAME is regime-network-dataset-KEY, KEY the hash of the run's *specification*: everything that
@@ -12,19 +12,25 @@ determines its outcome (weights' hash, split hash, hyperparameters, seed, schema
 results/row.py). So a repeated command finds its row, and a changed one never meets another's.
 """
 
+import contextlib
+import fcntl
 import hashlib
 import io
 import json
 import os
 import pathlib
 import re
+import socket
 import tempfile
+import time
 import zipfile
 import zlib
 
 import numpy as np
 
 from tfbench import UserError
+
+SEEN_WITHIN = 90.0  # seconds after which every machine sees what one wrote; NFS caches folders for up to 60
 
 
 def key_of(spec: dict) -> str:
@@ -82,6 +88,26 @@ def check_writable(results_dir) -> None:
     probe.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def alone(results_dir, say):
+    """Within it, no other process is within it for the same folder: waits for that. What dies makes way.
+
+    Args:
+      say: called with a line where there is something to wait for, or where that cannot be known.
+    """
+    path = pathlib.Path(results_dir) / ".study-lock"
+    check_writable(results_dir)
+    with open(path, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"another study is at work in {results_dir}: waiting for its end")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            say(f"warning: {path} cannot be locked ({error.strerror}): see to it that only one study writes there")
+        yield
+
+
 def read_json(path, *, cure: str):
     """Reads JSON; a damaged file raises UserError that says `cure`."""
     try:
@@ -98,6 +124,52 @@ def row_path(results_dir, spec: dict) -> pathlib.Path:
 def work_folder(results_dir, spec: dict) -> pathlib.Path:
     """Where the run that `spec` describes keeps its trials and checkpoints while it is not finished."""
     return pathlib.Path(results_dir) / "work" / name_of(spec)
+
+
+def trial_path(work, number: int) -> pathlib.Path:
+    """Where the result of a search's trial lies in the run's work folder; `number` from 1."""
+    return pathlib.Path(work) / f"trial{number}.json"
+
+
+def read_trials(work) -> dict[int, dict]:
+    """The trials that are recorded in a work folder, by their number and in its order.
+
+    Raises:
+      UserError: a record is damaged.
+    """
+    paths = {int(path.stem.removeprefix("trial")): path for path in pathlib.Path(work).glob("trial[0-9]*.json")}
+    return {number: read_json(paths[number], cure="delete it, its trial is then run again")
+            for number in sorted(paths)}
+
+
+def await_trials(work, number: int) -> dict[int, dict]:
+    """read_trials, once all `number` of them are seen here: they come from other machines.
+
+    Raises:
+      UserError: some are not, after SEEN_WITHIN seconds.
+    """
+    seen_here(lambda: len(read_trials(work)) >= number, f"the {number} trials of {work}")
+    return read_trials(work)
+
+
+def seen_here(there, what: str, flag: str = "--results_dir") -> None:
+    """Waits until `there()`: a shared folder can show what other machines wrote a minute late.
+
+    Raises:
+      UserError: it is not there after SEEN_WITHIN seconds.
+    """
+    end = time.monotonic() + SEEN_WITHIN
+    while not there():
+        if time.monotonic() > end:
+            raise UserError(f"{socket.gethostname()} does not see {what}, which another machine wrote "
+                            f"{SEEN_WITHIN:.0f} s ago: expected {flag} to be one folder that all machines share")
+        time.sleep(0.5)
+
+
+def forget_trials(work) -> None:
+    """Deletes the records of a work folder's trials: the row has them."""
+    for path in pathlib.Path(work).glob("trial[0-9]*.json"):
+        path.unlink(missing_ok=True)
 
 
 def read_row(path) -> dict:

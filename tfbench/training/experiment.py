@@ -5,6 +5,7 @@ handle on the test split.
 """
 
 import dataclasses
+import itertools
 import pathlib
 import time
 
@@ -116,47 +117,61 @@ def at_point(learning_rate: float, weight_decay: float, steps: int) -> dict:
     return {"l2": weight_decay / learning_rate, "rates": {"learning_rate": learning_rate, "steps": steps}}
 
 
-def search(task: Task, weights, train, validation) -> list[dict]:
+def search(task: Task, weights, train, validation, only: int | None = None) -> list[dict]:
     """Trains at every point of the grid on `train` and scores it on `validation`.
 
-    A trial's result is kept in the run's work folder: an interrupted search goes on with what is missing.
+    Each trial's result is a file of its own in the run's work folder: an interrupted search goes on with what is
+    missing, and several processes can share a search.
+
+    Args:
+      only: the number of the one trial to run, from 1; 0: none, other processes ran all; None: all that are missing.
 
     Returns:
-      One dict per point: learning_rate, weight_decay, validation_accuracy in [0, 1] at the better test_crop, both in
-      validation, diverged, seconds with evaluation, and how fast it was.
+      One dict per point whose result is there: learning_rate, weight_decay, validation_accuracy in [0, 1] at the
+      better test_crop, both in validation, diverged, seconds with evaluation, and how fast it was.
     """
-    record, steps = task.folder / "trials.json", task.spec["steps"]
-    done = store.read_json(record, cure="delete it, its trials are then run again") if record.exists() else []
-    trial.agree(task.engine.trainer.strategy, len(done))
     rates, decays = task.spec["learning_rate"], task.spec["weight_decay"]
-    grid = [{"learning_rate": rate, "weight_decay": decay} for rate in rates for decay in decays]
-    task.progress.grid(done, rates, decays)
-    for number, point in enumerate(grid[len(done):], start=len(done) + 1):
-        name = f"trial{number}"
-        task.progress.stage(f"trial {number}/{len(grid)}: learning rate {point['learning_rate']:g}, "
-                            f"weight decay {point['weight_decay']:g}")
-        outcome = task.train(train, weights, name, **at_point(**point, steps=steps), ahead=len(grid) - number + 1,
-                             before=[earlier["seconds"] for earlier in done])
-        start = time.monotonic()
-        scores = {crop: task.accuracy(task.predict(validation, crop), validation.labels) if outcome.finite else None
-                  for crop in CROPS}
-        diverged = None in scores.values()
-        scores = {crop: score or 0.0 for crop, score in scores.items()}
-        best = max(scores, key=scores.get)
-        done.append(point | {
-            "validation_accuracy": 0.0 if diverged else scores[best], "test_crop": best, "validation": scores,
-            "diverged": diverged, "seconds": round(outcome.seconds + time.monotonic() - start, 2),
-            "images_per_second": outcome.images_per_second, "input_wait": outcome.input_wait,
-            "replicas": task.engine.trainer.strategy.num_replicas_in_sync})
-        task.write(record, done)
-        if task.chief:
-            trial.summarise(task.folder / name, steps, {f"accuracy/{crop}": score for crop, score in scores.items()})
-        task.forget(name)
-        task.progress.result(
-            f"diverged after {done[-1]['seconds']:.0f} s: it counts as the worst" if diverged else
-            f"validation {100 * scores[best]:.1f} % on the {best} image, {done[-1]['seconds']:.0f} s")
-        task.progress.grid(done, rates, decays)
-    return done
+    done = (store.await_trials(task.folder, len(rates) * len(decays)) if only == 0 else
+            store.read_trials(task.folder))
+    grid = {number: {"learning_rate": rate, "weight_decay": decay}
+            for number, (rate, decay) in enumerate(itertools.product(rates, decays), start=1)}
+    for number in grid:
+        trial.agree(task.engine.trainer.strategy, number * (number in done))
+    task.progress.grid(list(done.values()), rates, decays)
+    for number in [only] if only else grid:
+        if number in done:
+            continue
+        task.progress.stage(f"trial {number}/{len(grid)}: learning rate {grid[number]['learning_rate']:g}, "
+                            f"weight decay {grid[number]['weight_decay']:g}")
+        done[number] = _trial(task, weights, train, validation, number, grid[number], ahead=len(grid) - len(done),
+                              before=[earlier["seconds"] for earlier in done.values()])
+        task.progress.grid(list(done.values()), rates, decays)
+    return [done[number] for number in grid if number in done]
+
+
+def _trial(task: Task, weights, train, validation, number: int, point: dict, *, ahead: int, before) -> dict:
+    """Runs one trial of a search and writes its result."""
+    name, steps = f"trial{number}", task.spec["steps"]
+    outcome = task.train(train, weights, name, **at_point(**point, steps=steps), ahead=ahead, before=before)
+    start = time.monotonic()
+    scores = {crop: task.accuracy(task.predict(validation, crop), validation.labels) if outcome.finite else None
+              for crop in CROPS}
+    diverged = None in scores.values()
+    scores = {crop: score or 0.0 for crop, score in scores.items()}
+    best = max(scores, key=scores.get)
+    found = point | {
+        "validation_accuracy": 0.0 if diverged else scores[best], "test_crop": best, "validation": scores,
+        "diverged": diverged, "seconds": round(outcome.seconds + time.monotonic() - start, 2),
+        "images_per_second": outcome.images_per_second, "input_wait": outcome.input_wait,
+        "replicas": task.engine.trainer.strategy.num_replicas_in_sync}
+    task.write(store.trial_path(task.folder, number), found)
+    if task.chief:
+        trial.summarise(task.folder / name, steps, {f"accuracy/{crop}": score for crop, score in scores.items()})
+    task.forget(name)
+    task.progress.result(
+        f"diverged after {found['seconds']:.0f} s: it counts as the worst" if diverged else
+        f"validation {100 * scores[best]:.1f} % on the {best} image, {found['seconds']:.0f} s")
+    return found
 
 
 def choose(trials: list[dict]) -> dict:
@@ -172,16 +187,18 @@ def choose(trials: list[dict]) -> dict:
 
 
 def run(spec: dict, options, dataset: Dataset, manifest: dict, *, weights_file: str | None, source: dict | None,
-        flagfile: str, progress) -> dict:
+        flagfile: str, progress, only: int | None = None) -> dict | None:
     """Runs a regime that trains the whole network and writes its row.
 
     Args:
       spec: what determines the outcome, with the grid in "learning_rate" and "weight_decay".
       options: flag values, for folders, devices and checkpoints.
       weights_file: pretrained weights to start from, or None for random ones.
+      only: the number of the one trial of the search to run, from 1; 0: only the refit, other processes ran the
+        trials; None: what is missing of all.
 
     Returns:
-      The row.
+      The row; None for a trial alone.
     """
     start = time.monotonic()
     prepare_devices(options)
@@ -197,7 +214,9 @@ def run(spec: dict, options, dataset: Dataset, manifest: dict, *, weights_file: 
     other_seconds = time.monotonic() - start
 
     # ---- optimize: choose on validation, refit on everything ---------------------------------------
-    trials = search(task, weights, train, validation)
+    trials = search(task, weights, train, validation, only)
+    if only:
+        return None
     best = choose(trials)
     selected = {name: best[name] for name in ("learning_rate", "weight_decay", "test_crop")}
     progress.stage("refit on train + validation")
@@ -224,7 +243,7 @@ def run(spec: dict, options, dataset: Dataset, manifest: dict, *, weights_file: 
         seconds=sum(trial["seconds"] for trial in trials) + outcome.seconds + other_seconds)
     if task.chief:
         store.write_row(options.results_dir, row, test_predictions(np.nan_to_num(logits), test), flagfile)
-        (task.folder / "trials.json").unlink()
+        store.forget_trials(task.folder)
         for folder in task.folder.glob("*/checkpoints"):  # the refit's, and what a kill left of a recorded trial
             trial.forget(folder.parent)
     return row

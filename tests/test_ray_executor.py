@@ -1,0 +1,282 @@
+"""Studies on Ray, on this machine: the rows of any other study, whatever is killed on the way."""
+
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+
+from tfbench import UserError, study
+from tfbench.cli import flags as cli
+from tfbench.cli import ray_executor, units
+from tfbench.cli.progress import Silent
+from tfbench.cli.units import Unit, WrongWorker
+from tfbench.results import store
+
+ROOT = pathlib.Path(__file__).parent.parent
+TIMES = {"seconds", "images_per_second", "input_wait", "finished"}
+MATRIX = ["--models=mobilenet_v1", "--datasets=digits", "--image_size=32", "--batch_size=16", "--deterministic"]
+GRID = "--steps=24 --learning_rate=0.01,0.05 --weight_decay=0 --checkpoint_every=5"
+WHOLE = [*MATRIX, "--source=glyphs", "--pretrain=--steps=8 --learning_rate=0.05 --warmup_epochs=0",
+         "--logistic_regression=--l2=1,100 --max_iterations=50", f"--train_from_scratch={GRID}",
+         "--finetune=--steps=3 --learning_rate=0.01,0.05 --weight_decay=0"]
+SCRATCH = [*MATRIX, "--source=imagenet", "--regimes=train_from_scratch", f"--train_from_scratch={GRID}"]
+QUICK = ray_executor.Resources(waits=(0.1,))
+
+
+# ---- the loop, on units that do nothing ----------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def two_cores():
+    ray.init("local", num_cpus=2, log_to_driver=False, include_dashboard=False)
+    yield
+    ray.shutdown()
+
+
+def conduct(units_, do, resources=QUICK):
+    """(what units returned, by title; titles set aside with their reasons; what was said)."""
+    facts, said = {}, []
+    failures = ray_executor.conduct(units_, do, resources, said.append,
+                                    lambda unit, found: facts.update({unit.title: found}))
+    return facts, {failure.title: failure.reason for failure in failures}, said
+
+
+def test_a_thousand_units_at_fifty_a_second(two_cores):
+    conduct([Unit("first", (), (0,))], lambda number: number)  # starts the workers
+    start = time.monotonic()
+    facts, failures, _ = conduct([Unit(str(i), (), (i,)) for i in range(1000)], lambda number: number)
+    assert facts == {str(i): i for i in range(1000)} and not failures
+    assert 1000 / (time.monotonic() - start) > 50
+
+
+def test_units_come_after_those_they_need(two_cores):
+    moments = conduct([Unit("a", (), ()), Unit("b", (0,), ()), Unit("c", (0, 1), ())],
+                      lambda: (time.time(), time.sleep(0.1), time.time())[::2])[0]
+    assert moments["a"][1] <= moments["b"][0] and moments["b"][1] <= moments["c"][0]
+
+
+def test_what_fails_is_tried_by_another_worker_and_then_set_aside(two_cores, tmp_path):
+    def do(name):
+        tries = len(list(tmp_path.glob(f"{name}.*")))
+        (tmp_path / f"{name}.{os.getpid()}").touch()
+        if name == "poison" or name == "moody" and tries < 2:
+            raise ValueError("broken")
+        if name == "killer" and not tries:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if name == "user":
+            raise UserError("change --this")
+        return tries
+
+    names = ["good", "poison", "moody", "killer", "user", "needs_poison", "needs_that", "needs_moody"]
+    needs = {"needs_poison": ("poison",), "needs_that": ("needs_poison", "good"), "needs_moody": ("moody",)}
+    facts, failures, said = conduct([Unit(name, tuple(map(names.index, needs.get(name, ()))), (name,))
+                                     for name in names], do)
+    assert facts == {"good": 0, "moody": 2, "killer": 1, "needs_moody": 0}
+    assert failures == {"poison": "ValueError: broken", "user": "change --this",
+                        "needs_poison": "it needs poison", "needs_that": "it needs poison"}
+    assert len(list(tmp_path.glob("poison.*"))) == 3  # processes
+    assert len(list(tmp_path.glob("user.*"))) == 1  # no other attempt helps
+    assert any("killer failed (WorkerCrashedError" in line for line in said)
+
+
+def test_machines_that_differ_get_no_work():
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    bad = cluster.add_node(num_cpus=1).node_id
+    cluster.wait_for_nodes()
+    with process(sys.executable, "-c", f"""
+import ray, time
+from tfbench.cli import ray_executor
+from tfbench.cli.units import Unit, WrongWorker
+ray.init({cluster.address!r}, log_to_driver=False)
+def do(bad):
+    time.sleep(0.1)
+    if bad in ("all", ray.get_runtime_context().get_node_id()):
+        raise WrongWorker("HOST has another tfbench")
+for bad in ({bad!r}, "all"):
+    done, said = [], []
+    failures = ray_executor.conduct([Unit(str(i), (), (bad,)) for i in range(20)], do, ray_executor.Resources(),
+                                    said.append, lambda unit, facts: done.append(unit.title))
+    print(len(done), len(failures), sum("gets no work" in line for line in said))
+""") as driver:
+        output, _ = driver.communicate(timeout=120)
+    cluster.shutdown()
+    assert output.splitlines()[-2:] == ["20 0 1", "0 20 2"], output
+
+
+# ---- a study as units ----------------------------------------------------------------------------
+
+
+def options(*arguments):
+    return cli.parse(study.define_flags, list(arguments))
+
+
+def test_a_study_becomes_units_in_their_order(tmp_path, data_dir):
+    flags = options(*WHOLE, f"--results_dir={tmp_path}", f"--data_dir={data_dir}")
+    made, finished = units.make(study.plan_runs(flags, 1e11), Silent())
+    assert not finished
+    assert [(unit.title.split(" ", 1)[0], unit.call[2], unit.needs) for unit in made] == [
+        ("pretrain", None, ()), ("logistic_regression", None, (0,)),
+        ("finetune", 1, (0,)), ("finetune", 2, (0,)), ("finetune", units.REFIT, (0, 2, 3)),
+        ("train_from_scratch", 1, ()), ("train_from_scratch", 2, ()), ("train_from_scratch", units.REFIT, (5, 6))]
+    run = study.plan_runs(flags, 1e11)[-1]
+    found = study.resolve(run.options, None, prepared_only=True)
+    folder = store.work_folder(tmp_path, study.train_from_scratch.specify(run.options, found))
+    store.write_json(store.trial_path(folder, 1), {})
+    assert [unit.call[2] for unit in units.make(study.plan_runs(flags, 1e11), Silent())[0]][5:] == [2, units.REFIT]
+
+
+def test_another_code_or_other_data_are_refused(tmp_path, data_dir):
+    flags = options(*SCRATCH, f"--results_dir={tmp_path}", f"--data_dir={data_dir}")
+    unit, *_ = units.make(study.plan_runs(flags, 1e11), Silent())[0]
+    for what, words in (("code", "has another tfbench"), ("data", "has another data set digits")):
+        with pytest.raises(WrongWorker, match=f"{words} .* expected 0123, found"):
+            units.work(*unit.call[:-1], unit.call[-1] | {what: "0123"})
+
+
+def test_impossible_resources_are_refused(two_cores):
+    with pytest.raises(UserError, match="no node of the cluster has 1 CPUs and 3 GPUs for a trial, found 2 CPUs"):
+        ray_executor.check_resources(ray_executor.Resources(gpus=3))
+
+
+# ---- whole studies -------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def process(*arguments):
+    """A child process, which does not outlive the test."""
+    child = subprocess.Popen(arguments, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        yield child
+    finally:
+        child.kill()
+
+
+def start(results, data_dir, *arguments):
+    return process(sys.executable, "-um", "tfbench.study", *arguments, f"--results_dir={results}",
+                   f"--data_dir={data_dir}", "--yes")
+
+
+def finish(*arguments):
+    """Runs to the end; returns (exit code, output)."""
+    with start(*arguments) as running:
+        output, _ = running.communicate(timeout=300)
+    return running.returncode, output
+
+
+def outcomes(results) -> dict:
+    """Rows without what differs by the clock, and predictions, by file name."""
+    def timeless(value):
+        if isinstance(value, dict):
+            return {name: timeless(part) for name, part in value.items() if name not in TIMES}
+        return [timeless(part) for part in value] if isinstance(value, list) else value
+
+    found = {}
+    for path in pathlib.Path(results).glob("rows/*.json"):
+        with np.load(path.with_suffix(".npz")) as kept:
+            found[path.name] = timeless(json.loads(path.read_text())), {name: kept[name].tolist() for name in kept}
+    return found
+
+
+def scratch_only(found: dict) -> dict:
+    return {name: outcome for name, outcome in found.items() if name.startswith("train_from_scratch")}
+
+
+def until(there, seconds=180.0):
+    """Waits for it."""
+    end = time.monotonic() + seconds
+    while not (found := there()):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    return found
+
+
+def at_work(title: str, ancestor: int | None = None) -> list[int]:
+    """Processes that do units with that title: of any study, or those below `ancestor`."""
+    def parents(pid):
+        while pid > 1:
+            yield pid
+            pid = int(pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+    found = []
+    for path in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            if title in (path / "cmdline").read_text() and (not ancestor or ancestor in parents(int(path.name))):
+                found.append(int(path.name))
+    return found
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, data_dir):
+    """Outcomes of the study in one process."""
+    results = tmp_path_factory.mktemp("whole")
+    code, output = finish(results, data_dir, *WHOLE)
+    assert code == 0, output
+    return outcomes(results)
+
+
+@pytest.mark.long
+def test_two_copies_and_a_killed_worker_come_to_the_rows_of_one_process(whole, data_dir, tmp_path):
+    with start(tmp_path, data_dir, *WHOLE, "--executor=ray") as first:
+        until(lambda: (tmp_path / ".study-lock").exists())
+        until(lambda: at_work("ray::", first.pid))
+        with start(tmp_path, data_dir, *WHOLE, "--executor=ray") as second:
+            until(lambda: list(tmp_path.glob("work/train*/trial1/checkpoints/*.index")))
+            for pid in at_work("ray::train_from_scratch mobilenet_v1 digits trial 1", first.pid):
+                os.kill(pid, signal.SIGKILL)
+            outputs = [running.communicate(timeout=300)[0] for running in (first, second)]
+    assert [first.returncode, second.returncode] == [0, 0], outputs
+    assert "trial 1/2 failed (WorkerCrashedError" in outputs[0] and "attempt 2 of 3" in outputs[0], outputs[0]
+    assert "waiting for its end" in outputs[1] and outputs[1].count("finished before") == 4, outputs[1]
+    assert len(whole) == 4 and outcomes(tmp_path) == whole
+
+
+@pytest.mark.long
+def test_what_the_user_must_mend_is_set_aside_and_the_rest_is_done(whole, data_dir, tmp_path):
+    flags = [*WHOLE, "--finetune=--steps=3 --learning_rate=0.01 --weight_decay=0 --accumulate=5", "--executor=ray"]
+    code, output = finish(tmp_path, data_dir, *flags)
+    assert code == 1 and "cannot be shared equally by 1 devices and 5 micro-batches" in output, output
+    assert "set aside: finetune mobilenet_v1 digits: it needs finetune mobilenet_v1 digits trial 1/1" in output
+    assert "2 units of work set aside" in output and (tmp_path / "set_aside.txt").exists()
+    assert outcomes(tmp_path) == {name: row for name, row in whole.items() if not name.startswith("finetune")}
+
+
+@pytest.mark.long
+def test_a_killed_command_continues(whole, data_dir, tmp_path):
+    flags = [*SCRATCH, "--executor=ray"]
+    with start(tmp_path, data_dir, *flags) as running:
+        until(lambda: list(tmp_path.glob("work/*/trial?/checkpoints/*.index")))
+        workers = at_work("ray::train_from_scratch", running.pid)
+    until(lambda: not set(workers) & set(at_work("ray::")), 60)  # its cluster ends with it
+    assert workers and not outcomes(tmp_path)
+    code, output = finish(tmp_path, data_dir, *flags)
+    assert code == 0 and outcomes(tmp_path) == scratch_only(whole), output
+
+
+@pytest.mark.long
+def test_on_a_cluster_copies_meet_nodes_are_lost_and_work_goes_on(whole, data_dir, tmp_path):
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    lost = cluster.add_node(num_cpus=1)
+    cluster.wait_for_nodes()
+    flags = [*SCRATCH, "--executor=ray", f"--ray_address={cluster.address}"]
+    try:
+        with start(tmp_path, data_dir, *flags) as first:
+            until(lambda: list(tmp_path.glob("work/*/trial?/checkpoints/*.index")))
+            first.kill()  # the study goes on on the cluster
+        code, output = finish(tmp_path, data_dir, *flags, "--tries=5")
+        assert code == 2 and "expected --tries=3, found --tries=5" in output, output
+        with start(tmp_path, data_dir, *flags) as second, start(tmp_path, data_dir, *flags) as third:
+            cluster.remove_node(lost)
+            outputs = [running.communicate(timeout=300)[0] for running in (second, third)]
+        assert [second.returncode, third.returncode] == [0, 0], outputs
+    finally:
+        cluster.shutdown()
+    assert outcomes(tmp_path) == scratch_only(whole)

@@ -1,0 +1,177 @@
+"""A study as units of work for many machines: every trial, every refit and every other run by itself.
+
+A unit is a command line – program, flags, which part of the run – with the places of the units before it. Whoever
+runs it needs tfbench, the results folder and the data folder, nothing else. No TensorFlow is imported here.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import importlib
+import math
+import os
+import pathlib
+import socket
+
+import tfbench
+from tfbench import UserError
+from tfbench.cli import app, program
+from tfbench.cli import flags as cli
+from tfbench.cli.progress import Silent
+from tfbench.data.find import FOLDER
+from tfbench.results import store
+from tfbench.results.row import summary
+
+WEIGHTED = ("logistic_regression", "finetune")  # regimes that start from pretrained weights
+SEARCHED = ("finetune", "train_from_scratch")  # regimes whose grid is a unit per point, before the refit
+FOLDERS = ("results_dir", "data_dir", "weights_dir")
+REFIT = 0  # as the part of a search: what is left when all trials are there
+
+
+class WrongWorker(UserError):
+    """This machine must not do the study's work: its code or its data are others."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Unit:
+    """One unit of work.
+
+    Attributes:
+      title: what it is called on the terminal.
+      needs: places, in the list of units, of those that must be done before.
+      call: arguments of the function that does it; of a study's units, those of `work`.
+    """
+
+    title: str
+    needs: tuple[int, ...]
+    call: tuple
+
+
+def share(runs) -> None:
+    """Makes folders and files that the runs' flags name absolute: other machines have other working directories."""
+    for options in (run.options for run in runs):
+        for name in FOLDERS:
+            if name in options:
+                options[name].value = os.path.abspath(os.path.expanduser(options[name].value))
+        if "weights" in options and options.weights != "imagenet":
+            options["weights"].value = os.path.abspath(options.weights)
+        if options.dataset.startswith(FOLDER):
+            options["dataset"].value = FOLDER + os.path.abspath(options.dataset.removeprefix(FOLDER))
+
+
+def make(runs, progress) -> tuple[list[Unit], list[str]]:
+    """The units that are left of a study, each after those that it needs, and a line for each finished run.
+
+    Data sets that programs prepare by themselves are prepared here, once.
+
+    Args:
+      runs: a study's, in an order in which each pretraining comes before what needs its weights.
+
+    Raises:
+      UserError: a data set is not prepared.
+    """
+    share(runs)
+    units, finished, weights, pretrainings = [], [], {}, {}
+    for run in runs:
+        regime, options = run.regime, run.options
+        network, module = options.model, importlib.import_module(f"tfbench.{run.regime}")
+        dataset = program.dataset_of(options)
+        manifest = program.manifest_of(dataset, options.data_dir) or program.make(dataset, options.data_dir, progress)
+        needs = ()
+        if regime in WEIGHTED and network in weights:
+            options["weights"].value, needs = weights[network], pretrainings.get(network, ())
+        spec = _spec(module, options)
+        if regime == "pretrain":
+            weights[network] = str(module.weights_file(options.results_dir, spec))
+        row = spec and getattr(module, "finished", store.finished)(options.results_dir, spec)
+        if row:
+            finished.append(f"{summary(row)} – finished before")
+            continue
+        call = (regime, tuple(options.flags_into_string().splitlines()))
+        expected = {"code": code_hash(), "data": data_hash(manifest)}
+        last = (None, expected)
+        if regime in SEARCHED:
+            points = math.prod(map(len, cli.chosen_grid(options, regime)))
+            recorded = store.read_trials(store.work_folder(options.results_dir, spec)) if spec else ()
+            missing = [number for number in range(1, points + 1) if number not in recorded]
+            trials = tuple(range(len(units), len(units) + len(missing)))
+            units += [Unit(f"{run.title} trial {number}/{points}", needs, (*call, number, expected))
+                      for number in missing]
+            needs, last = (*needs, *trials), (REFIT, expected)
+        if regime == "pretrain":
+            pretrainings[network] = (len(units),)
+        units.append(Unit(run.title, needs, (*call, *last)))
+    return units, finished
+
+
+def _spec(module, options) -> dict | None:
+    """What determines a run's outcome; None while its weights are not there."""
+    try:
+        return module.specify(options, program.resolve(options, None, prepared_only=True))
+    except UserError:
+        return None
+
+
+def work(regime: str, arguments: tuple[str, ...], part: int | None, expected: dict) -> dict:
+    """Does a unit, in whatever process.
+
+    Args:
+      regime, arguments: program and its command line.
+      part: of a search: the number of a trial, or REFIT; else None.
+      expected: code_hash and data_hash of whoever planned the unit, as "code" and "data".
+
+    Returns:
+      {"line": what came out, None for a trial; "new": whether anything was computed}.
+
+    Raises:
+      WrongWorker: code or data here are others.
+      UserError: what the program refuses.
+    """
+    refuse_unlike("tfbench", expected["code"], code_hash())
+    app.quiet()
+    use_all_cores()
+    module = importlib.import_module(f"tfbench.{regime}")
+    options = cli.parse(module.define_flags, list(arguments))
+    dataset = program.dataset_of(options)
+    store.seen_here(lambda: program.manifests.read(dataset, options.data_dir) is not None,
+                    f"the data set {dataset.name} in {options.data_dir}", "--data_dir")
+    refuse_unlike(f"data set {dataset.name}", expected["data"],
+                  data_hash(program.manifest_of(dataset, options.data_dir, prepared_only=True)))
+    if "weights" in options and options.weights != "imagenet":
+        store.seen_here(pathlib.Path(options.weights).exists, options.weights)
+    row, new = module.run(options, Silent(), *(() if part is None else (part,)))
+    return {"line": f"{summary(row)} – {row['seconds']:.0f} s" if row else None, "new": new}
+
+
+def use_all_cores() -> None:
+    """Lets linear algebra use the cores of this process, as in any other program: Ray allows it one.
+
+    The last bits of a sum depend on how many share it, and rows must not tell where they were computed.
+    """
+    import scipy.linalg  # noqa: F401  it has a BLAS of its own, which must be there to be told
+    import threadpoolctl
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    threadpoolctl.threadpool_limits(cores, "blas")
+
+
+def refuse_unlike(what: str, expected: str, found: str) -> None:
+    """Raises WrongWorker unless both hashes are the same."""
+    if expected != found:
+        raise WrongWorker(f"{socket.gethostname()} has another {what} than the machine that planned the study: "
+                          f"expected {expected}, found {found}; make them the same and start the same command again")
+
+
+@functools.cache
+def code_hash() -> str:
+    """First 16 hex digits of a SHA-256 over this tfbench: its version, and its files' names and bytes."""
+    root = pathlib.Path(tfbench.__file__).parent
+    digest = hashlib.sha256(tfbench.__version__.encode())
+    for path in sorted(root.rglob("*.py")):
+        digest.update(f"\0{path.relative_to(root)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def data_hash(manifest: dict) -> str:
+    """A hash of a prepared data set: its images, labels and splits."""
+    return store.key_of({"content": manifest["content"], "splits": manifest["splits"]})
