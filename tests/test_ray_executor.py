@@ -1,7 +1,6 @@
 """Studies on Ray, on this machine: the rows of any other study, whatever is killed on the way."""
 
 import contextlib
-import json
 import os
 import pathlib
 import signal
@@ -9,20 +8,19 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
 import ray
+from outcomes import outcomes
 from ray.cluster_utils import Cluster
 
 from tfbench import UserError, study
 from tfbench.cli import flags as cli
-from tfbench.cli import ray_executor, units
+from tfbench.cli import program, ray_executor, units
 from tfbench.cli.progress import Silent
 from tfbench.cli.units import Unit, WrongWorker
 from tfbench.results import store
 
 ROOT = pathlib.Path(__file__).parent.parent
-TIMES = {"seconds", "images_per_second", "input_wait", "finished"}
 MATRIX = ["--models=mobilenet_v1", "--datasets=digits", "--image_size=32", "--batch_size=16", "--deterministic"]
 GRID = "--steps=24 --learning_rate=0.01,0.05 --weight_decay=0 --checkpoint_every=5"
 WHOLE = [*MATRIX, "--source=glyphs", "--pretrain=--steps=8 --learning_rate=0.05 --warmup_epochs=0",
@@ -128,7 +126,7 @@ def test_a_study_becomes_units_in_their_order(tmp_path, data_dir):
         ("finetune", 1, (0,)), ("finetune", 2, (0,)), ("finetune", units.REFIT, (0, 2, 3)),
         ("train_from_scratch", 1, ()), ("train_from_scratch", 2, ()), ("train_from_scratch", units.REFIT, (5, 6))]
     run = study.plan_runs(flags, 1e11)[-1]
-    found = study.resolve(run.options, None, prepared_only=True)
+    found = program.resolve(run.options, None, prepared_only=True)
     folder = store.work_folder(tmp_path, study.train_from_scratch.specify(run.options, found))
     store.write_json(store.trial_path(folder, 1), {})
     assert [unit.call[2] for unit in units.make(study.plan_runs(flags, 1e11), Silent())[0]][5:] == [2, units.REFIT]
@@ -170,20 +168,6 @@ def finish(*arguments):
     with start(*arguments) as running:
         output, _ = running.communicate(timeout=300)
     return running.returncode, output
-
-
-def outcomes(results) -> dict:
-    """Rows without what differs by the clock, and predictions, by file name."""
-    def timeless(value):
-        if isinstance(value, dict):
-            return {name: timeless(part) for name, part in value.items() if name not in TIMES}
-        return [timeless(part) for part in value] if isinstance(value, list) else value
-
-    found = {}
-    for path in pathlib.Path(results).glob("rows/*.json"):
-        with np.load(path.with_suffix(".npz")) as kept:
-            found[path.name] = timeless(json.loads(path.read_text())), {name: kept[name].tolist() for name in kept}
-    return found
 
 
 def scratch_only(found: dict) -> dict:

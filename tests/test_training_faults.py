@@ -12,9 +12,9 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
 import tensorflow as tf
+from outcomes import outcomes
 
 from tfbench import UserError
 from tfbench.results import store
@@ -22,7 +22,6 @@ from tfbench.training import checkpoints
 
 ROOT = pathlib.Path(__file__).parent.parent
 KILLS = 20
-TIMES = {"seconds", "images_per_second", "input_wait", "finished"}
 SMALL = ["--model=mobilenet_v1", "--dataset=digits", "--image_size=32", "--batch_size=16",
          "--learning_rate=0.02,0.05", "--weight_decay=1e-4"]
 GRID = [*SMALL, "--steps=24", "--deterministic", "--checkpoint_every=5"]
@@ -46,15 +45,9 @@ def finish(*arguments):
 
 
 def outcome(results) -> tuple:
-    """The row without what differs by the clock, and the predictions."""
-    def timeless(value):
-        if isinstance(value, dict):
-            return {name: timeless(part) for name, part in value.items() if name not in TIMES}
-        return [timeless(part) for part in value] if isinstance(value, list) else value
-
-    path, = pathlib.Path(results).glob("rows/*.json")
-    with np.load(path.with_suffix(".npz")) as kept:
-        return timeless(json.loads(path.read_text())), {name: kept[name].tolist() for name in kept}
+    """The folder's one row without what differs by the clock, and the predictions."""
+    found, = outcomes(results).values()
+    return found
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,6 @@ from absl import flags
 from tfbench import UserError, finetune, logistic_regression, pretrain, train_from_scratch
 from tfbench.cli import app, plan, status, units
 from tfbench.cli import flags as cli
-from tfbench.cli.program import resolve
 from tfbench.cli.progress import Display
 from tfbench.data.catalog import DATASETS
 from tfbench.linear import cache
@@ -125,15 +124,9 @@ def states(options, runs: list[Run]) -> list[status.State]:
     found, weights = [], {}
     for planned in runs:
         use_weights(planned, weights)
-        row = work = None
-        try:
-            spec = PROGRAMS[planned.regime].specify(
-                planned.options, resolve(planned.options, None, prepared_only=True))
-        except UserError:  # its weights or its data are not there yet
-            spec = None
-        if spec:
-            row = (pretrain if planned.regime == "pretrain" else store).finished(options.results_dir, spec)
-            work = store.work_folder(options.results_dir, spec)
+        spec = units.spec_of(PROGRAMS[planned.regime], planned.options)
+        row = units.row_of(PROGRAMS[planned.regime], planned.options, spec)
+        work = store.work_folder(options.results_dir, spec) if spec else None
         if row:
             keep_weights(planned, row, weights)
         title = (planned.regime, planned.options.model, planned.options.dataset)

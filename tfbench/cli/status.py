@@ -6,7 +6,7 @@ import pathlib
 from tfbench import UserError
 from tfbench.cli.plan import Cost, duration
 from tfbench.results import store
-from tfbench.results.row import summary
+from tfbench.results.row import fits, images_per_second, summary
 from tfbench.stats.titles import count
 
 STATES = ("finished", "begun", "not begun")
@@ -53,8 +53,7 @@ def state_of(title: tuple[str, str, str], cost: Cost, row: dict | None, work: pa
     """
     begun = work is not None and work.exists()
     trials = row["trials"] if row else _trials(work) if begun else []
-    fits = [fit for fit in (*trials, (row or {}).get("refit")) if isinstance(fit, dict)]
-    speeds = sorted(fit["images_per_second"] for fit in fits if fit.get("images_per_second"))
+    recorded = row or {"trials": trials}
     best = max((trial.get("validation_accuracy") or 0 for trial in trials), default=None)
     text = " ".join(title)
     if row:
@@ -67,9 +66,10 @@ def state_of(title: tuple[str, str, str], cost: Cost, row: dict | None, work: pa
     return State(
         *title, STATES[0] if row else STATES[1] if begun else STATES[2], text, row["accuracy"] if row else None,
         None if row else best, cost.fits, cost.fits if row else len(trials),
-        sum(bool(trial.get("diverged")) for trial in trials), sum(fit.get("certified") is False for fit in fits),
+        sum(bool(trial.get("diverged")) for trial in trials),
+        sum(fit.get("certified") is False for fit in fits(recorded)),
         float(row["seconds"]) if row else float(sum(trial.get("seconds") or 0 for trial in trials)), cost.seconds,
-        speeds[len(speeds) // 2] if speeds else None, tuple(row["warnings"]) if row else ())
+        images_per_second(recorded), tuple(row["warnings"]) if row else ())
 
 
 def _trials(work: pathlib.Path) -> list[dict]:

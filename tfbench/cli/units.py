@@ -80,10 +80,10 @@ def make(runs, progress) -> tuple[list[Unit], list[str]]:
         needs = ()
         if regime in WEIGHTED and network in weights:
             options["weights"].value, needs = weights[network], pretrainings.get(network, ())
-        spec = _spec(module, options)
+        spec = spec_of(module, options)
         if regime == "pretrain":
             weights[network] = str(module.weights_file(options.results_dir, spec))
-        row = spec and getattr(module, "finished", store.finished)(options.results_dir, spec)
+        row = row_of(module, options, spec)
         if row:
             finished.append(f"{summary(row)} – finished before")
             continue
@@ -104,12 +104,17 @@ def make(runs, progress) -> tuple[list[Unit], list[str]]:
     return units, finished
 
 
-def _spec(module, options) -> dict | None:
-    """What determines a run's outcome; None while its weights are not there."""
+def spec_of(module, options) -> dict | None:
+    """What determines a run's outcome; None while its weights or its data are not there."""
     try:
         return module.specify(options, program.resolve(options, None, prepared_only=True))
     except UserError:
         return None
+
+
+def row_of(module, options, spec: dict | None) -> dict | None:
+    """The row of a finished run; None while it is not."""
+    return getattr(module, "finished", store.finished)(options.results_dir, spec) if spec else None
 
 
 def work(regime: str, arguments: tuple[str, ...], part: int | None, expected: dict) -> dict:

@@ -211,6 +211,17 @@ def summary(row: dict) -> str:
             f"{row['metric'].replace('_', ' ')} on {number} test images" + (f" ({chosen})" if chosen else ""))
 
 
+def fits(row: dict) -> list[dict]:
+    """The trials of a row, or of what is recorded of one, and its refit."""
+    return [fit for fit in (*(row.get("trials") or ()), row.get("refit")) if isinstance(fit, dict)]
+
+
+def images_per_second(row: dict) -> float | None:
+    """Median over the fits of a row; None where none was a training."""
+    speeds = [fit["images_per_second"] for fit in fits(row) if fit.get("images_per_second")]
+    return float(np.median(speeds)) if speeds else None
+
+
 def edge_warnings(grids: dict[str, list[float]], selected: dict[str, float]) -> list[str]:
     """A warning for each selected value that lies on the edge of a grid of three or more."""
     return [f"the selected {name} {selected[name]:g} lies on the edge of its grid"

@@ -5,10 +5,10 @@ from collections import Counter, defaultdict
 
 import numpy as np
 import pandas as pd
-from scipy import special
 
 from tfbench.models.catalog import NETWORKS
-from tfbench.stats import accuracies, additive, budgets, correlation, curves, pairs, published, transforms
+from tfbench.results.row import fits, images_per_second
+from tfbench.stats import accuracies, additive, budgets, correlation, curves, pairs, published
 from tfbench.stats.titles import count, dataset_title
 
 CELL = ["regime", "network", "dataset"]
@@ -81,7 +81,7 @@ def find(table: pd.DataFrame, rows=(), *, origin="", ablation=None, mismatches=(
     own = published.is_the_papers(table)
     return Findings(
         origin, table, rows, correlation.per_regime(table), correlation.views(table), correlation.by_dataset(table),
-        cells, _adjusted(networks, table), pd.concat([on_average, on_data_sets], ignore_index=True),
+        cells, networks, pd.concat([on_average, on_data_sets], ignore_index=True),
         {regime: model for regime, model in models.items() if model}, wins,
         published.beside_the_paper(cells.iloc[:0] if own else cells), curves.convergence(rows),
         curves.few_examples(rows), pd.DataFrame() if ablation is None else ablation, _solver(kept), _cost(cells), notes,
@@ -100,30 +100,13 @@ def _incomplete(rows: list[dict]) -> list[str]:
     return [f"{dataset_title(dataset)}: {what} ({count(number, 'run')})" for (dataset, what), number in said.items()]
 
 
-def _adjusted(networks: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """`networks` with the mean as an accuracy, adjusted log-odds and Morey's standard errors."""
-    errors = []
-    for regime, group in networks.groupby("regime", sort=False):
-        wide = accuracies.pivot(table, regime).dropna(axis=1)
-        n = accuracies.pivot(table, regime, "n")[wide.columns].to_numpy()
-        x = transforms.logit(wide.to_numpy(), n)
-        errors.append(pd.DataFrame({"adjusted": transforms.adjusted(x).mean(axis=1),
-                                    "standard_error": transforms.standard_errors(x)}, index=group.index))
-    more = pd.concat(errors) if errors else pd.DataFrame(columns=["adjusted", "standard_error"], dtype=float)
-    found = networks.join(more)
-    found.insert(5, "accuracy", special.expit(found["mean_log_odds"]))
-    return found
-
-
 def _costs(rows: list[dict]) -> pd.DataFrame:
     """By cell: number of trials, hours for everything, images per second in training (median over its fits)."""
     lines = []
     for row in rows:
-        fits = [fit for fit in (*(row.get("trials") or ()), row.get("refit")) if isinstance(fit, dict)]
-        speeds = [fit["images_per_second"] for fit in fits if fit.get("images_per_second")]
         lines.append({name: row[name] for name in CELL} | {
             "trials": len(row.get("trials") or ()), "hours": (row.get("seconds") or np.nan) / 3600,
-            "images_per_second": float(np.median(speeds)) if speeds else np.nan})
+            "images_per_second": images_per_second(row)})
     return pd.DataFrame(lines, columns=[*CELL, "trials", "hours", "images_per_second"]).astype(
         {"trials": "Int64", "hours": float, "images_per_second": float})
 
@@ -140,15 +123,15 @@ def _solver(rows: list[dict]) -> pd.DataFrame:
     """By logistic regression: how many of its fits are certified to be solved, iterations, largest gap."""
     lines = []
     for row in rows:
-        fits = [fit for fit in (*(row.get("trials") or ()), row.get("refit")) if isinstance(fit, dict)]
-        if row["regime"] == "logistic_regression" and fits:
+        found = fits(row)
+        if row["regime"] == "logistic_regression" and found:
             values = defaultdict(list)
-            for fit in fits:
+            for fit in found:
                 for name in ("gap", "objective", "iterations"):
                     values[name].append(fit[name] if isinstance(fit.get(name), int | float) else np.nan)
             gap = np.array(values["gap"], float) / np.abs(np.array(values["objective"], float))
-            lines.append({"network": row["network"], "dataset": row["dataset"], "fits": len(fits),
-                          "certified": sum(fit.get("certified") is True for fit in fits),
+            lines.append({"network": row["network"], "dataset": row["dataset"], "fits": len(found),
+                          "certified": sum(fit.get("certified") is True for fit in found),
                           "iterations": np.nansum(values["iterations"]),
                           "largest_relative_gap": np.nan if np.isnan(gap).all() else np.nanmax(gap)})
     return pd.DataFrame(lines, columns=["network", "dataset", "fits", "certified", "iterations",

@@ -6,9 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
+from scipy import special
 
 from tfbench.results import store
-from tfbench.stats import accuracies, intervals, metrics, significance
+from tfbench.stats import accuracies, intervals, metrics, significance, transforms
 from tfbench.stats.correlation import named_logit
 from tfbench.stats.titles import dataset_title, row_label
 
@@ -52,7 +53,8 @@ def on_average(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
     Returns:
       (networks, pairs). Networks, a line per regime and network: regime, network, source_accuracy, datasets (number),
-      mean_log_odds, and of BEST as in on_data_sets. Pairs: PAIRS, the difference in log-odds.
+      mean_log_odds, the same as accuracy, of BEST as in on_data_sets, adjusted log-odds and Morey's standard_error.
+      Pairs: PAIRS, the difference in log-odds.
 
     Raises:
       UserError: an accuracy of exactly 0 or 1 with an unknown number of examples.
@@ -67,13 +69,17 @@ def on_average(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         n = accuracies.pivot(table, regime, "n")[wide.columns].to_numpy()
         x = named_logit(wide.to_numpy(), n, names, list(wide.columns))
         means, p = x.mean(axis=1), significance.t_test(x)
+        beside = zip(names, means, transforms.adjusted(x).mean(axis=1), transforms.standard_errors(x), strict=True)
         lines = [{"regime": regime, "network": name, "source_accuracy": sources[name], "datasets": wide.shape[1],
-                  "mean_log_odds": mean} for name, mean in zip(names, means, strict=True)]
+                  "mean_log_odds": mean, "accuracy": special.expit(mean), "adjusted": adjusted, "standard_error": error}
+                 for name, mean, adjusted, error in beside]
         networks += [line | best for line, best in zip(lines, _best(means, p), strict=True)]
         pairs += _lines(regime, MEAN, names, means, p, "paired t-test")
-    columns = ("regime", "network", "source_accuracy", "datasets", "mean_log_odds", *BEST)
+    columns = ("regime", "network", "source_accuracy", "datasets", "mean_log_odds", "accuracy", *BEST, "adjusted",
+               "standard_error")
     frame = pd.DataFrame(networks, columns=columns).astype(
-        {"source_accuracy": float, "datasets": "Int64", "mean_log_odds": float} | TYPES)
+        {"source_accuracy": float, "datasets": "Int64", "mean_log_odds": float, "accuracy": float, "adjusted": float,
+         "standard_error": float} | TYPES)
     return frame, pd.DataFrame(pairs, columns=PAIRS)
 
 
