@@ -44,10 +44,10 @@ def test_what_matches_nothing_is_refused(text, words):
 
 def test_the_whole_paper_is_planned_in_two_seconds():
     flags = options(*WHOLE)
-    start = time.monotonic()
+    start = time.thread_time()  # of the processor: what else the machine does must not fail this
     runs = study.plan_runs(flags, 1e12)
     text = plan.describe(flags, runs)
-    assert time.monotonic() - start < 6  # 2 on a quiet machine
+    assert time.thread_time() - start < 2
     assert len(runs) == 16 * 12 * 3
     assert sum(run.cost.fits for run in runs if run.regime == "finetune") == 192 * 57
     lines = {line.split()[0]: line for line in text.splitlines()}
