@@ -20,11 +20,11 @@ def watch(capsys, *, stages=True):
         done = [trial(1e-4, 0.0, 0.715)]
         display.stage("trial 1/4: learning rate 0.0001, weight decay 0")
         display.result("validation 71.5 % on the whole image, 320 s")
-        display.grid(done, RATES, DECAYS)
+        display.grid(done, RATES, DECAYS, 4)
         display.stage("trial 2/4: learning rate 0.0001, weight decay 1e-06")
         display.training(1200, 19531, 0.5312, 812.3, 0.031, 7384)
         display.images(30)
-        display.grid([*done, trial(1e-4, 1e-6, 0.0, diverged=True)], RATES, DECAYS)
+        display.grid([*done, trial(1e-4, 1e-6, 0.0, diverged=True)], RATES, DECAYS, 4)
     return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", capsys.readouterr().out)
 
 

@@ -89,7 +89,8 @@ def run(options, progress) -> tuple[dict, bool]:
     rates = {"learning_rate": options.learning_rate, "warmup_steps": options.warmup_epochs * steps_per_epoch,
              "decay_per_step": options.decay_per_epoch ** (1 / steps_per_epoch)}
     other_seconds = time.monotonic() - start
-    outcome = task.train(train, task.engine.random_weights, "pretraining", l2=options.weight_decay, rates=rates)
+    outcome = task.train(train, task.engine.random_weights, "pretraining", steps=spec["steps"],
+                         l2=options.weight_decay, rates=rates)
     if not outcome.finite:
         raise UserError(f"training diverged at --learning_rate={options.learning_rate:g}: try a smaller one")
     task.engine.trainer.use_averages()

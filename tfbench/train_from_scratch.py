@@ -13,6 +13,7 @@ from tfbench.cli import app, program
 from tfbench.cli import flags as cli
 from tfbench.results import row as rows
 from tfbench.results import store
+from tfbench.training import halving
 
 REGIME = "train_from_scratch"
 
@@ -26,7 +27,7 @@ def define_flags(fv=cli.flags.FLAGS) -> None:
 
 def specify(options, found: program.Resolved) -> dict:
     """What determines the outcome of the run that `options` describe (results/row.py)."""
-    return rows.search_spec(options, REGIME, *cli.chosen_grid(options, REGIME), dataset=found.dataset,
+    return rows.search_spec(options, REGIME, cli.search_of(options, REGIME), dataset=found.dataset,
                             manifest=found.manifest, certificate=None)
 
 
@@ -44,7 +45,7 @@ def run(options, progress, only: int | None = None) -> tuple[dict | None, bool]:
     spec = specify(options, found)
     if finished := store.finished(options.results_dir, spec):
         return finished, False
-    if only and store.trial_path(store.work_folder(options.results_dir, spec), only).exists():
+    if only and halving.needless(spec, store.work_folder(options.results_dir, spec), only):
         return None, False
 
     from tfbench.training import experiment  # TensorFlow, only now that there is something to compute

@@ -256,6 +256,9 @@ def define_search_flags(fv, regime: str) -> None:
     flags.DEFINE(GridParser(len(rates), len(decays)), "grid", (len(rates), len(decays)), "how many of the paper's "
                  "learning rates and weight decays to try, RATESxDECAYS, evenly spread over its grid", flag_values=fv,
                  serializer=_GridSerializer())
+    flags.DEFINE_enum("search", "grid", ["grid", "halving"], "grid: every point is trained in full, as in the paper; "
+                      "halving: successive halving over the same grid by Optuna: all points for a ninth of the steps, "
+                      "the best third of them for a third, the best third of those in full", flag_values=fv)
     define_numbers("learning_rate", None, "initial learning rates to try instead, comma-separated; unset: "
                    f"{rates[0]:g} to {rates[-1]:g} ({origin}), as --grid says", fv, inclusive=False)
     define_numbers("weight_decay", None, "weight decays to try instead, comma-separated; each is divided by the "
@@ -329,11 +332,12 @@ def define_subset_flags(fv) -> None:
                    "4.7: three)", fv, kind=int)
 
 
-def chosen_grid(options, regime: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """The learning rates and weight decays that the flags of define_search_flags name."""
+def search_of(options, regime: str) -> dict:
+    """What the flags of define_search_flags search, as a part of the run's specification."""
     search = paper.SEARCHES[regime]
-    return (options.learning_rate or paper.thinned(search.learning_rates, options.grid[0]),
-            options.weight_decay or paper.thinned(search.weight_decays, options.grid[1]))
+    return {"search": options.search, "steps": options.steps,
+            "learning_rate": list(options.learning_rate or paper.thinned(search.learning_rates, options.grid[0])),
+            "weight_decay": list(options.weight_decay or paper.thinned(search.weight_decays, options.grid[1]))}
 
 
 def single_runs(options: flags.FlagValues) -> list[flags.FlagValues]:

@@ -6,7 +6,7 @@ import time
 import numpy as np
 
 from tfbench import UserError
-from tfbench.cli.flags import chosen_grid
+from tfbench.cli.flags import search_of
 from tfbench.data import manifests
 from tfbench.data.find import find
 from tfbench.data.sources import SOURCES
@@ -14,6 +14,7 @@ from tfbench.models.catalog import NETWORKS, Network
 from tfbench.models.weights import imagenet_path
 from tfbench.results import store
 from tfbench.stats.titles import REGIMES, count
+from tfbench.training import halving
 
 IMAGENET = "imagenet"  # as a study's source: nothing is pretrained
 
@@ -65,10 +66,10 @@ def cost(regime: str, options, rate: float | dict[str, float]) -> Cost:
         trained = options.steps * options.batch_size if options.steps else round(options.epochs * dataset.train)
         evaluated = dataset.test
     else:
-        rates, decays = chosen_grid(options, regime)
-        points = len(rates) * len(decays)
-        fits, trained = points + 1, (points + 1) * options.steps * options.batch_size
-        evaluated = points * 2 * dataset.validation + dataset.test  # at two crops
+        search = search_of(options, regime)
+        trials = sum(halving.rungs(search).values())
+        fits, trained = trials + 1, (halving.steps_left(search, {}) + options.steps) * options.batch_size
+        evaluated = trials * 2 * dataset.validation + dataset.test  # at two crops
     if isinstance(rate, dict):
         rate = rate.get(network.name) or float(np.median(list(rate.values())))
     seconds = TRACE_SECONDS[regime] + (trained + evaluated) * IMAGE_SECONDS + operations(

@@ -83,12 +83,12 @@ class Display:
         self.work(f"step {step:,}/{steps:,}  loss {loss:.3g}  {images_per_second:.0f} images/s  "
                   f"input wait {100 * input_wait:.0f} %  {duration(left)} left")
 
-    def grid(self, trials: list[dict], learning_rates, weight_decays) -> None:
-        """Shows the validation accuracies so far; outside a terminal when all are there."""
+    def grid(self, trials: list[dict], learning_rates, weight_decays, number: int) -> None:
+        """Shows the validation accuracies so far; outside a terminal when all `number` of them are there."""
         if not self._stages or len(learning_rates) * len(weight_decays) == 1:
             return
         self._grid = _grid_table(trials, learning_rates, weight_decays)
-        if not self._live and len(trials) == len(learning_rates) * len(weight_decays):
+        if not self._live and len(trials) == number:
             self._console.print(self._grid)
 
     def result(self, text: str) -> None:

@@ -8,7 +8,6 @@ import dataclasses
 import functools
 import hashlib
 import importlib
-import math
 import os
 import pathlib
 import socket
@@ -21,6 +20,7 @@ from tfbench.cli.progress import Silent
 from tfbench.data.find import FOLDER
 from tfbench.results import store
 from tfbench.results.row import summary
+from tfbench.training import halving
 
 WEIGHTED = ("logistic_regression", "finetune")  # regimes that start from pretrained weights
 SEARCHED = ("finetune", "train_from_scratch")  # regimes whose grid is a unit per point, before the refit
@@ -91,17 +91,35 @@ def make(runs, progress) -> tuple[list[Unit], list[str]]:
         expected = {"code": code_hash(), "data": data_hash(manifest)}
         last = (None, expected)
         if regime in SEARCHED:
-            points = math.prod(map(len, cli.chosen_grid(options, regime)))
-            recorded = store.read_trials(store.work_folder(options.results_dir, spec)) if spec else ()
-            missing = [number for number in range(1, points + 1) if number not in recorded]
-            trials = tuple(range(len(units), len(units) + len(missing)))
-            units += [Unit(f"{run.title} trial {number}/{points}", needs, (*call, number, expected))
-                      for number in missing]
+            recorded = store.read_trials(store.work_folder(options.results_dir, spec)) if spec else {}
+            trials = ()
+            for steps, numbers in _trials_left(cli.search_of(options, regime), recorded):
+                first = len(units)
+                units += [Unit(f"{run.title} trial {number} of {steps} steps", (*needs, *trials),
+                               (*call, number, expected)) for number in numbers]
+                trials = tuple(range(first, len(units))) or trials
             needs, last = (*needs, *trials), (REFIT, expected)
         if regime == "pretrain":
             pretrainings[network] = (len(units),)
         units.append(Unit(run.title, needs, (*call, *last)))
     return units, finished
+
+
+def _trials_left(search: dict, recorded: dict[int, dict]) -> list[tuple[int, list[int]]]:
+    """(steps, numbers of the trials to run) of each rung of a search.
+
+    While a rung is not all recorded, any point may come to the next: the unit of one that does not does nothing.
+
+    Args:
+      search: cli.flags.search_of. recorded: trials by number.
+    """
+    points, left = len(search["learning_rate"]) * len(search["weight_decay"]), []
+    for rung, steps in enumerate(halving.rungs(search)):
+        known = not any(numbers for _, numbers in left)
+        numbers = (halving.entrants(recorded, rung, points) if known else
+                   range(rung * points + 1, (rung + 1) * points + 1))
+        left.append((steps, [number for number in numbers if number not in recorded]))
+    return left
 
 
 def spec_of(module, options) -> dict | None:

@@ -11,7 +11,9 @@ A row is a JSON object:
                       how the hyperparameters were chosen; trials have their own accuracy and seconds. Where the whole
                       network is trained: test_crop, the part of the image that is seen, "whole" or "central" (87.5 %
                       of its sides), each trial's accuracy at both in "validation", "diverged" (it counts as the
-                      worst), "images_per_second", "input_wait" (share of the time in [0, 1]) and "replicas"
+                      worst), "images_per_second", "input_wait" (share of the time in [0, 1]), "replicas" and "steps"
+    search            where the whole network is trained: {"kind": "grid" or "halving", "steps", "grid_steps"}, the
+                      steps of all trials, and those of every point trained in full
     refit             the last fit, on training + validation. Logistic regression (trials have these too): {"objective",
                       "gap", "certified", "iterations", "seconds"}, where gap bounds how far the objective lies above
                       its minimum, and certified says whether that is little enough (linear/logistic.py). Otherwise
@@ -43,7 +45,7 @@ from tfbench.data.catalog import DATASETS, Dataset
 from tfbench.models.catalog import NETWORKS, OWN_FEATURES
 from tfbench.results import paper, store
 
-SCHEMA = 5
+SCHEMA = 6
 
 PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "tf-models-official", "numpy", "scikit-learn")
 
@@ -63,6 +65,8 @@ def _recipe(run: dict) -> bool:
     return run["regime"] == "pretrain" and any(
         run.get(name) != value for name, value in paper.PRETRAINING.items() if name not in switches)
 
+
+HALVING = "hyperparameters searched by successive halving (Optuna) instead of training every point of the grid in full"
 
 # (applies?, what deviates); quoted in every row and in the report. `run` is the specification with the
 # catalog's "embedded" and "own_size" added, and "own" for a data set of the user's.
@@ -85,6 +89,7 @@ DEVIATIONS = (
     (lambda run: _search(run) and run["batch_size"] != paper.BATCH_SIZE, f"batch size other than {paper.BATCH_SIZE}"),
     (lambda run: _search(run) and (run["learning_rate"], run["weight_decay"]) != tuple(map(list, _search(run)[1:])),
      "other than the paper's grid of 7 learning rates by 8 weight decays"),
+    (lambda run: run.get("search") == "halving", HALVING),
     (lambda run: run.get("min_crop_area", paper.MIN_CROP_AREA) != paper.MIN_CROP_AREA,
      "random crops of other than 8 to 100 % of the image"),
     (lambda run: run.get("accumulate", 1) > 1,
@@ -134,10 +139,9 @@ def make_feature_spec(dataset: Dataset, manifest: dict, **more) -> dict:
         "source_dataset": None, "weights_sha256": None, "image_size": None, "precision": None, **more}
 
 
-def search_spec(options, regime: str, learning_rates, weight_decays, **arguments) -> dict:
-    """make_spec for a regime that searches a grid by training the whole network (cli.flags.define_search_flags)."""
-    return make_spec(options, regime, steps=options.steps, learning_rate=list(learning_rates),
-                     weight_decay=list(weight_decays), **step_spec(options), **subset_spec(options), **arguments)
+def search_spec(options, regime: str, search: dict, **arguments) -> dict:
+    """make_spec for a regime that searches a grid by training the whole network (cli.flags.search_of)."""
+    return make_spec(options, regime, **search, **step_spec(options), **subset_spec(options), **arguments)
 
 
 def step_spec(options) -> dict:

@@ -142,13 +142,13 @@ def read_trials(work) -> dict[int, dict]:
             for number in sorted(paths)}
 
 
-def await_trials(work, number: int) -> dict[int, dict]:
-    """read_trials, once all `number` of them are seen here: they come from other machines.
+def await_trials(work, numbers) -> dict[int, dict]:
+    """read_trials, once those with these numbers are seen here: they come from other machines.
 
     Raises:
       UserError: some are not, after SEEN_WITHIN seconds.
     """
-    seen_here(lambda: len(read_trials(work)) >= number, f"the {number} trials of {work}")
+    seen_here(lambda: all(trial_path(work, number).exists() for number in numbers), f"the trials of {work}")
     return read_trials(work)
 
 

@@ -18,13 +18,15 @@ class Budget(NamedTuple):
     """What the runs of a regime may spend. Of two the larger, compared field by field, is the fuller one.
 
     Attributes (0 where a row does not say, or its regime has none):
-      steps: of each trial.
+      steps: of each trial; with successive halving, of the longest.
+      whole: 1 where every point of the grid was trained in full, 0 with successive halving.
       points: of the grid; logistic regression: strengths of L2 regularisation.
       learning_rates, weight_decays: how many of either.
       batch_size: images per step.
     """
 
     steps: int = 0
+    whole: int = 0
     points: int = 0
     learning_rates: int = 0
     weight_decays: int = 0
@@ -40,6 +42,7 @@ class Budget(NamedTuple):
         """In words, e.g. "12 steps, 2 learning rates × 1 weight decay, batches of 64 images"."""
         grid = (f"{count(self.learning_rates, 'learning rate')} × {count(self.weight_decays, 'weight decay')}"
                 if self.learning_rates else count(self.points, "L2 strength"))
+        grid += " by successive halving" * bool(self.learning_rates and not self.whole)
         parts = [count(self.steps, "step") if self.steps else "", grid if self.points else "",
                  f"batches of {count(self.batch_size, 'image')}" if self.batch_size else ""]
         return ", ".join(filter(None, parts)) or "unknown budget"
@@ -53,7 +56,8 @@ def budget(row: dict) -> Budget:
     rates, decays, strengths = (len(spec.get(name) or ()) for name in ("learning_rate", "weight_decay", "l2"))
     if row["regime"] == "logistic_regression":
         return Budget(points=strengths)
-    return Budget(spec.get("steps") or 0, rates * decays, rates, decays, spec.get("batch_size") or 0)
+    whole = int(rates * decays > 0 and spec.get("search") != "halving")
+    return Budget(spec.get("steps") or 0, whole, rates * decays, rates, decays, spec.get("batch_size") or 0)
 
 
 def subset(row: dict) -> tuple[int | None, int | None]:

@@ -18,7 +18,7 @@ from tfbench.data.pipeline import evaluation_batches, training_batches
 from tfbench.results import store
 from tfbench.results.row import edge_warnings, make_row, test_predictions
 from tfbench.stats import metrics
-from tfbench.training import trial
+from tfbench.training import halving, trial
 from tfbench.training.devices import hosts_heard, is_chief, make_strategy, set_determinism
 from tfbench.training.engine import Engine, settings_of, shared_engine
 
@@ -42,32 +42,32 @@ class Task:
     progress: object
     chief: bool
 
-    def train(self, examples, weights, name: str, *, l2: float, rates: dict, before=(),
+    def train(self, examples, weights, name: str, *, steps: int, l2: float, rates: dict, pace: float | None = None,
               ahead: int = 0) -> trial.Outcome:
-        """Trains on `examples`.
+        """Trains on `examples` for `steps` steps.
 
         Args:
           l2, rates: see Trainer.reset.
-          before: seconds of the trials done; ahead: trials to come. They make the estimate of the time left.
+          pace: seconds that a step of earlier trials took, with evaluation; None where there are none.
+          ahead: steps of the trainings to come. Both make the estimate of the time left.
         """
         spec, trainer = self.spec, self.engine.trainer
 
         def report(step, images, loss=None, **facts):
             self.progress.images(images)
             if loss is not None:
-                pace = float(trainer.elapsed.numpy()) / step
-                whole = np.mean(before) if len(before) else spec["steps"] * pace
-                self.progress.training(step, spec["steps"], loss, facts["images_per_second"], facts["input_wait"],
-                                       left=(spec["steps"] - step) * pace + ahead * whole)
+                own = float(trainer.elapsed.numpy()) / step
+                self.progress.training(step, steps, loss, facts["images_per_second"], facts["input_wait"],
+                                       left=(steps - step) * own + ahead * (pace or own))
 
         def batches(first_step, part):
             return training_batches(
                 examples, image_size=spec["image_size"], batch_size=spec["batch_size"], seed=spec["seed"],
-                first_step=first_step, steps=spec["steps"], min_crop_area=spec["min_crop_area"],
+                first_step=first_step, steps=steps, min_crop_area=spec["min_crop_area"],
                 mirror=self.dataset.mirror, part=part)
 
         with hosts_heard(trainer.strategy):
-            return trial.train(trainer, weights, batches, l2=l2, rates=rates, steps=spec["steps"],
+            return trial.train(trainer, weights, batches, l2=l2, rates=rates, steps=steps,
                                folder=self.folder / name, checkpoint_every=self.checkpoint_every, report=report)
 
     def predict(self, examples, crop: str = "whole") -> np.ndarray:
@@ -114,7 +114,8 @@ def prepare_devices(options) -> None:
 
 def at_point(learning_rate: float, weight_decay: float, steps: int) -> dict:
     """Settings of a trial at one point of the grid: a weight decay is divided by the learning rate before use."""
-    return {"l2": weight_decay / learning_rate, "rates": {"learning_rate": learning_rate, "steps": steps}}
+    return {"steps": steps, "l2": weight_decay / learning_rate,
+            "rates": {"learning_rate": learning_rate, "steps": steps}}
 
 
 def search(task: Task, weights, train, validation, only: int | None = None) -> list[dict]:
@@ -127,32 +128,45 @@ def search(task: Task, weights, train, validation, only: int | None = None) -> l
       only: the number of the one trial to run, from 1; 0: none, other processes ran all; None: all that are missing.
 
     Returns:
-      One dict per point whose result is there: learning_rate, weight_decay, validation_accuracy in [0, 1] at the
-      better test_crop, both in validation, diverged, seconds with evaluation, and how fast it was.
+      One dict per trial whose result is there, in the order of their numbers (training/halving.py): learning_rate,
+      weight_decay, steps, validation_accuracy in [0, 1] at the better test_crop, both in validation, diverged, seconds
+      with evaluation, and how fast it was.
     """
     rates, decays = task.spec["learning_rate"], task.spec["weight_decay"]
-    done = (store.await_trials(task.folder, len(rates) * len(decays)) if only == 0 else
-            store.read_trials(task.folder))
-    grid = {number: {"learning_rate": rate, "weight_decay": decay}
-            for number, (rate, decay) in enumerate(itertools.product(rates, decays), start=1)}
-    for number in grid:
-        trial.agree(task.engine.trainer.strategy, number * (number in done))
-    task.progress.grid(list(done.values()), rates, decays)
-    for number in [only] if only else grid:
-        if number in done:
+    grid, rungs = list(itertools.product(rates, decays)), halving.rungs(task.spec)
+    done = store.read_trials(task.folder)
+    for rung, steps in enumerate(rungs):
+        entrants = halving.entrants(done, rung, len(grid))
+        if only == 0 or only and rung < halving.rung_of(only, len(grid)):  # other processes run these
+            done = store.await_trials(task.folder, entrants)
             continue
-        task.progress.stage(f"trial {number}/{len(grid)}: learning rate {grid[number]['learning_rate']:g}, "
-                            f"weight decay {grid[number]['weight_decay']:g}")
-        done[number] = _trial(task, weights, train, validation, number, grid[number], ahead=len(grid) - len(done),
-                              before=[earlier["seconds"] for earlier in done.values()])
-        task.progress.grid(list(done.values()), rates, decays)
-    return [done[number] for number in grid if number in done]
+        for number in entrants:
+            trial.agree(task.engine.trainer.strategy, number * (number in done))
+        for place, number in enumerate(entrants, start=1):
+            task.progress.grid([done[other] for other in entrants if other in done], rates, decays, len(entrants))
+            if number in done or only not in (None, number):
+                continue
+            point = dict(zip(("learning_rate", "weight_decay"), grid[(number - 1) % len(grid)], strict=True))
+            task.progress.stage(f"trial {place}/{len(entrants)}{f' of {steps} steps' * (len(rungs) > 1)}: learning "
+                                f"rate {point['learning_rate']:g}, weight decay {point['weight_decay']:g}")
+            done[number] = _trial(task, weights, train, validation, number, point, steps, pace=_pace(done),
+                                  ahead=halving.steps_left(task.spec, done) - steps + task.spec["steps"])
+        task.progress.grid([done[other] for other in entrants if other in done], rates, decays, len(entrants))
+        if only:
+            break
+    return [done[number] for number in sorted(done)]
 
 
-def _trial(task: Task, weights, train, validation, number: int, point: dict, *, ahead: int, before) -> dict:
-    """Runs one trial of a search and writes its result."""
-    name, steps = f"trial{number}", task.spec["steps"]
-    outcome = task.train(train, weights, name, **at_point(**point, steps=steps), ahead=ahead, before=before)
+def _pace(done: dict[int, dict]) -> float | None:
+    """Seconds per step of the trials done, their evaluation included."""
+    return sum(trial["seconds"] for trial in done.values()) / sum(trial["steps"] for trial in done.values()
+                                                                  ) if done else None
+
+
+def _trial(task: Task, weights, train, validation, number: int, point: dict, steps: int, **estimate) -> dict:
+    """Runs one trial of a search and writes its result; `estimate` as for Task.train."""
+    name = f"trial{number}"
+    outcome = task.train(train, weights, name, **at_point(**point, steps=steps), **estimate)
     start = time.monotonic()
     scores = {crop: task.accuracy(task.predict(validation, crop), validation.labels) if outcome.finite else None
               for crop in CROPS}
@@ -160,8 +174,8 @@ def _trial(task: Task, weights, train, validation, number: int, point: dict, *, 
     scores = {crop: score or 0.0 for crop, score in scores.items()}
     best = max(scores, key=scores.get)
     found = point | {
-        "validation_accuracy": 0.0 if diverged else scores[best], "test_crop": best, "validation": scores,
-        "diverged": diverged, "seconds": round(outcome.seconds + time.monotonic() - start, 2),
+        "steps": steps, "validation_accuracy": 0.0 if diverged else scores[best], "test_crop": best,
+        "validation": scores, "diverged": diverged, "seconds": round(outcome.seconds + time.monotonic() - start, 2),
         "images_per_second": outcome.images_per_second, "input_wait": outcome.input_wait,
         "replicas": task.engine.trainer.strategy.num_replicas_in_sync}
     task.write(store.trial_path(task.folder, number), found)
@@ -175,11 +189,13 @@ def _trial(task: Task, weights, train, validation, number: int, point: dict, *, 
 
 
 def choose(trials: list[dict]) -> dict:
-    """The best trial, of equal ones the first.
+    """The best of the longest trials, of equal ones the first.
 
     Raises:
       UserError: all of them diverged.
     """
+    steps = max(trial["steps"] for trial in trials)
+    trials = [trial for trial in trials if trial["steps"] == steps]
     if all(trial["diverged"] for trial in trials):
         raise UserError(f"all {len(trials)} trials diverged: expected one at least that stays finite, try a smaller "
                         "--learning_rate")
@@ -239,6 +255,7 @@ def run(spec: dict, options, dataset: Dataset, manifest: dict, *, weights_file: 
         spec, dataset, manifest, accuracy=accuracy or 0.0,
         test_split={"n": len(test.labels), "sha256": test.split_sha256}, selected=selected,
         validation_accuracy=best["validation_accuracy"], trials=trials, source=source, warnings=warnings,
+        search=halving.facts(trials, spec),
         refit=outcome._asdict() | {"images": len(both.labels)}, distribution=engine.distribution(),
         seconds=sum(trial["seconds"] for trial in trials) + outcome.seconds + other_seconds)
     if task.chief:
