@@ -5,7 +5,8 @@ import random
 import pytest
 from outcomes import timeless
 
-from tfbench import finetune, pretrain, study, train_from_scratch
+from tfbench import UserError, finetune, pretrain, study, train_from_scratch
+from tfbench.benchmarks import search
 from tfbench.cli import flags as cli
 from tfbench.cli import plan, units
 from tfbench.cli.progress import Silent
@@ -109,3 +110,14 @@ def test_trials_by_several_processes_give_the_same_row(rows, tmp_path):
     assert computed[:3] == [True] * 3 and sum(computed[3:]) == len(rows["halving"]["trials"]) - 3
     row, _ = finetune.run(options, Silent(), units.REFIT)
     assert timeless(row) == timeless(rows["halving"])
+
+
+def test_what_is_saved_and_missed_is_counted(rows, tmp_path):
+    folder = next(argument.split("=")[1] for argument in rows["arguments"] if argument.startswith("--results_dir"))
+    found = search.measure(folder)
+    assert found["searches"] == 1 and found["steps"] == rows["halving"]["search"]["steps"] / 27
+    assert found["test_loss"] == [rows["grid"]["accuracy"] - rows["halving"]["accuracy"]]
+    assert found["same_choice"] == (rows["grid"]["selected"] == rows["halving"]["selected"])
+    assert f"took {100 * found['steps']:.0f} % of the full grid's steps in 1 searches" in search.report(found)[0]
+    with pytest.raises(UserError, match="both with --search=grid and with"):
+        search.measure(tmp_path)

@@ -25,7 +25,7 @@ MATRIX = ["--models=mobilenet_v1", "--datasets=digits", "--image_size=32", "--ba
 GRID = "--steps=24 --learning_rate=0.01,0.05 --weight_decay=0 --checkpoint_every=5"
 WHOLE = [*MATRIX, "--source=glyphs", "--pretrain=--steps=8 --learning_rate=0.05 --warmup_epochs=0",
          "--logistic_regression=--l2=1,100 --max_iterations=50", f"--train_from_scratch={GRID}",
-         "--finetune=--steps=3 --learning_rate=0.01,0.05 --weight_decay=0"]
+         "--finetune=--steps=3 --learning_rate=0.01,0.05 --weight_decay=0 --search=halving"]
 SCRATCH = [*MATRIX, "--source=imagenet", "--regimes=train_from_scratch", f"--train_from_scratch={GRID}"]
 QUICK = ray_executor.Resources(waits=(0.1,))
 
@@ -123,13 +123,16 @@ def test_a_study_becomes_units_in_their_order(tmp_path, data_dir):
     assert not finished
     assert [(unit.title.split(" ", 1)[0], unit.call[2], unit.needs) for unit in made] == [
         ("pretrain", None, ()), ("logistic_regression", None, (0,)),
-        ("finetune", 1, (0,)), ("finetune", 2, (0,)), ("finetune", units.REFIT, (0, 2, 3)),
-        ("train_from_scratch", 1, ()), ("train_from_scratch", 2, ()), ("train_from_scratch", units.REFIT, (5, 6))]
+        ("finetune", 1, (0,)), ("finetune", 2, (0,)), ("finetune", 3, (0, 2, 3)), ("finetune", 4, (0, 2, 3)),
+        ("finetune", units.REFIT, (0, 4, 5)),
+        ("train_from_scratch", 1, ()), ("train_from_scratch", 2, ()), ("train_from_scratch", units.REFIT, (7, 8))]
+    assert [unit.title for unit in made[2:6]] == [f"finetune mobilenet_v1 digits trial {place}/2 of {steps} steps"
+                                                  for steps in (1, 3) for place in (1, 2)]
     run = study.plan_runs(flags, 1e11)[-1]
     found = program.resolve(run.options, None, prepared_only=True)
     folder = store.work_folder(tmp_path, study.train_from_scratch.specify(run.options, found))
     store.write_json(store.trial_path(folder, 1), {})
-    assert [unit.call[2] for unit in units.make(study.plan_runs(flags, 1e11), Silent())[0]][5:] == [2, units.REFIT]
+    assert [unit.call[2] for unit in units.make(study.plan_runs(flags, 1e11), Silent())[0]][7:] == [2, units.REFIT]
 
 
 def test_another_code_or_other_data_are_refused(tmp_path, data_dir):

@@ -4,6 +4,7 @@
   python -m tfbench.benchmark --what=features --model=resnet_50
   python -m tfbench.benchmark --what=linear --shapes=pets_resnet_50
   python -m tfbench.benchmark --what=training --model=resnet_50 --batch_size=16
+  python -m tfbench.benchmark --what=search --results_dir=results/halving
 
 --what=input: images per second through the input pipeline (decode, crop, resize, batch) from
 JPEGs of 500 × 375 pixels in memory, beside bare tf.io.decode_jpeg on the same threads.
@@ -11,6 +12,7 @@ JPEGs of 500 × 375 pixels in memory, beside bare tf.io.decode_jpeg on the same 
 --what=linear: seconds of the regression path, beside scikit-learn's LogisticRegression run to the same gap.
 --what=training: images per second of the training step on a batch in memory, beside Keras's own train_step in a loop
 (and PyTorch with timm, where they are installed); and how long a second trial takes to its first step.
+--what=search: what successive halving saved and missed, of the runs in --results_dir made with it and without.
 --what=analysis: seconds and memory of the analysis of the paper's 16 × 12 × 3 cells.
 """
 
@@ -27,8 +29,8 @@ SHAPES = {  # of --what=linear: examples, width of the features, classes
 
 def define_flags(fv=cli.flags.FLAGS) -> None:
     """The flags of this program."""
-    cli.flags.DEFINE_enum("what", "input", ["input", "features", "linear", "training", "analysis"], "what to measure",
-                          flag_values=fv)
+    cli.flags.DEFINE_enum("what", "input", ["input", "features", "linear", "training", "analysis", "search"],
+                          "what to measure", flag_values=fv)
     cli.flags.DEFINE_integer("rounds", 5, "times each is measured, in turn; the median counts", lower_bound=1,
                              flag_values=fv)
     cli.define_name("model", "resnet_50", "network of --what=features and training", "network", NETWORKS, fv)
@@ -43,6 +45,7 @@ def define_flags(fv=cli.flags.FLAGS) -> None:
                              upper_bound=44, flag_values=fv)
     cli.flags.DEFINE_integer("predictions", 25000, "of --what=analysis, in each cell", lower_bound=100, flag_values=fv)
     cli.flags.DEFINE_float("peer_seconds", 40, "how long it tries at each", lower_bound=0.0, flag_values=fv)
+    cli.flags.DEFINE_string("results_dir", "results/halving", "of --what=search", flag_values=fv)
     cli.flags.DEFINE_string("output", None, "JSON file to write the figures to", flag_values=fv)
 
 
@@ -65,6 +68,10 @@ def measured(options):
         from tfbench.benchmarks import analysis as measuring
 
         results = [measuring.measure(options.predictions)]
+    elif options.what == "search":
+        from tfbench.benchmarks import search as measuring
+
+        results = [measuring.measure(options.results_dir)]
     else:
         from tfbench.benchmarks import training as measuring
 

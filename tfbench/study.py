@@ -54,6 +54,7 @@ def define_flags(fv=flags.FLAGS) -> None:
     for program in PROGRAMS:
         flags.DEFINE_string(program, "", f"flags for tfbench.{program}, separated by spaces, e.g. "
                             "'--steps=100 --weight_decay=0'", flag_values=fv)
+    cli.define_search_flag(fv)
     cli.define_reading_flags(fv)
     cli.define_machine_flags(fv)
     cli.define_folder_flags(fv)
@@ -98,7 +99,8 @@ def plan_runs(options, rate: float | dict[str, float]) -> list[Run]:
     shared = [f"--{name}={value}" for name in SHARED if (value := options[name].value) is not None]
 
     def planned(regime, network, dataset):
-        arguments = [f"--model={network}", f"--dataset={dataset}", *shared, *options[regime].value.split()]
+        search = [f"--search={options.search}"] if regime in units.SEARCHED else []
+        arguments = [f"--model={network}", f"--dataset={dataset}", *shared, *search, *options[regime].value.split()]
         try:
             values = cli.parse(PROGRAMS[regime].define_flags, arguments)
         except flags.Error as error:

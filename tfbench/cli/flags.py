@@ -256,15 +256,20 @@ def define_search_flags(fv, regime: str) -> None:
     flags.DEFINE(GridParser(len(rates), len(decays)), "grid", (len(rates), len(decays)), "how many of the paper's "
                  "learning rates and weight decays to try, RATESxDECAYS, evenly spread over its grid", flag_values=fv,
                  serializer=_GridSerializer())
-    flags.DEFINE_enum("search", "grid", ["grid", "halving"], "grid: every point is trained in full, as in the paper; "
-                      "halving: successive halving over the same grid by Optuna: all points for a ninth of the steps, "
-                      "the best third of them for a third, the best third of those in full", flag_values=fv)
+    define_search_flag(fv)
     define_numbers("learning_rate", None, "initial learning rates to try instead, comma-separated; unset: "
                    f"{rates[0]:g} to {rates[-1]:g} ({origin}), as --grid says", fv, inclusive=False)
     define_numbers("weight_decay", None, "weight decays to try instead, comma-separated; each is divided by the "
                    f"learning rate before use; unset: {decays[0]:g} to {decays[-1]:g} ({origin}), as --grid says", fv)
     define_step_flags(fv)
     define_subset_flags(fv)
+
+
+def define_search_flag(fv) -> None:
+    """--search."""
+    flags.DEFINE_enum("search", "grid", ["grid", "halving"], "grid: every point is trained in full, as in the paper; "
+                      "halving: successive halving over the same grid by Optuna: all points for a ninth of the steps, "
+                      "the best third of them for a third, the best third of those in full", flag_values=fv)
 
 
 def define_pretraining_flags(fv) -> None:

@@ -93,10 +93,10 @@ def make(runs, progress) -> tuple[list[Unit], list[str]]:
         if regime in SEARCHED:
             recorded = store.read_trials(store.work_folder(options.results_dir, spec)) if spec else {}
             trials = ()
-            for steps, numbers in _trials_left(cli.search_of(options, regime), recorded):
+            for numbers in _trials_left(cli.search_of(options, regime), recorded):
                 first = len(units)
-                units += [Unit(f"{run.title} trial {number} of {steps} steps", (*needs, *trials),
-                               (*call, number, expected)) for number in numbers]
+                units += [Unit(f"{run.title} trial {name}", (*needs, *trials), (*call, number, expected))
+                          for number, name in numbers.items()]
                 trials = tuple(range(first, len(units))) or trials
             needs, last = (*needs, *trials), (REFIT, expected)
         if regime == "pretrain":
@@ -105,8 +105,8 @@ def make(runs, progress) -> tuple[list[Unit], list[str]]:
     return units, finished
 
 
-def _trials_left(search: dict, recorded: dict[int, dict]) -> list[tuple[int, list[int]]]:
-    """(steps, numbers of the trials to run) of each rung of a search.
+def _trials_left(search: dict, recorded: dict[int, dict]) -> list[dict[int, str]]:
+    """Of each rung of a search the numbers of the trials to run, and what they are called.
 
     While a rung is not all recorded, any point may come to the next: the unit of one that does not does nothing.
 
@@ -115,10 +115,10 @@ def _trials_left(search: dict, recorded: dict[int, dict]) -> list[tuple[int, lis
     """
     points, left = len(search["learning_rate"]) * len(search["weight_decay"]), []
     for rung, steps in enumerate(halving.rungs(search)):
-        known = not any(numbers for _, numbers in left)
-        numbers = (halving.entrants(recorded, rung, points) if known else
-                   range(rung * points + 1, (rung + 1) * points + 1))
-        left.append((steps, [number for number in numbers if number not in recorded]))
+        numbers = (range(rung * points + 1, (rung + 1) * points + 1) if any(left) else
+                   halving.entrants(recorded, rung, points))
+        left.append({number: f"{number - rung * points}/{points}" + f" of {steps} steps" * (search["search"] != "grid")
+                     for number in numbers if number not in recorded})
     return left
 
 
