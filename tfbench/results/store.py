@@ -6,6 +6,7 @@
       rows/NAME.flags    flagfile that repeats the run
       work/NAME/         results of the trials so far, trialN.json, checkpoints, TensorBoard summaries
       weights/           what pretrain made
+      ray.json           what the last study on Ray is doing or came to (cli/ray_executor.py)
 
 NAME is regime-network-dataset-KEY, KEY the hash of the run's *specification*: everything that
 determines its outcome (weights' hash, split hash, hyperparameters, seed, schema version; see
@@ -106,6 +107,18 @@ def alone(results_dir, say):
         except OSError as error:
             say(f"warning: {path} cannot be locked ({error.strerror}): see to it that only one study writes there")
         yield
+
+
+def is_locked(results_dir) -> bool:
+    """Whether a process is within `alone` for the folder; False too where its file system cannot tell."""
+    try:
+        with open(pathlib.Path(results_dir) / ".study-lock") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def read_json(path, *, cure: str):
