@@ -86,6 +86,7 @@ class Run:
         return " ".join(filter(None, (self.regime, self.options.model, self.options.dataset, self.variant)))
 
 
+@app.nothing_is_garbage()
 def plan_runs(options, rate: float | dict[str, float]) -> list[Run]:
     """The runs in the order that shares most traced graphs.
 
@@ -125,7 +126,7 @@ def show_status(options, runs: list[Run]) -> None:
     while True:
         work = status.read_work(options.results_dir)
         found, caches = status.states(options.results_dir, runs, work), cache.describe_all(options.results_dir)
-        print(json.dumps(status.as_json(found, caches, work), indent=1) if options.json
+        print(json.dumps(status.as_json(found, caches, work)) if options.json
               else "\n".join(status.lines(found, caches, work)), flush=True)
         if not options.watch or all(state.state == "finished" for state in found):
             return

@@ -88,6 +88,7 @@ def state_of(title: tuple[str, str, str, str], cost: Cost, row: dict | None, wor
     begun = not row and work is not None and work.exists()
     trials = row["trials"] if row else _trials(work) if begun else []
     recorded = row or {"trials": trials}
+    done = fits(recorded)
     best = max((trial.get("validation_accuracy") or 0 for trial in trials), default=None)
     text = " ".join(filter(None, title))
     if row:
@@ -101,9 +102,9 @@ def state_of(title: tuple[str, str, str, str], cost: Cost, row: dict | None, wor
         *title, "finished" if row else "begun" if begun else "not begun", text, row["accuracy"] if row else None,
         None if row else best, cost.fits, cost.fits if row else len(trials),
         sum(bool(trial.get("diverged")) for trial in trials),
-        sum(fit.get("certified") is False for fit in fits(recorded)),
+        sum(fit.get("certified") is False for fit in done),
         float(row["seconds"]) if row else float(sum(trial.get("seconds") or 0 for trial in trials)), cost.seconds,
-        images_per_second(recorded), tuple(row["warnings"]) if row else (), _hosts(recorded),
+        images_per_second(recorded), tuple(row["warnings"]) if row else (), _hosts(row, done),
         _checkpoint_bytes(work) if begun else 0)
 
 
@@ -115,17 +116,16 @@ def _trials(work: pathlib.Path) -> list[dict]:
         return []
 
 
-def _hosts(recorded: dict) -> dict[str, dict]:
-    """State.hosts of a row or of {"trials"}; what a row took beside its fits counts for the host that wrote it."""
-    by_host = {}
-    for fit in fits(recorded):
-        if host := fit.get("host") or recorded.get("host"):
-            by_host.setdefault(host, []).append(fit)
-    hosts = {host: {"fits": len(done), "seconds": sum(fit.get("seconds") or 0 for fit in done),
-                    "images_per_second": images_per_second({"trials": done})} for host, done in by_host.items()}
-    if recorded.get("host") in hosts:
-        beside = recorded["seconds"] - sum(fit.get("seconds") or 0 for fit in fits(recorded))
-        hosts[recorded["host"]]["seconds"] += max(beside, 0)
+def _hosts(row: dict | None, done: list[dict]) -> dict[str, dict]:
+    """State.hosts of fits; what a row took beside its fits counts for the host that wrote it."""
+    writer = row.get("host") if row else None
+    hosts = {}
+    for host in {fit.get("host") or writer for fit in done} - {None}:
+        own = [fit for fit in done if (fit.get("host") or writer) == host]
+        seconds = sum(fit.get("seconds") or 0 for fit in own)
+        hosts[host] = {"fits": len(own), "seconds": seconds, "images_per_second": images_per_second({"trials": own})}
+    if writer in hosts:
+        hosts[writer]["seconds"] += max(row["seconds"] - sum(part["seconds"] for part in hosts.values()), 0)
     return hosts
 
 
@@ -177,9 +177,9 @@ def with_work(found: list[State], work: dict) -> list[State]:
                               if (title := " ".join(words[:end])) in titles), None)
                 if place is not None:
                     changes[place] = new, unit.get("reason")
-    if work["at_work"] == "local":
-        changes |= {place: ("running", None) for place, state in enumerate(found) if state.state == "begun"
-                    and "running" not in (new for new, _ in changes.values())}
+    begun = [place for place, state in enumerate(found) if state.state == "begun"]
+    if work["at_work"] == "local" and begun:
+        changes[begun[0]] = "running", None
     for place, (new, reason) in changes.items():
         text = found[place].text.removesuffix(": the same command continues it").removesuffix(": not begun")
         found[place] = dataclasses.replace(found[place], state=new,
@@ -267,9 +267,9 @@ def lines(states: list[State], caches: list[str], work: dict) -> list[str]:
                      if name == "begun" or found[name.replace(" ", "_")])
     at_once = len(work["report"]["running"]) if work["at_work"] == "ray" else 1
     shared = f" ({duration(3600 * found['hours_left'] / at_once)} with {at_once} units at a time)" * (at_once > 1)
+    left = f"about {duration(3600 * found['hours_left'])} left{shared}" if found["hours_left"] else "nothing left"
     said.append(f"{found['finished']:,} of {count(len(states), 'run')} finished{others}, {found['fits_done']:,} of "
-                f"{count(found['fits'], 'fit')}; {duration(3600 * found['hours_spent'])} of device time spent, about "
-                f"{duration(3600 * found['hours_left'])} left{shared}")
+                f"{count(found['fits'], 'fit')}; {duration(3600 * found['hours_spent'])} of device time spent, {left}")
     for number, what in ((found["diverged"], "trial that diverged, it counts as the worst"),
                          (found["uncertified"], "regression that is not certified to be solved")):
         if number:
