@@ -1,11 +1,11 @@
-"""What a results folder holds, without what differs by the clock: two ways to one result are compared by it."""
+"""What a results folder holds, without what differs by clock and machine: two ways to one result are compared by it."""
 
 import json
 import pathlib
 
 import numpy as np
 
-TIMES = {"seconds", "images_per_second", "input_wait", "finished"}
+TIMES = {"seconds", "images_per_second", "input_wait", "finished", "host"}
 
 
 def timeless(value):

@@ -57,12 +57,12 @@ def test_units_wait_for_the_rung_before(tmp_path, data_dir):
     made, _ = units.make(runs, Silent())
     assert [(unit.call[2], unit.needs) for unit in made] == [
         (1, ()), (2, ()), (3, ()), (4, (0, 1, 2)), (5, (0, 1, 2)), (6, (0, 1, 2)), (units.REFIT, (3, 4, 5))]
-    folder = store.work_folder(tmp_path, units.spec_of(train_from_scratch, runs[0].options))
+    folder = store.work_folder(tmp_path, units.spec_of(train_from_scratch, runs[0].options, {}))
     for number, score in ((1, 0.2), (2, 0.4), (3, 0.3)):
         store.write_json(store.trial_path(folder, number), {"validation_accuracy": score, "steps": 3})
     made, _ = units.make(runs, Silent())
     assert [(unit.call[2], unit.needs) for unit in made] == [(5, ()), (units.REFIT, (0,))]
-    spec = units.spec_of(train_from_scratch, runs[0].options)
+    spec = units.spec_of(train_from_scratch, runs[0].options, {})
     assert [halving.needless(spec, folder, number) for number in range(1, 7)] == [True] * 4 + [False, True]
 
 

@@ -1,5 +1,6 @@
 """A study's plan, its status and its archive, on flags and made-up rows: nothing is trained."""
 
+import datetime
 import json
 import time
 
@@ -8,8 +9,10 @@ import pytest
 
 from tfbench import UserError, analysis, study
 from tfbench.cli import flags as cli
-from tfbench.cli import plan, status
+from tfbench.cli import plan, status, units
+from tfbench.data import find, manifests, verify
 from tfbench.data.catalog import PAPER_DATASETS
+from tfbench.models import weights
 from tfbench.models.catalog import NETWORKS, PAPER
 from tfbench.results import archive, store
 
@@ -89,7 +92,8 @@ def test_durations(seconds, text):
 
 
 COST = plan.Cost(fits=57, trained=100, evaluated=10, seconds=3600.0, kept=1)
-TITLE = ("finetune", "resnet_50", "pets")
+TITLE = ("finetune", "resnet_50", "pets", "")
+NOBODY = {"at_work": None, "age": None, "report": None}
 
 
 def row(**more):
@@ -104,7 +108,7 @@ def test_a_finished_run_tells_its_accuracy_and_what_to_mind():
     state = status.state_of(TITLE, COST, row(trials=trials, warnings=["edge of its grid"]), None)
     assert (state.state, state.accuracy, state.fits_done) == ("finished", 0.9, 57)
     assert (state.diverged, state.uncertified) == (1, 1)
-    text = "\n".join(status.lines([state], []))
+    text = "\n".join(status.lines([state], [], NOBODY))
     for words in ("90.0 %", "edge of its grid", "1 × a trial that diverged", "1 × a regression", "1 of 1 run finished"):
         assert words in text
 
@@ -114,10 +118,14 @@ def test_a_begun_run_tells_how_far_it_is(tmp_path):
     assert status.state_of(TITLE, COST, None, tmp_path).state == "begun"
     for number, accuracy in ((1, 0.5), (10, 0.7)):
         store.trial_path(tmp_path, number).write_text(json.dumps({"validation_accuracy": accuracy, "seconds": 60}))
-    (tmp_path / "trial2").mkdir()  # one that is being trained
+    checkpoint = tmp_path / "trial2/checkpoints/ckpt-5.index"  # one that is being trained
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_bytes(bytes(2_000_000))
     state = status.state_of(TITLE, COST, None, tmp_path)
     assert (state.fits_done, state.best, state.seconds, state.accuracy) == (2, 0.7, 120, None)
     assert "2 of 57 fits done, best 70.0 %" in state.text
+    assert state.checkpoint_bytes == 2_000_000
+    assert "checkpoints of what is not finished: 2.0 MB" in status.lines([state], [], NOBODY)
     store.trial_path(tmp_path, 10).write_text("{")
     assert status.state_of(TITLE, COST, None, tmp_path).fits_done == 0
 
@@ -128,7 +136,7 @@ def test_what_is_left_follows_the_pace_of_what_is_finished():
     found = status.totals([done, left, left])
     assert (found["finished"], found["begun"], found["not_begun"]) == (1, 0, 2)
     assert found["hours_spent"] == 0.5 and found["hours_left"] == pytest.approx(1.0)
-    assert json.loads(json.dumps(status.as_json([done, left], ["x"])))["totals"]["runs"] == 2
+    assert json.loads(json.dumps(status.as_json([done, left], ["x"], NOBODY)))["totals"]["runs"] == 2
 
 
 def test_status_of_nothing_is_all_left(capsys):
@@ -137,6 +145,145 @@ def test_status_of_nothing_is_all_left(capsys):
     study.show_status(flags, study.plan_runs(flags, 1e12))
     found = json.loads(capsys.readouterr().out)
     assert found["totals"]["not_begun"] == found["totals"]["runs"] == 4
+
+
+def test_hosts_tell_what_they_did():
+    trials = [{"host": host, "seconds": 100.0, "images_per_second": speed} for host, speed in
+              (("a", 50.0), ("a", 70.0), ("a", 60.0), ("b", 10.0))]
+    searched = status.state_of(TITLE, COST, row(trials=trials, host="b", seconds=1000.0, refit={
+        "seconds": 500.0, "images_per_second": 20.0}), None)
+    solved = status.state_of(TITLE, COST, row(trials=[{"seconds": 1.0}], host="c", seconds=1000.0), None)
+    unknown = status.state_of(TITLE, COST, row(), None)  # of an older tfbench
+    hosts = status.by_host([searched, solved, unknown])
+    assert {host: (part["fits"], part["hours"] * 3600, part["images_per_second"]) for host, part in hosts.items()} == {
+        "a": (3, pytest.approx(300), 60.0), "b": (2, pytest.approx(700), 15.0), "c": (1, pytest.approx(1000), None)}
+    assert [part["share"] for part in hosts.values()] == pytest.approx([0.15, 0.35, 0.5])
+    lines = status.lines([searched, solved, unknown], [], NOBODY)
+    assert "host a: 3 fits, 60 images/s in training, 15 % of the time spent" in lines
+    assert "host c: 1 fit, 50 % of the time spent" in lines
+
+
+def report(folder, seconds_ago: float, **more):
+    """What a study on Ray wrote then."""
+    written = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(seconds=seconds_ago)
+    moment = written.isoformat(timespec="seconds")
+    running = [{"title": "finetune resnet_50 pets 76 steps trial 3/56", "host": "node1", "node": "f00d",
+                "since": moment}] * 2
+    store.write_json(folder / "ray.json", {
+        "written": moment, "ended": False, "dashboard": "http://head:8265", "done": 4, "of": 10, "running": running,
+        "again": [{"title": "finetune resnet_50 pets 76 steps trial 4/56", "reason": "it died"}],
+        "set_aside": [{"title": "finetune resnet_50 dtd", "reason": "out of memory", "details": []}]} | more)
+    return status.read_work(folder)
+
+
+RUNS = [("finetune", "resnet_50", *rest) for rest in (("pets", "76 steps"), ("pets", "7 steps"), ("dtd", ""))]
+
+
+def at_work(work):
+    """States of RUNS, and all lines."""
+    found = status.with_work([status.state_of(title, COST, None, None) for title in RUNS], work)
+    return [state.state for state in found], "\n".join(status.lines(found, [], work))
+
+
+def test_what_runs_on_ray_is_read_from_its_file(tmp_path):
+    states, text = at_work(report(tmp_path, 3))
+    assert states == ["running", "not begun", "set aside"]
+    for words in ("finetune resnet_50 dtd: set aside: out of memory", "trial 3/56 on node1 for ", "again: ", "it died",
+                  "2 units running, 4 of 10 done", "http://head:8265",
+                  "3.0 hours left (1.5 hours with 2 units at a time)",
+                  "0 of 3 runs finished, 1 running, 0 begun, 1 set aside, 1 not begun"):
+        assert words in text
+    states, text = at_work(report(tmp_path, 3600))
+    assert states == ["not begun", "not begun", "set aside"] and "wrote nothing for 1 h 0 min" in text
+    states, text = at_work(report(tmp_path, 3600, ended=True))
+    assert states == ["not begun", "not begun", "set aside"] and "ended 1 h 0 min ago" in text
+    (tmp_path / "ray.json").write_text("{")
+    with pytest.raises(UserError, match="delete it"):
+        status.read_work(tmp_path)
+
+
+def test_what_is_finished_is_not_set_aside(tmp_path):
+    done = status.state_of(RUNS[2], COST, row(), None)
+    assert status.with_work([done], report(tmp_path, 3))[0].state == "finished"
+
+
+def test_a_study_in_one_process_is_known_by_its_lock(tmp_path):
+    assert status.read_work(tmp_path)["at_work"] is None
+    with store.alone(tmp_path, print):
+        work = status.read_work(tmp_path)
+        found = [status.state_of(TITLE, COST, row(), None), *(
+            status.state_of(TITLE, COST, None, tmp_path) for _ in range(2))]
+        assert [state.state for state in status.with_work(found, work)] == ["finished", "running", "begun"]
+        assert "in one process" in "\n".join(status.lines(found, [], work))
+    assert status.read_work(tmp_path)["at_work"] is None
+
+
+def test_the_runs_of_a_curve_have_titles_and_flags_of_their_own():
+    flags = options("--models=resnet_50", "--datasets=pets", "--source=imagenet", "--regimes=finetune")
+    flags["finetune"].value += " --steps_curve=76,7 --examples_per_class=4 --subset_seeds=0,1"
+    runs = study.plan_runs(flags, 1e12)
+    assert [run.variant for run in runs] == [f"{steps} steps, 4 per class, subset {seed}"
+                                             for steps in (76, 7) for seed in (0, 1)]
+    for run in runs:
+        again = cli.parse(study.finetune.define_flags, run.options.flags_into_string().splitlines())
+        assert {name: again[name].value for name in again} == {name: run.options[name].value for name in again}
+        assert len(cli.single_runs(run.options)) == 1
+    runs[0].options["weights"].value = "mine"
+    assert [run.options.weights for run in runs] == ["mine"] + ["imagenet"] * 3
+    assert all(flag in run.options.flags_by_module_dict()[module] for run in runs
+               for module, found in run.options.flags_by_module_dict().items() for flag in found
+               if run.options[flag.name] is flag)
+
+
+# ---- status of a large study -----------------------------------------------------------------------
+
+
+def made_up_study(folder):
+    """Flags of a study of 12,096 runs, all of which are finished; prepared data and weights are made up too."""
+    curves = "--steps_curve=76,153,305,610,1221,2441,4883 --examples_per_class=1,2,4 --grid=3x2"
+    flags = cli.parse(study.define_flags, [*WHOLE, "--regimes=finetune", f"--data_dir={folder}/data",
+                                           f"--results_dir={folder}",
+                                           f"--finetune=--weights_dir={folder}/weights {curves}"])
+    for name in flags.datasets:
+        splits = {split: {"n": 100, "sha256": split} for split in manifests.SPLITS}
+        store.write_json(manifests.folder(find.find(name, None), flags.data_dir) / manifests.MANIFEST, {
+            "dataset": name, "tfds": name, "splits": splits, "content": name, "origin": {}, "files": {}, "versions": {},
+            "verification": {level: {"result": "PASS", "found": ""} for level in verify.LEVELS}})
+    for name in flags.models:
+        path = weights.imagenet_path(folder / "weights", name)
+        store.write_atomically(path, name.encode())
+        store.write_json(weights.certificate_path(path), {
+            "network": name, "dataset": "imagenet", "accuracy": 0.7, "n_test": 50000, "sha256": store.file_sha256(path),
+            "value_range": [-1, 1], "bn_scale": True})
+    (folder / "rows").mkdir()
+    trials, known = [{
+        "learning_rate": 0.01, "weight_decay": 0.001 * number, "validation_accuracy": 0.5, "test_crop": "whole",
+        "validation": {"whole": 0.5, "central": 0.4321}, "diverged": False, "seconds": 100.0,
+        "images_per_second": 812.3456789, "input_wait": 0.0123456, "replicas": 1, "host": f"node{number % 4}"}
+        for number in range(56)], {}
+    refit = {"finite": True, "seconds": 100.0, "images_per_second": 800.0, "input_wait": 0.01, "images": 200}
+    texts = {number: json.dumps(row(trials=trials[:number], refit=refit, host="node0", warnings=["edge"]), indent=1)
+             for number in (6, 56)}
+    for number, run in enumerate(study.plan_runs(flags, 1e12)):
+        spec = units.spec_of(study.finetune, run.options, known)
+        text = texts[6 if number % 10 else 56].removesuffix("}") + f', "schema": 5, "key": "{store.key_of(spec)}"}}'
+        store.row_path(folder, spec).write_text(text)
+    return flags
+
+
+def test_twelve_thousand_rows_are_told_in_three_seconds(tmp_path, capsys):
+    flags = made_up_study(tmp_path)
+    for name in ("lines", "json"):
+        flags["json"].value = name == "json"
+        start = time.thread_time()  # of the processor: what else the machine does must not fail this
+        study.show_status(flags, study.plan_runs(flags, 1e12))
+        assert time.thread_time() - start < 3
+        text = capsys.readouterr().out
+        if name == "lines":
+            assert "\n12,096 of 12,096 runs finished" in text
+            assert text.count("warning: finetune") == 12096 and "host node3: 27,826 fits" in text
+    found = json.loads(text)
+    assert found["totals"]["finished"] == len(found["runs"]) == 12096 and len(found["hosts"]) == 4
 
 
 # ---- archive -------------------------------------------------------------------------------------

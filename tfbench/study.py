@@ -14,7 +14,6 @@ import contextlib
 import dataclasses
 import importlib.util
 import json
-import os
 import sys
 import time
 
@@ -59,8 +58,8 @@ def define_flags(fv=flags.FLAGS) -> None:
     cli.define_machine_flags(fv)
     cli.define_folder_flags(fv)
     cli.define_executor_flags(fv)
-    flags.DEFINE_boolean("status", False, "only say which runs are finished, begun and left, what they took and will "
-                         "take, and which features are kept on disk", flag_values=fv)
+    flags.DEFINE_boolean("status", False, "only say which runs are finished, running, begun, set aside and left, what "
+                         "they took and will take, on which hosts, and which features are kept on disk", flag_values=fv)
     flags.DEFINE_integer("watch", 0, "--status again and again, every so many seconds, until all runs are finished",
                          lower_bound=0, flag_values=fv)
     flags.DEFINE_boolean("json", False, "--status as JSON, for programs", flag_values=fv)
@@ -80,13 +79,15 @@ class Run:
     regime: str
     options: flags.FlagValues
     cost: plan.Cost
+    variant: str  # which point of a curve it is, in words
 
     @property
     def title(self) -> str:
-        """What the run is called on the terminal."""
-        return f"{self.regime} {self.options.model} {self.options.dataset}"
+        """What the run is called on the terminal; no other run of the study is called so."""
+        return " ".join(filter(None, (self.regime, self.options.model, self.options.dataset, self.variant)))
 
 
+@app.nothing_is_garbage()
 def plan_runs(options, rate: float | dict[str, float]) -> list[Run]:
     """The runs in the order that shares most traced graphs.
 
@@ -106,7 +107,8 @@ def plan_runs(options, rate: float | dict[str, float]) -> list[Run]:
         except flags.Error as error:
             raise UserError(f"tfbench.{regime} refuses --{regime}={options[regime].value!r}: {error}") from None
         check_network(NETWORKS[network], values.image_size or NETWORKS[network].image_size)
-        return [Run(regime, single, plan.cost(regime, single, rate)) for single in cli.single_runs(values)]
+        return [Run(regime, single, plan.cost(regime, single, rate), cli.variant(values, single))
+                for single in cli.single_runs(values)]
 
     fixed = [regime for regime in options.regimes if regime == "logistic_regression"]
     trained = [regime for regime in options.regimes if regime != "logistic_regression"]
@@ -121,54 +123,28 @@ def plan_runs(options, rate: float | dict[str, float]) -> list[Run]:
     return runs
 
 
-def states(options, runs: list[Run]) -> list[status.State]:
-    """The state of every run. Nothing is written."""
-    found, weights = [], {}
-    for planned in runs:
-        use_weights(planned, weights)
-        spec = units.spec_of(PROGRAMS[planned.regime], planned.options)
-        row = units.row_of(PROGRAMS[planned.regime], planned.options, spec)
-        work = store.work_folder(options.results_dir, spec) if spec else None
-        if row:
-            keep_weights(planned, row, weights)
-        title = (planned.regime, planned.options.model, planned.options.dataset)
-        found.append(status.state_of(title, planned.cost, row, work))
-    return found
-
-
 def show_status(options, runs: list[Run]) -> None:
     """Prints what is there of the study, with --watch again and again until all of it is."""
     while True:
-        found, caches = states(options, runs), cache.describe_all(options.results_dir)
-        print(json.dumps(status.as_json(found, caches), indent=1) if options.json
-              else "\n".join(status.lines(found, caches)), flush=True)
+        work = status.read_work(options.results_dir)
+        found, caches = status.states(options.results_dir, runs, work), cache.describe_all(options.results_dir)
+        print(json.dumps(status.as_json(found, caches, work)) if options.json
+              else "\n".join(status.lines(found, caches, work)), flush=True)
         if not options.watch or all(state.state == "finished" for state in found):
             return
         time.sleep(options.watch)
 
 
-def use_weights(planned: Run, weights: dict[str, str]) -> None:
-    """Points a run that needs pretrained weights to those made in this study: network → file."""
-    if planned.options.model in weights and planned.regime in ("logistic_regression", "finetune"):
-        planned.options["weights"].value = weights[planned.options.model]
-
-
-def keep_weights(planned: Run, row: dict, weights: dict[str, str]) -> None:
-    """Notes the weights file of a finished pretraining for use_weights."""
-    if planned.regime == "pretrain":
-        weights[row["network"]] = str(pretrain.weights_file(planned.options.results_dir, row["spec"]))
-
-
 def run_all(options, runs: list[Run]) -> None:
     """Runs everything in this process; weights made by a pretraining go to the runs of the same network after it."""
-    del options
+    units.report_path(options.results_dir).unlink(missing_ok=True)  # an earlier study's on Ray
     weights = {}  # network -> file
     with Display(sum(run.cost.seconds for run in runs), stages=False) as progress:
         for number, planned in enumerate(runs, start=1):
             progress.run(planned.title, planned.cost.seconds, planned.cost.trained + planned.cost.evaluated)
-            use_weights(planned, weights)
+            units.use_weights(planned, weights)
             row, new = PROGRAMS[planned.regime].run(planned.options, progress)
-            keep_weights(planned, row, weights)
+            units.keep_weights(planned, row, weights)
             progress.finish_run()
             spent = f"{row['seconds']:.0f} s" if new else "finished before"
             progress.line(f"[{number}/{len(runs)}] {summary(row)} – {spent}")
@@ -186,19 +162,21 @@ def run_on_ray(options, runs: list[Run]) -> int | None:
         left, finished = units.make(runs, progress)
         for line in finished:
             progress.line(line)
+        report = units.report_path(options.results_dir)
         if left:
-            with ray_executor.cluster(options.ray_address, resources):
-                failures = ray_executor.run(lambda: units.make(runs, progress)[0], decisive, options.results_dir,
+            with ray_executor.cluster(options.ray_address, resources) as dashboard:
+                if dashboard:
+                    progress.line(f"Ray's dashboard: {dashboard}")
+                failures = ray_executor.run(lambda: units.make(runs, progress)[0], decisive, report, dashboard,
                                             resources, progress)
+        else:
+            report.unlink(missing_ok=True)
     for failure in failures:
         print(f"set aside: {failure.title}: {failure.reason}")
     if not failures:
         return None
-    path = os.path.join(options.results_dir, "set_aside.txt")
-    store.write_atomically(path, "\n\n".join(
-        f"{failure.title}: {failure.reason}\n{failure.details}" for failure in failures).encode())
-    print(f"{count(len(failures), 'unit')} of work set aside, everything else is finished; the details are in {path}. "
-          "The same command tries them again")
+    print(f"{count(len(failures), 'unit')} of work set aside, everything else is finished; the details are in "
+          f"{report}. The same command tries them again")
     return 1
 
 

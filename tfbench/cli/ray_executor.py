@@ -10,9 +10,12 @@ Imported only for --executor=ray: Ray is in requirements-cluster.txt.
 import collections
 import contextlib
 import dataclasses
+import datetime
 import hashlib
 import heapq
+import math
 import pathlib
+import socket
 import threading
 import time
 import traceback
@@ -22,9 +25,11 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tfbench import UserError
 from tfbench.cli.units import Unit, WrongWorker, code_hash, work
+from tfbench.results import store
 
 WAITS = (2.0, 4.0, 8.0)  # seconds before the first, second and any later attempt more at a unit
 LOOK_EVERY = 0.2  # seconds between looks at what has ended
+WRITE_EVERY = 5.0  # seconds between what Conductor writes for study --status
 CONDUCTORS = 10  # that may be lost one after another
 LINGER = 3.0  # seconds that the outcome of a study stays for those who watch it
 NODE = "ray.io/node-id"  # the label that Ray gives every node
@@ -49,7 +54,8 @@ class Failure:
     details: str
 
 
-def conduct(units: list[Unit], do, resources: Resources, say, finished=lambda unit, facts: None) -> list[Failure]:
+def conduct(units: list[Unit], do, resources: Resources, say, finished=lambda unit, facts: None,
+            look=lambda running, again, failures: None, listener=None) -> list[Failure]:
     """Has all units done on the cluster that this process is connected to, each after those it needs.
 
     A unit that raises, or whose worker or node dies, is tried again after a while by another worker process. One that
@@ -59,6 +65,9 @@ def conduct(units: list[Unit], do, resources: Resources, say, finished=lambda un
     Args:
       do: called as do(*unit.call) in a worker process; what it returns is `facts`.
       say: called with a line for each failure. finished: called for each unit that is done.
+      look: called several times a second with the places of the units that Ray has, the reasons for which others are
+        to be tried again and the Failures so far, both by place.
+      listener: an actor that workers call as begun(place, host, node) when they begin a unit.
 
     Returns:
       What is set aside.
@@ -70,14 +79,17 @@ def conduct(units: list[Unit], do, resources: Resources, say, finished=lambda un
     open_needs = {place: len(unit.needs) for place, unit in enumerate(units)}
     attempt = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=0)(_attempt)
     due = [(0.0, place) for place, number in open_needs.items() if not number]  # a heap: when, which
-    running, tried, unfit, failures = {}, collections.Counter(), {}, {}
+    running, again, tried, unfit, failures = {}, {}, collections.Counter(), {}, {}
     while due or running:
         while due and due[0][0] <= time.monotonic():
             _, place = heapq.heappop(due)
-            running[_submit(attempt, do, units[place], resources, tried[place], unfit)] = place
+            running[_submit(attempt, (do, units[place].call, place, listener), units[place].title, resources,
+                            tried[place], unfit)] = place
+        look(running.values(), again, failures)
         for reference in _ended(running, due):
             place = running.pop(reference)
             unit, end = units[place], _outcome(reference)
+            again.pop(place, None)
             if "facts" in end:
                 finished(unit, end["facts"])
                 for dependent in after[place]:
@@ -88,6 +100,7 @@ def conduct(units: list[Unit], do, resources: Resources, say, finished=lambda un
             tried[place] += end["kind"] != "unfit"
             wait = _wait_before_another(unit, end, tried[place], unfit, resources, say)
             if wait is not None:
+                again[place] = end["reason"]
                 heapq.heappush(due, (time.monotonic() + wait, place))
                 continue
             say(f"{unit.title} is set aside: {end['reason']}")
@@ -126,25 +139,27 @@ def _all_after(place: int, after: dict[int, list[int]]) -> set[int]:
     return found
 
 
-def _submit(attempt, do, unit: Unit, resources: Resources, tried: int, unfit) -> ray.ObjectRef:
-    """Gives a unit to Ray, on a node that is not unfit."""
+def _submit(attempt, call: tuple, title: str, resources: Resources, tried: int, unfit) -> ray.ObjectRef:
+    """Gives a unit to Ray as attempt(*call), on a node that is not unfit."""
     environment = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"} if resources.gpus % 1 else {}
     if tried:  # another environment is another worker process: the one in which it failed may be at fault
         environment["TFBENCH_ATTEMPT"] = str(tried + 1)
-    options = {"name": unit.title}
+    options = {"name": title}
     if environment:
         options["runtime_env"] = {"env_vars": environment}
     if unfit and _fit_nodes(unfit):  # where none is fit, any says so
         options["label_selector"] = {NODE: f"!in({','.join(unfit)})"}
-    return attempt.options(**options).remote(do, unit.call)
+    return attempt.options(**options).remote(*call)
 
 
-def _attempt(do, call) -> dict:
+def _attempt(do, call, place: int, listener) -> dict:
     """Does a unit in a worker process; with GPUs, Ray ends that process after it and so frees their memory.
 
     What goes wrong is told as text: not every exception survives a journey.
     """
     node = ray.get_runtime_context().get_node_id()
+    if listener:
+        listener.begun.remote(place, socket.gethostname(), node)
     try:
         return {"facts": do(*call)}
     except WrongWorker as error:
@@ -179,19 +194,35 @@ def _outcome(reference) -> dict:
 
 @ray.remote(num_cpus=0, max_restarts=0, max_concurrency=16)
 class Conductor:
-    """The loop of one results folder; it ends itself when there is nothing left to do."""
+    """The loop of one results folder; it ends itself when there is nothing left to do.
+
+    Every WRITE_EVERY seconds it writes what it is doing into a file, which study --status reads on any machine:
+
+        written      when, ISO 8601 in UTC. ended: whether that was the end
+        dashboard    address of Ray's, null without
+        done, of     numbers of units
+        running      [{"title", "host", "node", "since"}] of units that a worker has begun
+        again        [{"title", "reason"}] of units that failed and are to be tried again, or being so
+        set_aside    [{"title", "reason", "details": lines}]
+    """
 
     def __init__(self):
-        self.flags, self.lines, self.done, self.of, self.failures = None, [], 0, 0, None
+        self.flags, self.units, self.lines, self.done, self.failures = None, [], [], 0, None
         self.lock = threading.Lock()
+        self.places, self.written = {}, -math.inf  # where and since when units are worked on; when it was written
 
-    def begin(self, flags: list[str], code: str, units: list[Unit], resources: Resources) -> str | None:
-        """Starts the work; if it was begun before, only compares. Returns what speaks against it, or None."""
+    def begin(self, flags: list[str], code: str, units: list[Unit], resources: Resources, report: str,
+              dashboard: str | None) -> str | None:
+        """Starts the work; if it was begun before, only compares. Returns what speaks against it, or None.
+
+        Args:
+          report: the file to write.
+        """
         with self.lock:
             if code != code_hash():
                 return (f"the cluster runs another tfbench: expected {code}, found {code_hash()}; make them the same")
             if self.flags is None:
-                self.flags, self.of = flags, len(units)
+                self.flags, self.units, self.report, self.dashboard = flags, units, report, dashboard
                 threading.Thread(target=self._conduct, args=(units, resources), daemon=True).start()
             here, there = sorted(set(flags) - set(self.flags)), sorted(set(self.flags) - set(flags))
         if here or there:
@@ -202,9 +233,11 @@ class Conductor:
 
     def _conduct(self, units, resources) -> None:
         try:
-            failures = conduct(units, work, resources, self.lines.append, self._finished)
+            failures = conduct(units, work, resources, self.lines.append, self._finished, self._look,
+                               ray.get_runtime_context().current_actor)
         except Exception as error:
             failures = [Failure("the study", repr(error), traceback.format_exc())]
+        self._write((), {}, failures, ended=True)
         self.failures = failures
         time.sleep(LINGER)
         ray.kill(ray.get_runtime_context().current_actor)
@@ -214,18 +247,48 @@ class Conductor:
             self.lines.append(facts["line"])
         self.done += 1
 
+    def begun(self, place: int, host: str, node: str) -> None:
+        """Notes where a unit is being worked on."""
+        self.places[place] = {"title": self.units[place].title, "host": host, "node": node, "since": _now()}
+
+    def _look(self, running, again: dict[int, str], failures: dict[int, Failure]) -> None:
+        running = set(running)
+        for place in set(self.places) - running:
+            del self.places[place]
+        if time.monotonic() > self.written + WRITE_EVERY:
+            self._write(running, again, failures.values(), ended=False)
+
+    def _write(self, running, again, failures, *, ended: bool) -> None:
+        found = {"written": _now(), "ended": ended, "dashboard": self.dashboard, "done": self.done,
+                 "of": len(self.units), "running": [self.places[place] for place in sorted(running)
+                                                    if place in self.places],
+                 "again": [{"title": self.units[place].title, "reason": reason} for place, reason in again.items()],
+                 "set_aside": [{"title": failure.title, "reason": failure.reason,
+                                "details": failure.details.splitlines()} for failure in failures]}
+        self.written = time.monotonic()
+        try:
+            store.write_json(self.report, found)
+        except UserError as error:  # the work goes on: units that cannot write fail by themselves
+            self.lines.append(f"warning: {error}")
+
     def look(self, since: int) -> tuple[list[str], int, int, list[Failure] | None]:
         """Lines from number `since` on, units done and in all, and at the end what is set aside."""
         failures = self.failures  # first: lines that come before it are then all there
-        return self.lines[since:], self.done, self.of, failures
+        return self.lines[since:], self.done, len(self.units), failures
 
 
-def run(make_units, flags: list[str], results_dir, resources: Resources, progress) -> list[Failure]:
+def _now() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+
+
+def run(make_units, flags: list[str], report: pathlib.Path, dashboard: str | None, resources: Resources,
+        progress) -> list[Failure]:
     """Runs a study on the cluster that this process is connected to, or watches the copy that runs it already.
 
     Args:
       make_units: () -> the units that are left (cli.units.make).
       flags: those that decide what the study does: a copy with others is refused.
+      report: file in the results folder for what goes on (Conductor). dashboard: address of Ray's, for it.
       progress: a cli.progress.Display.
 
     Returns:
@@ -234,14 +297,15 @@ def run(make_units, flags: list[str], results_dir, resources: Resources, progres
     Raises:
       UserError: a copy with other flags or code is at work.
     """
-    folder = pathlib.Path(results_dir).resolve()
-    name = "study-" + hashlib.sha256(str(folder).encode()).hexdigest()[:16]
+    report = report.resolve()
+    name = "study-" + hashlib.sha256(str(report.parent).encode()).hexdigest()[:16]
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     for _ in range(CONDUCTORS):
         conductor = Conductor.options(name=name, namespace="tfbench", lifetime="detached", get_if_exists=True,
                                       scheduling_strategy=here).remote()
         try:
-            if refused := ray.get(conductor.begin.remote(flags, code_hash(), make_units(), resources)):
+            if refused := ray.get(conductor.begin.remote(flags, code_hash(), make_units(), resources, str(report),
+                                                         dashboard)):
                 raise UserError(refused)
             return _watch(conductor, progress)
         except ray.exceptions.RayActorError:  # its node was lost, another copy was interrupted, or it just ended
@@ -271,19 +335,21 @@ def _watch(conductor, progress) -> list[Failure]:
 def cluster(address: str | None, resources: Resources):
     """Connects this process to the cluster at `address`, or to one of its own on this machine that ends with it.
 
+    Yields the address of its dashboard, None where it has none.
+
     Raises:
       UserError: there is no cluster, or no node of it can ever run a unit.
     """
     try:
-        ray.init(address or "local", namespace="tfbench", log_to_driver=False, logging_level="ERROR",
-                 include_dashboard=None if address else False)
+        context = ray.init(address or "local", namespace="tfbench", log_to_driver=False, logging_level="ERROR",
+                           include_dashboard=None if address else False)
     except (ConnectionError, ValueError, RuntimeError) as error:
         reason = (str(error).splitlines() or [""])[0]
         raise UserError(f"there is no Ray cluster at --ray_address={address} ({reason}): start one with `ray start "
                         "--head`, or leave --ray_address out to use this machine alone") from error
     try:
         check_resources(resources)
-        yield
+        yield f"http://{context.dashboard_url}" if context.dashboard_url else None
     finally:
         ray.shutdown()
 

@@ -25,6 +25,8 @@ from tfbench.training import halving
 WEIGHTED = ("logistic_regression", "finetune")  # regimes that start from pretrained weights
 SEARCHED = ("finetune", "train_from_scratch")  # regimes whose grid is a unit per point, before the refit
 FOLDERS = ("results_dir", "data_dir", "weights_dir")
+NAMING = ("model", "image_size", "dataset", "data_dir", "split_seed", "voc_difficult", "aircraft_banner", "weights",
+          "weights_dir")  # flags that program.resolve looks at; a program has --weights or not
 REFIT = 0  # as the part of a search: what is left when all trials are there
 
 
@@ -71,7 +73,7 @@ def make(runs, progress) -> tuple[list[Unit], list[str]]:
       UserError: a data set is not prepared.
     """
     share(runs)
-    units, finished, weights, pretrainings = [], [], {}, {}
+    units, finished, weights, pretrainings, found = [], [], {}, {}, {}
     for run in runs:
         regime, options = run.regime, run.options
         network, module = options.model, importlib.import_module(f"tfbench.{run.regime}")
@@ -80,7 +82,7 @@ def make(runs, progress) -> tuple[list[Unit], list[str]]:
         needs = ()
         if regime in WEIGHTED and network in weights:
             options["weights"].value, needs = weights[network], pretrainings.get(network, ())
-        spec = spec_of(module, options)
+        spec = spec_of(module, options, found)
         if regime == "pretrain":
             weights[network] = str(module.weights_file(options.results_dir, spec))
         row = row_of(module, options, spec)
@@ -122,10 +124,35 @@ def _trials_left(search: dict, recorded: dict[int, dict]) -> list[dict[int, str]
     return left
 
 
-def spec_of(module, options) -> dict | None:
-    """What determines a run's outcome; None while its weights or its data are not there."""
+def report_path(results_dir) -> pathlib.Path:
+    """Where the study on Ray tells, while it goes on and at its end, what it is doing (cli/ray_executor.py)."""
+    return pathlib.Path(results_dir) / "ray.json"
+
+
+def use_weights(run, weights: dict[str, str]) -> None:
+    """Points a run that needs pretrained weights to those made in this study: network → file."""
+    if run.options.model in weights and run.regime in WEIGHTED:
+        run.options["weights"].value = weights[run.options.model]
+
+
+def keep_weights(run, row: dict, weights: dict[str, str]) -> None:
+    """Notes the weights file of a finished pretraining for use_weights."""
+    if run.regime == "pretrain":
+        module = importlib.import_module(f"tfbench.{run.regime}")
+        weights[row["network"]] = str(module.weights_file(run.options.results_dir, row["spec"]))
+
+
+def spec_of(module, options, found: dict) -> dict | None:
+    """What determines a run's outcome; None while its weights or its data are not there.
+
+    Args:
+      found: {} at first: what the runs' flags named so far, so that thousands of runs read each file once.
+    """
+    named = tuple(options[name].value for name in NAMING if name in options)
     try:
-        return module.specify(options, program.resolve(options, None, prepared_only=True))
+        if named not in found:
+            found[named] = program.resolve(options, None, prepared_only=True)
+        return module.specify(options, found[named])
     except UserError:
         return None
 

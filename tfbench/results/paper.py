@@ -3,6 +3,7 @@
 Kornblith, Shlens and Le, arXiv 1805.08974v3; "of ours" marks what it does not say.
 """
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ def log_spaced(first: float, last: float, number: int) -> tuple[float, ...]:
     return tuple(float(f"{10.0 ** exponent:.6g}") for exponent in exponents)
 
 
+@functools.cache
 def thinned(values: tuple[float, ...], number: int) -> tuple[float, ...]:
     """`number` of the values, evenly spread from the first to the last; for one, the middle one."""
     if number == 1:

@@ -30,12 +30,15 @@ A row is a JSON object:
     deviations        where the run departs from the paper, in words
     warnings          what to mind, e.g. the best value on the edge of its grid
     versions, hardware, seconds, finished
+    host              name of the machine that wrote it and did its refit; trials of a search have their own
 """
 
 import datetime
 import importlib.metadata
 import os
 import platform
+import socket
+import statistics
 
 import numpy as np
 
@@ -176,7 +179,7 @@ def make_row(spec: dict, dataset: Dataset, manifest: dict, *, accuracy: float, t
         "source": source, "test_split": {name: test_split[name] for name in ("n", "sha256")} | {"expected": expected},
         "verification": verify.results(manifest["verification"]), "spec": spec,
         "deviations": deviations(spec), "warnings": list(warnings),
-        "versions": versions(), "hardware": hardware(), "seconds": round(seconds, 2),
+        "versions": versions(), "hardware": hardware(), "host": socket.gethostname(), "seconds": round(seconds, 2),
         "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), **more}
 
 
@@ -223,7 +226,7 @@ def fits(row: dict) -> list[dict]:
 def images_per_second(row: dict) -> float | None:
     """Median over the fits of a row; None where none was a training."""
     speeds = [fit["images_per_second"] for fit in fits(row) if fit.get("images_per_second")]
-    return float(np.median(speeds)) if speeds else None
+    return float(statistics.median(speeds)) if speeds else None
 
 
 def edge_warnings(grids: dict[str, list[float]], selected: dict[str, float]) -> list[str]:

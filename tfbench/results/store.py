@@ -6,6 +6,7 @@
       rows/NAME.flags    flagfile that repeats the run
       work/NAME/         results of the trials so far, trialN.json, checkpoints, TensorBoard summaries
       weights/           what pretrain made
+      ray.json           what the last study on Ray is doing or came to (cli/ray_executor.py)
 
 NAME is regime-network-dataset-KEY, KEY the hash of the run's *specification*: everything that
 determines its outcome (weights' hash, split hash, hyperparameters, seed, schema version; see
@@ -108,6 +109,18 @@ def alone(results_dir, say):
         yield
 
 
+def is_locked(results_dir) -> bool:
+    """Whether a process is within `alone` for the folder; False too where its file system cannot tell."""
+    try:
+        with open(pathlib.Path(results_dir) / ".study-lock") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def read_json(path, *, cure: str):
     """Reads JSON; a damaged file raises UserError that says `cure`."""
     try:
@@ -178,8 +191,7 @@ def read_row(path) -> dict:
     Raises:
       UserError: the file is cut, is no row, or was written by a newer tfbench.
     """
-    flagfile = pathlib.Path(path).with_suffix(".flags")
-    cure = f"delete it and run its command again (its flags are in {flagfile})"
+    cure = f"delete it and run its command again (its flags are in {os.path.splitext(path)[0]}.flags)"
     row = read_json(path, cure=cure)
     missing = {"schema", "key", "regime", "network", "dataset", "metric", "accuracy", "n_test"} - set(
         row if isinstance(row, dict) else ())

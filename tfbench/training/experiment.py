@@ -7,6 +7,7 @@ handle on the test split.
 import dataclasses
 import itertools
 import pathlib
+import socket
 import time
 
 import numpy as np
@@ -177,7 +178,7 @@ def _trial(task: Task, weights, train, validation, number: int, point: dict, ste
         "steps": steps, "validation_accuracy": 0.0 if diverged else scores[best], "test_crop": best,
         "validation": scores, "diverged": diverged, "seconds": round(outcome.seconds + time.monotonic() - start, 2),
         "images_per_second": outcome.images_per_second, "input_wait": outcome.input_wait,
-        "replicas": task.engine.trainer.strategy.num_replicas_in_sync}
+        "replicas": task.engine.trainer.strategy.num_replicas_in_sync, "host": socket.gethostname()}
     task.write(store.trial_path(task.folder, number), found)
     if task.chief:
         trial.summarise(task.folder / name, steps, {f"accuracy/{crop}": score for crop, score in scores.items()})
