@@ -12,7 +12,6 @@ import contextlib
 import dataclasses
 import hashlib
 import heapq
-import pathlib
 import threading
 import time
 import traceback
@@ -22,6 +21,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tfbench import UserError
 from tfbench.cli.units import Unit, WrongWorker, code_hash, work
+from tfbench.results import places
 
 WAITS = (2.0, 4.0, 8.0)  # seconds before the first, second and any later attempt more at a unit
 LOOK_EVERY = 0.2  # seconds between looks at what has ended
@@ -234,7 +234,7 @@ def run(make_units, flags: list[str], results_dir, resources: Resources, progres
     Raises:
       UserError: a copy with other flags or code is at work.
     """
-    folder = pathlib.Path(results_dir).resolve()
+    folder = places.place(results_dir).resolve()
     name = "study-" + hashlib.sha256(str(folder).encode()).hexdigest()[:16]
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     for _ in range(CONDUCTORS):

@@ -1,11 +1,11 @@
 """What is there of a study: its runs one by one, and what they come to."""
 
 import dataclasses
-import pathlib
 
 from tfbench import UserError
 from tfbench.cli.plan import Cost, duration
 from tfbench.results import store
+from tfbench.results.places import Place
 from tfbench.results.row import fits, images_per_second, summary
 from tfbench.stats.titles import count
 
@@ -44,7 +44,7 @@ class State:
     warnings: tuple[str, ...]
 
 
-def state_of(title: tuple[str, str, str], cost: Cost, row: dict | None, work: pathlib.Path | None) -> State:
+def state_of(title: tuple[str, str, str], cost: Cost, row: dict | None, work: Place | None) -> State:
     """The state of a run.
 
     Args:
@@ -72,7 +72,7 @@ def state_of(title: tuple[str, str, str], cost: Cost, row: dict | None, work: pa
         images_per_second(recorded), tuple(row["warnings"]) if row else ())
 
 
-def _trials(work: pathlib.Path) -> list[dict]:
+def _trials(work: Place) -> list[dict]:
     """The trials recorded of an unfinished search; [] where one is damaged, or they are just being deleted."""
     try:
         return list(store.read_trials(work).values())
