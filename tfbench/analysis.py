@@ -55,7 +55,7 @@ def main(argv) -> None:
 
 
 def analyse(results_dir=None, accuracies=None, output_dir=None, *, source_column=None, dataset=None, ablation=(),
-            allow_unequal_splits=False) -> pathlib.Path:
+            allow_unequal_splits=False):
     """Prints the statistics of the rows in `results_dir`, or of the CSV file `accuracies`, and writes the report.
 
     Args:
@@ -70,6 +70,7 @@ def analyse(results_dir=None, accuracies=None, output_dir=None, *, source_column
     """
     # pandas, SciPy and matplotlib take a second: --help does without.
     from tfbench.results import store
+    from tfbench.results.places import place
     from tfbench.stats import ablation as ablations
     from tfbench.stats import accuracies as table_of
     from tfbench.stats import csv_table, findings, published, report, text
@@ -80,16 +81,16 @@ def analyse(results_dir=None, accuracies=None, output_dir=None, *, source_column
     if accuracies:
         table, origin = csv_table.from_csv(accuracies, source_column), f"the table {pathlib.Path(accuracies).name}"
     else:
-        folders = [results_dir or "results"] if isinstance(results_dir, str | pathlib.Path | None) else results_dir
+        folders = results_dir if isinstance(results_dir, list | tuple) else [results_dir or "results"]
         rows = store.read_rows(*folders)
         if not rows:
-            raise UserError(f"expected rows of finished runs in {pathlib.Path(folders[0]) / 'rows'}, found none: run "
+            raise UserError(f"expected rows of finished runs in {place(folders[0]) / 'rows'}, found none: run "
                             "study, or name another folder with --results_dir=DIR")
         table, origin = table_of.from_rows(rows, allow_unequal=allow_unequal_splits), count(len(rows), "row")
         mismatches = table_of.mismatches(rows)
     if dataset:
         table, rows = table_of.of_dataset(table, rows, dataset)
-    output_dir = pathlib.Path(output_dir or ("report" if accuracies else pathlib.Path(folders[0]) / "report"))
+    output_dir = output_dir or ("report" if accuracies else place(folders[0]) / "report")
 
     # ---- statistics ------------------------------------------------------------------------------
     ways = {folder: store.read_rows(folder) for folder in ablation or () if folder != "paper"}

@@ -24,6 +24,7 @@ from tfbench.models import checkpoints, weights
 from tfbench.models.catalog import NETWORKS
 from tfbench.results import row as rows
 from tfbench.results import store
+from tfbench.results.places import Place, Remote, is_address, place
 
 SOURCES = ("slim", "keras")
 
@@ -37,7 +38,8 @@ def define_flags(fv=cli.flags.FLAGS) -> None:
                       "unset: TF-Slim's where there is one (DenseNets: Keras's)", flag_values=fv)
     cli.define_weights_folder_flag(fv)
     flags.DEFINE_string("archive", None, "the public file if it is on this machine already; unset: it is downloaded "
-                        "into WEIGHTS_DIR/downloads, or found there", flag_values=fv)
+                        "into WEIGHTS_DIR/downloads, or found there (of the default folder if WEIGHTS_DIR is an "
+                        "address)", flag_values=fv)
     flags.DEFINE_string("checkpoint", None, "a TensorFlow checkpoint in the original naming instead of the public "
                         "one: the file (V1) or the prefix (V2)", flag_values=fv)
     flags.DEFINE_string("output", None, "weights file to write, ending in .weights.h5; unset: WEIGHTS_DIR/NAME"
@@ -47,7 +49,7 @@ def define_flags(fv=cli.flags.FLAGS) -> None:
     flags.DEFINE_integer("batch_size", 64, "images per step of that evaluation", lower_bound=1, flag_values=fv)
 
 
-def output_path(options) -> pathlib.Path:
+def output_path(options) -> Place:
     """Where the weights go.
 
     Raises:
@@ -57,7 +59,7 @@ def output_path(options) -> pathlib.Path:
         raise UserError("--checkpoint needs --output=FILE.weights.h5: the folder of public weights is not for others")
     if options.output and not options.output.endswith(weights.ENDING):
         raise UserError(f"--output={options.output} must end in {weights.ENDING}")
-    return pathlib.Path(options.output) if options.output else weights.imagenet_path(
+    return place(options.output) if options.output else weights.imagenet_path(
         options.weights_dir, options.model)
 
 
@@ -67,8 +69,9 @@ def obtain(options, public) -> tuple[pathlib.Path, dict]:
     Returns:
       (its path, what the certificate says of it).
     """
+    local = options["weights_dir"].default if is_address(options.weights_dir) else options.weights_dir
     path = pathlib.Path(options.archive) if options.archive else (
-        pathlib.Path(options.weights_dir).expanduser() / "downloads" / pathlib.PurePosixPath(public.url).name)
+        pathlib.Path(local).expanduser() / "downloads" / pathlib.PurePosixPath(public.url).name)
     if options.archive or path.exists():
         sha256 = fetch.check(path, size=public.size, checksum=public.checksum)
     else:
@@ -81,7 +84,7 @@ def obtain(options, public) -> tuple[pathlib.Path, dict]:
     return path, {"url": public.url, "file": path.name, "file_sha256": sha256, "checksum_known": public.checksum}
 
 
-def convert(options, public, path: pathlib.Path) -> dict:
+def convert(options, public, path: Place) -> dict:
     """Makes the weights file and its certificate from the public file or --checkpoint.
 
     Returns:
@@ -90,7 +93,7 @@ def convert(options, public, path: pathlib.Path) -> dict:
     row = NETWORKS[options.model]
     start = time.monotonic()
     if options.checkpoint:
-        file, origin = pathlib.Path(options.checkpoint), {"checkpoint": options.checkpoint}
+        file, origin = place(options.checkpoint), {"checkpoint": options.checkpoint}
         public, kind = None, "slim"
     else:
         file, origin = obtain(options, public)
@@ -105,7 +108,8 @@ def convert(options, public, path: pathlib.Path) -> dict:
         tensors = conversion.read_checkpoint(file)
     else:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".unpacked-") as folder:
+        here = None if isinstance(path, Remote) else path.parent
+        with tempfile.TemporaryDirectory(dir=here, prefix=".unpacked-") as folder:
             tensors = conversion.read_checkpoint(fetch.find_checkpoint(fetch.unpack(file, f"{folder}/archive")))
     read = time.monotonic()
     model = conversion.network_of(row.name, tensors)
@@ -125,7 +129,7 @@ def convert(options, public, path: pathlib.Path) -> dict:
     return weights.read_certificate(path, row)
 
 
-def certify(options, public, path: pathlib.Path, certificate: dict) -> None:
+def certify(options, public, path: Place, certificate: dict) -> None:
     """Evaluates the weights on ImageNet validation images and adds the outcome to the certificate."""
     from tfbench.models import imagenet
     from tfbench.models.build import build_network

@@ -12,7 +12,6 @@ a row in RESULTS_DIR/rows. The same command again continues what was interrupted
       --steps=500 --learning_rate=0.01 --weight_decay=1e-4 --warmup_epochs=1 --decay_per_epoch=0.3
 """
 
-import pathlib
 import time
 
 from tfbench import UserError
@@ -21,6 +20,7 @@ from tfbench.cli import flags as cli
 from tfbench.models.weights import ENDING
 from tfbench.results import row as rows
 from tfbench.results import store
+from tfbench.results.places import Place, place
 
 RECIPE = ("learning_rate", "weight_decay", "warmup_epochs", "decay_per_epoch", "ema", "label_smoothing", "dropout",
           "auxiliary_head")
@@ -32,9 +32,9 @@ def define_flags(fv=cli.flags.FLAGS) -> None:
     cli.define_pretraining_flags(fv)
 
 
-def weights_file(results_dir, spec: dict) -> pathlib.Path:
+def weights_file(results_dir, spec: dict) -> Place:
     """Where the weights of a pretraining run lie, or will."""
-    return pathlib.Path(results_dir) / "weights" / f"{store.name_of(spec)}{ENDING}"
+    return place(results_dir) / "weights" / f"{store.name_of(spec)}{ENDING}"
 
 
 def specify(options, found: program.Resolved) -> dict:

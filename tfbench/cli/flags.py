@@ -15,6 +15,7 @@ from tfbench.data import find
 from tfbench.data.catalog import DATASETS, GROUPS
 from tfbench.models.catalog import NETWORKS
 from tfbench.results import paper
+from tfbench.results.places import is_address
 
 flags.disclaim_key_flags()  # `--help` of a program lists these flags as the program's own
 
@@ -44,6 +45,8 @@ class DatasetParser(NameParser):
 
     def parse(self, argument):
         if argument.startswith((find.FOLDER, find.TFDS)) and not argument.endswith(":"):
+            if is_address(argument):
+                raise ValueError(f"expected a folder of this machine, found {argument!r}: copy the images there")
             return argument  # whether it exists is for data/find.py to say
         return super().parse(argument)
 
@@ -202,8 +205,8 @@ def define_machine_flags(fv=flags.FLAGS) -> None:
 
 def define_folder_flags(fv=flags.FLAGS) -> None:
     """--results_dir --data_dir."""
-    flags.DEFINE_string("results_dir", "results", "folder of rows, weights and work in progress",
-                        flag_values=fv)
+    flags.DEFINE_string("results_dir", "results", "folder of rows, weights and work in progress, or "
+                        "its address in a bucket, gs://BUCKET/NAME (BUILD.md, \"Studies\")", flag_values=fv)
     define_data_folder_flag(fv)
 
 
@@ -228,6 +231,9 @@ def define_data_folder_flag(fv=flags.FLAGS) -> None:
     """--data_dir."""
     flags.DEFINE_string("data_dir", "~/tensorflow_datasets", "folder of prepared data sets, in TFDS's layout",
                         flag_values=fv)
+    flags.register_validator("data_dir", lambda path: not is_address(path), "expected a folder of this machine, or one "
+                             "that it shares with others: images are read one by one. Copy the data sets there (only "
+                             "--results_dir, --weights and --weights_dir may lie in a bucket)", flag_values=fv)
 
 
 def define_weights_flag(fv=flags.FLAGS) -> None:
@@ -241,7 +247,7 @@ def define_weights_flag(fv=flags.FLAGS) -> None:
 def define_weights_folder_flag(fv=flags.FLAGS) -> None:
     """--weights_dir."""
     flags.DEFINE_string("weights_dir", "~/tfbench_weights", "folder of public ImageNet weights, made by "
-                        "tfbench.prepare_models", flag_values=fv)
+                        "tfbench.prepare_models, or its address in a bucket", flag_values=fv)
 
 
 def define_search_flags(fv, regime: str) -> None:

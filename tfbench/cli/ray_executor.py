@@ -14,7 +14,6 @@ import datetime
 import hashlib
 import heapq
 import math
-import pathlib
 import socket
 import threading
 import time
@@ -26,6 +25,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from tfbench import UserError
 from tfbench.cli.units import Unit, WrongWorker, code_hash, work
 from tfbench.results import store
+from tfbench.results.places import Place
 
 WAITS = (2.0, 4.0, 8.0)  # seconds before the first, second and any later attempt more at a unit
 LOOK_EVERY = 0.2  # seconds between looks at what has ended
@@ -281,7 +281,7 @@ def _now() -> str:
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
 
 
-def run(make_units, flags: list[str], report: pathlib.Path, dashboard: str | None, resources: Resources,
+def run(make_units, flags: list[str], report: Place, dashboard: str | None, resources: Resources,
         progress) -> list[Failure]:
     """Runs a study on the cluster that this process is connected to, or watches the copy that runs it already.
 

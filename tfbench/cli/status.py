@@ -3,13 +3,13 @@
 import dataclasses
 import datetime
 import importlib
-import pathlib
 import statistics
 
 from tfbench import UserError
 from tfbench.cli import progress, units
 from tfbench.cli.plan import Cost, duration
 from tfbench.results import store
+from tfbench.results.places import Place
 from tfbench.results.row import fits, images_per_second, summary
 from tfbench.stats.titles import count
 
@@ -78,7 +78,7 @@ def states(results_dir, runs, work: dict) -> list[State]:
     return with_work(found, work)
 
 
-def state_of(title: tuple[str, str, str, str], cost: Cost, row: dict | None, work: pathlib.Path | None) -> State:
+def state_of(title: tuple[str, str, str, str], cost: Cost, row: dict | None, work: Place | None) -> State:
     """The state of a run, apart from whether it is being worked on.
 
     Args:
@@ -108,7 +108,7 @@ def state_of(title: tuple[str, str, str, str], cost: Cost, row: dict | None, wor
         _checkpoint_bytes(work) if begun else 0)
 
 
-def _trials(work: pathlib.Path) -> list[dict]:
+def _trials(work: Place) -> list[dict]:
     """The trials recorded of an unfinished search; [] where one is damaged, or they are just being deleted."""
     try:
         return list(store.read_trials(work).values())
@@ -129,7 +129,7 @@ def _hosts(row: dict | None, done: list[dict]) -> dict[str, dict]:
     return hosts
 
 
-def _checkpoint_bytes(work: pathlib.Path) -> int:
+def _checkpoint_bytes(work: Place) -> int:
     """Size of the checkpoints in a work folder; they come and go meanwhile."""
     try:
         return sum(path.stat().st_size for path in work.glob("*/checkpoints/*"))

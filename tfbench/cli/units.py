@@ -19,6 +19,7 @@ from tfbench.cli import flags as cli
 from tfbench.cli.progress import Silent
 from tfbench.data.find import FOLDER
 from tfbench.results import store
+from tfbench.results.places import Place, is_address, place
 from tfbench.results.row import summary
 from tfbench.training import halving
 
@@ -50,13 +51,17 @@ class Unit:
 
 
 def share(runs) -> None:
-    """Makes folders and files that the runs' flags name absolute: other machines have other working directories."""
+    """Makes folders and files that the runs' flags name absolute: other machines have other working directories.
+    Addresses (gs://…) are the same everywhere."""
+    def absolute(path: str) -> str:
+        return path if is_address(path) else os.path.abspath(path)
+
     for options in (run.options for run in runs):
         for name in FOLDERS:
             if name in options:
-                options[name].value = os.path.abspath(os.path.expanduser(options[name].value))
+                options[name].value = absolute(os.path.expanduser(options[name].value))
         if "weights" in options and options.weights != "imagenet":
-            options["weights"].value = os.path.abspath(options.weights)
+            options["weights"].value = absolute(options.weights)
         if options.dataset.startswith(FOLDER):
             options["dataset"].value = FOLDER + os.path.abspath(options.dataset.removeprefix(FOLDER))
 
@@ -124,9 +129,9 @@ def _trials_left(search: dict, recorded: dict[int, dict]) -> list[dict[int, str]
     return left
 
 
-def report_path(results_dir) -> pathlib.Path:
+def report_path(results_dir) -> Place:
     """Where the study on Ray tells, while it goes on and at its end, what it is doing (cli/ray_executor.py)."""
-    return pathlib.Path(results_dir) / "ray.json"
+    return place(results_dir) / "ray.json"
 
 
 def use_weights(run, weights: dict[str, str]) -> None:
@@ -188,7 +193,7 @@ def work(regime: str, arguments: tuple[str, ...], part: int | None, expected: di
     refuse_unlike(f"data set {dataset.name}", expected["data"],
                   data_hash(program.manifest_of(dataset, options.data_dir, prepared_only=True)))
     if "weights" in options and options.weights != "imagenet":
-        store.seen_here(pathlib.Path(options.weights).exists, options.weights)
+        store.seen_here(place(options.weights).exists, options.weights)
     row, new = module.run(options, Silent(), *(() if part is None else (part,)))
     return {"line": f"{summary(row)} – {row['seconds']:.0f} s" if row else None, "new": new}
 

@@ -11,7 +11,6 @@ shard's checksum when it is read, and its keys are compared with the split's. A 
 import dataclasses
 import importlib.metadata
 import io
-import pathlib
 import re
 import zipfile
 
@@ -19,6 +18,7 @@ import numpy as np
 
 from tfbench.data.manifests import SPLITS
 from tfbench.results import store
+from tfbench.results.places import Place, place, readable
 
 LAYOUT = 1
 SHARD = 1024  # examples
@@ -46,12 +46,12 @@ def make_key(spec: dict, manifest: dict, *, processor: str) -> dict:
 class Cache:
     """The features of one network on one data set."""
 
-    folder: pathlib.Path
+    folder: Place
 
     def read(self, split: str, number: int, keys: list[str]) -> np.ndarray | None:
         """Features of a shard, float32 [len(keys), width]; None if they are not there, damaged or of others."""
         try:
-            with np.load(self._path(split, number), allow_pickle=False) as shard:
+            with np.load(readable(self._path(split, number)), allow_pickle=False) as shard:
                 features = shard["features"]
                 return features if shard["keys"].tolist() == keys and len(features) == len(keys) else None
         except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zipfile.error):
@@ -67,7 +67,7 @@ class Cache:
         np.savez(buffer, keys=np.array(keys), features=features)
         store.write_atomically(self._path(split, number), buffer.getvalue())
 
-    def _path(self, split: str, number: int) -> pathlib.Path:
+    def _path(self, split: str, number: int) -> Place:
         return self.folder / f"{split}-{number:05d}.npz"
 
 
@@ -78,7 +78,7 @@ def open_cache(results_dir, key: dict) -> Cache:
       UserError: the folder cannot be written.
     """
     name = "-".join(re.sub(r"[^\w.]+", "_", key[part]) for part in ("network", "dataset"))
-    folder = pathlib.Path(results_dir) / "features" / f"{name}-{store.key_of(key)}"
+    folder = place(results_dir) / "features" / f"{name}-{store.key_of(key)}"
     if not (folder / "key.json").exists():
         store.write_json(folder / "key.json", key)
     return Cache(folder)
@@ -87,7 +87,7 @@ def open_cache(results_dir, key: dict) -> Cache:
 def describe_all(results_dir) -> list[str]:
     """One line for each folder of cached features: whose they are, how many, how large."""
     lines = []
-    for path in sorted(pathlib.Path(results_dir).glob("features/*/key.json")):
+    for path in sorted(place(results_dir).glob("features/*/key.json")):
         key = store.read_json(path, cure=f"delete {path.parent}")
         shards = list(path.parent.glob("*-[0-9]*.npz"))
         parts = {split: min(sum(shard.name.startswith(f"{split}-") for shard in shards) * SHARD, images)

@@ -7,7 +7,6 @@
 """
 
 import dataclasses
-import pathlib
 import zipfile
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from tfbench import UserError
 from tfbench.data.manifests import SPLITS
 from tfbench.results import store
+from tfbench.results.places import place, readable
 
 EXPECTED = ("X [n, width] float, y [n] int or [n, classes] of 0 and 1 (multi-label), split [n] of "
             f"{', '.join(SPLITS)}")
@@ -46,11 +46,11 @@ def read(path) -> FeatureFile:
     Raises:
       UserError: it is not there, damaged, lacks an array, or an array is of another kind than expected.
     """
-    path = pathlib.Path(path).expanduser()
+    path = place(path).expanduser()
     if not path.is_file():
         raise UserError(f"there is no file {path}: --features expects an .npz file with {EXPECTED}")
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with np.load(readable(path), allow_pickle=False) as arrays:
             missing = {"X", "y", "split"} - set(arrays)
             if missing:
                 raise UserError(f"{path} lacks {', '.join(sorted(missing))}: expected {EXPECTED}")

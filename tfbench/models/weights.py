@@ -15,18 +15,19 @@ import numpy as np
 from tfbench import UserError
 from tfbench.models.catalog import Network
 from tfbench.results import store
+from tfbench.results.places import Place, Remote, place, readable
 
 ENDING = ".weights.h5"
 
 
-def certificate_path(path) -> pathlib.Path:
+def certificate_path(path) -> Place:
     """The certificate beside a weights file."""
-    return pathlib.Path(str(path).removesuffix(ENDING) + ".json")
+    return place(str(path).removesuffix(ENDING) + ".json")
 
 
-def imagenet_path(weights_dir, network_name: str) -> pathlib.Path:
+def imagenet_path(weights_dir, network_name: str) -> Place:
     """Where prepare_models puts a network's public ImageNet weights."""
-    return pathlib.Path(weights_dir).expanduser() / f"{network_name}{ENDING}"
+    return place(weights_dir).expanduser() / f"{network_name}{ENDING}"
 
 
 def read_certificate(path, network: Network) -> dict:
@@ -41,7 +42,7 @@ def read_certificate(path, network: Network) -> dict:
     """
     remake = (f"make it with `python -m tfbench.prepare_models --model={network.name}` (public ImageNet weights) or "
               f"`python -m tfbench.pretrain --model={network.name} --dataset=glyphs`")
-    for file in (pathlib.Path(path), certificate_path(path)):
+    for file in (place(path), certificate_path(path)):
         if not file.is_file():
             raise UserError(f"there is no weights file {file}: {remake}, or correct --weights")
     certificate = store.read_json(certificate_path(path), cure=remake)
@@ -62,12 +63,16 @@ def save(model, path, certificate: dict) -> None:
       path: NAME.weights.h5.
       certificate: at least "network", "dataset", "accuracy", "value_range".
     """
-    path = pathlib.Path(path)
+    path = place(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".weights-") as folder:
+    remote = isinstance(path, Remote)
+    with tempfile.TemporaryDirectory(dir=None if remote else path.parent, prefix=".weights-") as folder:
         temporary = os.path.join(folder, "x" + ENDING)
         model.save_weights(temporary)
-        os.replace(temporary, path)
+        if remote:
+            store.write_atomically(path, pathlib.Path(temporary).read_bytes())
+        else:
+            os.replace(temporary, path)
     scales = [layer.scale for layer in model.layers if type(layer).__name__ == "BatchNormalization"]
     store.write_json(certificate_path(path), certificate | {
         "classes": model.output["logits"].shape[-1], "bn_scale": all(scales),
@@ -90,7 +95,7 @@ def load(model, path, *, classifier: bool) -> None:
     import h5py  # here, so that certificates are read without it
 
     wrong, found = [], set()
-    with h5py.File(path) as file:
+    with h5py.File(readable(path)) as file:
         stored = {group["vars"].attrs["name"]: [group["vars"][str(number)][()] for number in range(len(group["vars"]))]
                   for group in file["layers"].values()}
     for layer in model.layers:

@@ -8,12 +8,13 @@ So it is a results folder: `analysis --results_dir=DIR` reads it, and a study wi
 """
 
 import collections
+import contextlib
 import pathlib
-import shutil
 import tempfile
 
 from tfbench import UserError
 from tfbench.results import row, store
+from tfbench.results.places import Place, Remote, place
 
 
 def export(results_dir, target) -> int:
@@ -22,34 +23,50 @@ def export(results_dir, target) -> int:
     Raises:
       UserError: there is no row, a row is damaged or lacks its predictions, or `target` is there or cannot be written.
     """
-    results_dir, target = pathlib.Path(results_dir), pathlib.Path(target)
+    results_dir, target = place(results_dir), place(target)
     rows = store.read_rows(results_dir)
     if not rows:
         raise UserError(f"expected rows of finished runs in {results_dir / 'rows'}, found none: run the study first")
     if target.exists():
         raise UserError(f"{target} is there already: name a folder that is not with --export=DIR")
-    files = [path for found in rows for path in _files_of(pathlib.Path(found["path"]))]
+    files = [path for found in rows for path in _files_of(place(found["path"]))]
     files += sorted(results_dir.glob("weights/*.json"))
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
-            half = pathlib.Path(folder) / "archive"
+        with _whole(target) as half:
             for path in files:
                 copy = half / path.relative_to(results_dir)
                 copy.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, copy)
+                copy.write_bytes(path.read_bytes())
             versions = collections.Counter(str(sorted((found.get("versions") or {}).items())) for found in rows)
             store.write_json(half / "archive.json", {
                 "rows": len(rows), "written_by": row.versions()["tfbench"], "versions": dict(versions),
                 "sha256": {str(path.relative_to(results_dir)): store.file_sha256(path) for path in files}})
-            half.rename(target)
     except OSError as error:
         raise UserError(f"cannot write {target} ({error.strerror}): make the folder writable and free some space, or "
                         "name another with --export=DIR") from error
     return len(rows)
 
 
-def _files_of(path: pathlib.Path) -> list[pathlib.Path]:
+@contextlib.contextmanager
+def _whole(target):
+    """A folder that becomes `target` when all is in it; in a bucket, where folders cannot be moved, `target` itself,
+    which is emptied if anything fails."""
+    if isinstance(target, Remote):
+        try:
+            yield target
+        except BaseException:
+            with contextlib.suppress(OSError):
+                target.rmtree()
+            raise
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
+        half = pathlib.Path(folder) / "archive"
+        yield half
+        half.rename(target)
+
+
+def _files_of(path: Place) -> list[Place]:
     """A row's file and what lies beside it."""
     beside = [path, path.with_suffix(".npz"), path.with_suffix(".flags")]
     for file in beside[1:]:

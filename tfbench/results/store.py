@@ -11,6 +11,7 @@
 NAME is regime-network-dataset-KEY, KEY the hash of the run's *specification*: everything that
 determines its outcome (weights' hash, split hash, hyperparameters, seed, schema version; see
 results/row.py). So a repeated command finds its row, and a changed one never meets another's.
+RESULTS_DIR is a folder, or an address such as gs://bucket/study (results/places.py).
 """
 
 import contextlib
@@ -19,7 +20,6 @@ import hashlib
 import io
 import json
 import os
-import pathlib
 import re
 import socket
 import tempfile
@@ -30,6 +30,8 @@ import zlib
 import numpy as np
 
 from tfbench import UserError
+from tfbench.results import places
+from tfbench.results.places import place
 
 SEEN_WITHIN = 90.0  # seconds after which every machine sees what one wrote; NFS caches folders for up to 60
 
@@ -48,6 +50,9 @@ def name_of(spec: dict) -> str:
 
 def file_sha256(path) -> str:
     """SHA-256 of a file's bytes, in hex."""
+    path = place(path)
+    if isinstance(path, places.Remote):
+        return places.sha256(path)
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):
@@ -57,8 +62,11 @@ def file_sha256(path) -> str:
 
 def write_atomically(path, content: bytes) -> None:
     """Writes a file that is either whole or not there, whatever happens in between."""
-    path = pathlib.Path(path)
+    path = place(path)
     try:
+        if isinstance(path, places.Remote):
+            path.write_bytes(content)
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
@@ -84,7 +92,7 @@ def write_json(path, value) -> None:
 
 def check_writable(results_dir) -> None:
     """Raises UserError unless rows can be written below `results_dir` (created when missing)."""
-    probe = pathlib.Path(results_dir) / "rows" / ".tfbench-can-write"
+    probe = place(results_dir) / "rows" / ".tfbench-can-write"
     write_atomically(probe, b"")
     probe.unlink(missing_ok=True)
 
@@ -96,8 +104,12 @@ def alone(results_dir, say):
     Args:
       say: called with a line where there is something to wait for, or where that cannot be known.
     """
-    path = pathlib.Path(results_dir) / ".study-lock"
+    path = place(results_dir) / ".study-lock"
     check_writable(results_dir)
+    if isinstance(path, places.Remote):
+        say(f"warning: {results_dir} cannot be locked: see to it that only one study writes there")
+        yield
+        return
     with open(path, "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -111,8 +123,11 @@ def alone(results_dir, say):
 
 def is_locked(results_dir) -> bool:
     """Whether a process is within `alone` for the folder; False too where its file system cannot tell."""
+    path = place(results_dir) / ".study-lock"
+    if isinstance(path, places.Remote):
+        return False
     try:
-        with open(pathlib.Path(results_dir) / ".study-lock") as file:
+        with open(path) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -124,24 +139,24 @@ def is_locked(results_dir) -> bool:
 def read_json(path, *, cure: str):
     """Reads JSON; a damaged file raises UserError that says `cure`."""
     try:
-        return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+        return json.loads(place(path).read_text(encoding="utf-8"))
     except (ValueError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is damaged, it does not hold whole JSON ({error}): {cure}") from error
 
 
-def row_path(results_dir, spec: dict) -> pathlib.Path:
+def row_path(results_dir, spec: dict) -> places.Place:
     """Where the row of the run that `spec` describes lies, or will."""
-    return pathlib.Path(results_dir) / "rows" / f"{name_of(spec)}.json"
+    return place(results_dir) / "rows" / f"{name_of(spec)}.json"
 
 
-def work_folder(results_dir, spec: dict) -> pathlib.Path:
+def work_folder(results_dir, spec: dict) -> places.Place:
     """Where the run that `spec` describes keeps its trials and checkpoints while it is not finished."""
-    return pathlib.Path(results_dir) / "work" / name_of(spec)
+    return place(results_dir) / "work" / name_of(spec)
 
 
-def trial_path(work, number: int) -> pathlib.Path:
+def trial_path(work, number: int) -> places.Place:
     """Where the result of a search's trial lies in the run's work folder; `number` from 1."""
-    return pathlib.Path(work) / f"trial{number}.json"
+    return place(work) / f"trial{number}.json"
 
 
 def read_trials(work) -> dict[int, dict]:
@@ -150,7 +165,7 @@ def read_trials(work) -> dict[int, dict]:
     Raises:
       UserError: a record is damaged.
     """
-    paths = {int(path.stem.removeprefix("trial")): path for path in pathlib.Path(work).glob("trial[0-9]*.json")}
+    paths = {int(path.stem.removeprefix("trial")): path for path in place(work).glob("trial[0-9]*.json")}
     return {number: read_json(paths[number], cure="delete it, its trial is then run again")
             for number in sorted(paths)}
 
@@ -181,7 +196,7 @@ def seen_here(there, what: str, flag: str = "--results_dir") -> None:
 
 def forget_trials(work) -> None:
     """Deletes the records of a work folder's trials: the row has them."""
-    for path in pathlib.Path(work).glob("trial[0-9]*.json"):
+    for path in place(work).glob("trial[0-9]*.json"):
         path.unlink(missing_ok=True)
 
 
@@ -213,10 +228,10 @@ def read_rows(*results_dirs) -> list[dict]:
       UserError: a folder does not exist, or a row is damaged (see read_row).
     """
     for folder in results_dirs:
-        if not pathlib.Path(folder).is_dir():
+        if not place(folder).is_dir():
             raise UserError(f"there is no results folder {folder}: name an existing one with --results_dir=DIR")
     return [read_row(path) | {"path": str(path)} for folder in results_dirs
-            for path in sorted(pathlib.Path(folder).glob("rows/*.json"))]
+            for path in sorted(place(folder).glob("rows/*.json"))]
 
 
 def read_predictions(row: dict, names=("labels", "predictions", "scores")) -> dict[str, np.ndarray] | None:
@@ -225,9 +240,9 @@ def read_predictions(row: dict, names=("labels", "predictions", "scores")) -> di
     Raises:
       UserError: the file is damaged.
     """
-    path = pathlib.Path(row["path"]).with_suffix(".npz")
+    path = place(row["path"]).with_suffix(".npz")
     try:
-        with np.load(path) as arrays:
+        with np.load(places.readable(path)) as arrays:
             return {name: arrays[name] for name in names if name in arrays}
     except FileNotFoundError:
         return None
@@ -236,7 +251,7 @@ def read_predictions(row: dict, names=("labels", "predictions", "scores")) -> di
                         "tests, or delete its row too and run its command again") from error
 
 
-def write_row(results_dir, row: dict, predictions: dict[str, np.ndarray], flagfile: str) -> pathlib.Path:
+def write_row(results_dir, row: dict, predictions: dict[str, np.ndarray], flagfile: str) -> places.Place:
     """Writes predictions and flags, then the row: where a row is, everything beside it is whole.
 
     Args:

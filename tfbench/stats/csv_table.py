@@ -1,14 +1,15 @@
 """Accuracies from a CSV file: a published table, or the accuracies.csv of another report."""
 
 import csv
+import io
 import math
-import pathlib
 
 import pandas as pd
 
 from tfbench import UserError
 from tfbench.data.catalog import DATASETS
 from tfbench.models.catalog import NETWORKS
+from tfbench.results.places import place
 from tfbench.stats.accuracies import COLUMNS, table_of
 from tfbench.stats.titles import REGIMES
 
@@ -48,7 +49,7 @@ def from_csv(path, source_column: str | None = None) -> pd.DataFrame:
 def _read(path) -> tuple[list[str], list[tuple[int, dict]]]:
     """Column names, and (line number, {column: cell}) per line that is not empty."""
     try:
-        with pathlib.Path(path).open(newline="", encoding="utf-8-sig") as file:
+        with io.StringIO(place(path).read_bytes().decode("utf-8-sig"), newline="") as file:
             reader = csv.reader(file, strict=True)
             numbered = [(reader.line_num, [cell.strip() for cell in line]) for line in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:

@@ -10,7 +10,6 @@ The same input gives the same files; files of a report that was there before are
 """
 
 import json
-import pathlib
 import re
 
 import numpy as np
@@ -18,6 +17,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from tfbench import UserError, __version__
+from tfbench.results.places import Place, place
 from tfbench.results.store import write_atomically
 from tfbench.stats import (
     comparison_plots,
@@ -37,7 +37,7 @@ from tfbench.stats.page import PAGE
 from tfbench.stats.titles import dataset_title
 
 
-def write_report(found: Findings, output_dir) -> pathlib.Path:
+def write_report(found: Findings, output_dir) -> Place:
     """Writes the report and returns the path of its index.html.
 
     Args:
@@ -46,7 +46,7 @@ def write_report(found: Findings, output_dir) -> pathlib.Path:
     Raises:
       UserError: output_dir cannot be written.
     """
-    folder = pathlib.Path(output_dir)
+    folder = place(output_dir)
     files = {folder / f"{table.name}.csv": table.frame.to_csv(index=False, lineterminator="\n").encode()
              for table in tables.of(found)}
     files[folder / "analysis.json"] = (json.dumps(as_json(found), indent=1, allow_nan=False) + "\n").encode()
@@ -141,14 +141,14 @@ def _page(found: Findings, inlined: dict[str, str]) -> str:
     return re.sub("<!--(SUMMARY|CONTENTS|SECTIONS)-->", lambda place: places[place[1]], PAGE)
 
 
-def _of_earlier_reports(folder: pathlib.Path) -> list[pathlib.Path]:
+def _of_earlier_reports(folder: Place) -> list[Place]:
     """Files that some report writes and another does not."""
     drawn = [*sections.FIGURES, *(f"{kind}_{regime}" for kind in ("scatter", "residuals") for regime in plots.COLOURS)]
     return [folder / f"{name}.csv" for name in tables.NAMES] + [
         folder / "figures" / f"{name}.{kind}" for name in drawn for kind in ("svg", "png")]
 
 
-def _write(path: pathlib.Path, content: bytes) -> None:
+def _write(path: Place, content: bytes) -> None:
     try:
         write_atomically(path, content)
     except UserError as error:

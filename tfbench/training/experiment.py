@@ -6,7 +6,6 @@ handle on the test split.
 
 import dataclasses
 import itertools
-import pathlib
 import socket
 import time
 
@@ -17,6 +16,7 @@ from tfbench.data.catalog import Dataset
 from tfbench.data.examples import join, load_split, subset
 from tfbench.data.pipeline import evaluation_batches, training_batches
 from tfbench.results import store
+from tfbench.results.places import Place
 from tfbench.results.row import edge_warnings, make_row, test_predictions
 from tfbench.stats import metrics
 from tfbench.training import halving, trial
@@ -38,7 +38,7 @@ class Task:
     engine: Engine
     spec: dict
     dataset: Dataset
-    folder: pathlib.Path
+    folder: Place
     checkpoint_every: int
     progress: object
     chief: bool

@@ -1,7 +1,7 @@
 """One trial: train from given weights with given settings, resuming where it was cut."""
 
 import contextlib
-import pathlib
+import os
 import time
 from typing import NamedTuple
 
@@ -10,6 +10,7 @@ import orbit
 import tensorflow as tf
 
 from tfbench import Preempted, UserError
+from tfbench.results.places import Place, Remote
 from tfbench.training import checkpoints
 from tfbench.training.devices import distribute, is_chief, on_all_hosts
 
@@ -33,7 +34,7 @@ class Outcome(NamedTuple):
 
 
 def train(trainer, weights: list[np.ndarray], make_batches, *, l2: float, steps: int, rates: dict[str, float],
-          folder: pathlib.Path, checkpoint_every: int, report=lambda **facts: None) -> Outcome:
+          folder: Place, checkpoint_every: int, report=lambda **facts: None) -> Outcome:
     """Trains `trainer` for `steps` steps; its model holds the result.
 
     A trial longer than `checkpoint_every` leaves its last checkpoint in `folder` (see `forget`): whoever is
@@ -109,7 +110,8 @@ def _quiet_controller(trainer, folder, steps: int):
     losses = []
     chief = is_chief(trainer.strategy)
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "orbit.log" if chief else "/dev/null", "a") as log:
+    logged = chief and not isinstance(folder, Remote)  # objects in a bucket cannot be added to
+    with open(folder / "orbit.log" if logged else os.devnull, "a") as log:
         controller = None
 
         def run(target: int) -> float:
@@ -137,14 +139,14 @@ def _save(trainer, folder, step: int) -> None:
         checkpoints.save(trainer.checkpoint, folder / "checkpoints", step)
 
 
-def summarise(folder: pathlib.Path, step: int, values: dict[str, float]) -> None:
+def summarise(folder: Place, step: int, values: dict[str, float]) -> None:
     """Adds scalars to the trial's TensorBoard summaries, beside Orbit's of its training."""
     with tf.summary.create_file_writer(str(folder / "summaries" / "validation")).as_default():
         for name, value in values.items():
             tf.summary.scalar(name, value, step=step)
 
 
-def forget(folder: pathlib.Path) -> None:
+def forget(folder: Place) -> None:
     """Deletes the checkpoints of a trial whose result is recorded."""
     checkpoints.clear(folder / "checkpoints")
 
