@@ -7,7 +7,7 @@ import pathlib
 import statistics
 
 from tfbench import UserError
-from tfbench.cli import progress, units
+from tfbench.cli import app, progress, units
 from tfbench.cli.plan import Cost, duration
 from tfbench.results import store
 from tfbench.results.row import fits, images_per_second, summary
@@ -59,6 +59,7 @@ class State:
         return " ".join(filter(None, (self.regime, self.network, self.dataset, self.variant)))
 
 
+@app.nothing_is_garbage()
 def states(results_dir, runs, work: dict) -> list[State]:
     """The state of every run of a study. Nothing is written.
 
