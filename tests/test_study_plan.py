@@ -172,7 +172,8 @@ def report(folder, seconds_ago: float, **more):
     store.write_json(folder / "ray.json", {
         "written": moment, "ended": False, "dashboard": "http://head:8265", "done": 4, "of": 10, "running": running,
         "again": [{"title": "finetune resnet_50 pets 76 steps trial 4/56", "reason": "it died"}],
-        "set_aside": [{"title": "finetune resnet_50 dtd", "reason": "out of memory", "details": []}]} | more)
+        "set_aside": [{"title": f"finetune resnet_50 dtd{unit}", "reason": reason, "details": []}
+                      for unit, reason in ((" trial 1/56", "out of memory"), ("", "it needs trial 1/56"))]} | more)
     return status.read_work(folder)
 
 
