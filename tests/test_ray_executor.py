@@ -3,7 +3,9 @@
 import contextlib
 import os
 import pathlib
+import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,7 +17,7 @@ from ray.cluster_utils import Cluster
 
 from tfbench import UserError, study
 from tfbench.cli import flags as cli
-from tfbench.cli import program, ray_executor, units
+from tfbench.cli import program, ray_executor, status, units
 from tfbench.cli.progress import Silent
 from tfbench.cli.units import Unit, WrongWorker
 from tfbench.results import store
@@ -84,6 +86,57 @@ def test_what_fails_is_tried_by_another_worker_and_then_set_aside(two_cores, tmp
     assert len(list(tmp_path.glob("poison.*"))) == 3  # processes
     assert len(list(tmp_path.glob("user.*"))) == 1  # no other attempt helps
     assert any("killer failed (WorkerCrashedError" in line for line in said)
+
+
+@ray.remote(num_cpus=0)
+class Listener:
+    """Keeps what workers tell."""
+
+    def __init__(self):
+        self.heard = []
+
+    def begun(self, *words):
+        self.heard.append(words)
+
+    def what(self):
+        return self.heard
+
+
+def test_who_works_on_what_is_known_meanwhile(two_cores, tmp_path):
+    def do(name):
+        if name == "moody" and not (tmp_path / "tried").exists():
+            (tmp_path / "tried").touch()
+            raise ValueError("broken")
+        time.sleep(0.5)
+
+    seen, listener = [], Listener.remote()
+    units_ = [Unit("good", (), ("good",)), Unit("moody", (), ("moody",)), Unit("after", (1,), ("after",))]
+    assert not ray_executor.conduct(
+        units_, do, QUICK, lambda line: None, listener=listener,
+        look=lambda running, again, failures: seen.append((sorted(running), dict(again), dict(failures))))
+    assert seen[0] == ([0, 1], {}, {}) and seen[-1] == ([2], {}, {})
+    assert any(again == {1: "ValueError: broken"} for _, again, _ in seen)
+    heard = until(lambda: len(found := ray.get(listener.what.remote())) == 4 and found, 30)
+    node = ray.get_runtime_context().get_node_id()
+    assert sorted(heard) == [(place, socket.gethostname(), node) for place in (0, 1, 1, 2)]
+
+
+def test_a_conductor_writes_what_it_does(two_cores, tmp_path):
+    units_ = [Unit("finetune resnet_50 pets trial 1/1", (), ("finetune", (), 1, {"code": "0123", "data": ""})),
+              Unit("finetune resnet_50 pets", (0,), ("finetune", (), 0, {"code": "0123", "data": ""}))]
+    path = units.report_path(tmp_path)
+    conductor = ray_executor.Conductor.remote()
+    code = units.code_hash()
+    assert "another tfbench" in ray.get(conductor.begin.remote([], "0123", units_, QUICK, str(path), None))
+    assert ray.get(conductor.begin.remote([], code, units_, QUICK, str(path), "http://head:8265")) is None
+    until(lambda: path.exists() and store.read_json(path, cure="")["ended"], 60)
+    work = status.read_work(tmp_path)
+    assert work["at_work"] is None and work["age"] < 60
+    report = work["report"]
+    assert (report["done"], report["of"], report["running"], report["dashboard"]) == (0, 2, [], "http://head:8265")
+    first, second = report["set_aside"]
+    assert first["title"] == units_[0].title and "has another tfbench" in first["reason"]
+    assert second["reason"] == f"it needs {units_[0].title}"
 
 
 def test_machines_that_differ_get_no_work():
@@ -217,6 +270,9 @@ def test_two_copies_and_a_killed_worker_come_to_the_rows_of_one_process(whole, d
         until(lambda: at_work("ray::", first.pid))
         with start(tmp_path, data_dir, *WHOLE, "--executor=ray") as second:
             until(lambda: list(tmp_path.glob("work/train*/trial1/checkpoints/*.index")))
+            work = until(lambda: (found := status.read_work(tmp_path))["report"]["running"] and found)
+            assert work["at_work"] == "ray" and work["report"]["of"] == 8
+            assert {unit["host"] for unit in work["report"]["running"]} == {socket.gethostname()}
             for pid in at_work("ray::train_from_scratch mobilenet_v1 digits trial 1", first.pid):
                 os.kill(pid, signal.SIGKILL)
             outputs = [running.communicate(timeout=300)[0] for running in (first, second)]
@@ -232,7 +288,11 @@ def test_what_the_user_must_mend_is_set_aside_and_the_rest_is_done(whole, data_d
     code, output = finish(tmp_path, data_dir, *flags)
     assert code == 1 and "cannot be shared equally by 1 devices and 5 micro-batches" in output, output
     assert "set aside: finetune mobilenet_v1 digits: it needs finetune mobilenet_v1 digits trial 1/1" in output
-    assert "2 units of work set aside" in output and (tmp_path / "set_aside.txt").exists()
+    assert "2 units of work set aside" in output and f"details are in {tmp_path / 'ray.json'}" in output
+    with start(tmp_path, data_dir, *flags, "--status") as running:
+        told, _ = running.communicate(timeout=60)
+    assert re.search("finetune mobilenet_v1 digits.*: set aside: .* cannot be shared equally", told), told
+    assert "3 of 4 runs finished, 0 begun, 1 set aside" in told and f"host {socket.gethostname()}: " in told, told
     assert outcomes(tmp_path) == {name: row for name, row in whole.items() if not name.startswith("finetune")}
 
 

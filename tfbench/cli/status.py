@@ -6,7 +6,7 @@ import importlib
 import statistics
 
 from tfbench import UserError
-from tfbench.cli import progress, units
+from tfbench.cli import app, progress, units
 from tfbench.cli.plan import Cost, duration
 from tfbench.results import store
 from tfbench.results.places import Place
@@ -59,6 +59,7 @@ class State:
         return " ".join(filter(None, (self.regime, self.network, self.dataset, self.variant)))
 
 
+@app.nothing_is_garbage()
 def states(results_dir, runs, work: dict) -> list[State]:
     """The state of every run of a study. Nothing is written.
 
@@ -175,8 +176,8 @@ def with_work(found: list[State], work: dict) -> list[State]:
                 words = unit["title"].split(" ")
                 place = next((titles[title] for end in range(len(words), 0, -1)
                               if (title := " ".join(words[:end])) in titles), None)
-                if place is not None:
-                    changes[place] = new, unit.get("reason")
+                if place is not None:  # of the reasons the first, the others follow from it
+                    changes[place] = new, changes.get(place, (None, None))[1] or unit.get("reason")
     begun = [place for place, state in enumerate(found) if state.state == "begun"]
     if work["at_work"] == "local" and begun:
         changes[begun[0]] = "running", None

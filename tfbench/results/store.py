@@ -206,7 +206,7 @@ def read_row(path) -> dict:
     Raises:
       UserError: the file is cut, is no row, or was written by a newer tfbench.
     """
-    cure = f"delete it and run its command again (its flags are in {os.path.splitext(path)[0]}.flags)"
+    cure = f"delete it and run its command again (its flags are in {os.path.splitext(str(path))[0]}.flags)"
     row = read_json(path, cure=cure)
     missing = {"schema", "key", "regime", "network", "dataset", "metric", "accuracy", "n_test"} - set(
         row if isinstance(row, dict) else ())
