@@ -17,6 +17,7 @@ from tfbench.models.catalog import Network
 from tfbench.results import store
 
 ENDING = ".weights.h5"
+IMAGENET, OWN = "imagenet", "own"  # --weights: prepare_models' public ones; those that a function of the user's loads
 
 
 def certificate_path(path) -> pathlib.Path:
@@ -39,8 +40,9 @@ def read_certificate(path, network: Network) -> dict:
     Raises:
       UserError: the file or its certificate is missing, damaged or of another network.
     """
-    remake = (f"make it with `python -m tfbench.prepare_models --model={network.name}` (public ImageNet weights) or "
-              f"`python -m tfbench.pretrain --model={network.name} --dataset=glyphs`")
+    public = f"`python -m tfbench.prepare_models --model={network.name}` (public ImageNet weights) or "
+    remake = (f"make it with {'' if network.own else public}`python -m tfbench.pretrain --model={network.name} "
+              "--dataset=glyphs`")
     for file in (pathlib.Path(path), certificate_path(path)):
         if not file.is_file():
             raise UserError(f"there is no weights file {file}: {remake}, or correct --weights")
@@ -48,6 +50,9 @@ def read_certificate(path, network: Network) -> dict:
     if certificate["network"] != network.name:
         raise UserError(f"{path} holds weights of {certificate['network']}, not of {network.name}: "
                         "correct --weights or --model")
+    if network.own and certificate["spec"]["architecture"] != network.architecture:
+        raise UserError(f"{path} holds weights of another architecture of {network.name}, which has changed since: "
+                        f"{remake}, or take the function back")
     if certificate["sha256"] != store.file_sha256(path):
         raise UserError(f"{path} is not the file its certificate {certificate_path(path)} describes "
                         f"(SHA-256 differs): {remake}")
