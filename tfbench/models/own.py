@@ -87,9 +87,6 @@ def build(name: str, image_size: int, *, pretrained: bool = False) -> keras.Mode
     except (TypeError, ValueError):
         raise UserError(f"expected {name} to be called as {name.rpartition(':')[2]}(image_size), with the parameter "
                         "pretrained beside it where it can load weights: change its parameters") from None
-    if pretrained and "pretrained" not in takes:
-        raise UserError(f"{name} has no weights of its own to take by --weights={OWN}: give it a parameter "
-                        "`pretrained` and load them where it is true, or take a file of tfbench.pretrain")
     try:
         model = function(image_size, **({"pretrained": pretrained} if "pretrained" in takes else {}))
     except UserError:
@@ -273,7 +270,11 @@ def certificate(row: Network) -> dict:
     Raises:
       UserError: it has none, does not state where they come from, or they are not the same every time.
     """
-    source = _stated(row.name, function_of(row.name), "source", 'where its weights come from: {"dataset": NAME, '
+    function = function_of(row.name)
+    if "pretrained" not in inspect.signature(function).parameters:
+        raise UserError(f"{row.name} has no weights of its own to take by --weights={OWN}: give it a parameter "
+                        "`pretrained` and load them where it is true, or take a file of tfbench.pretrain")
+    source = _stated(row.name, function, "source", 'where its weights come from: {"dataset": NAME, '
                      '"accuracy": on its test images, in (0, 1), or None, "n_test": their number, or None}', _is_source)
     model, other = _twice(row.name, row.image_size, pretrained=True)
     if loose := _named(model, other, lambda a, b: not np.array_equal(a, b)):
