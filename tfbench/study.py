@@ -25,7 +25,8 @@ from tfbench.cli import flags as cli
 from tfbench.cli.progress import Display
 from tfbench.data.catalog import DATASETS
 from tfbench.linear import cache
-from tfbench.models.catalog import GROUPS, NETWORKS, check_network
+from tfbench.models.find import check_network, find, is_own
+from tfbench.models.weights import OWN
 from tfbench.results import archive, store
 from tfbench.results.row import summary
 from tfbench.stats.titles import count
@@ -42,14 +43,13 @@ SHARED = ("image_size", "batch_size", "seed", "deterministic", "devices", "resul
 
 def define_flags(fv=flags.FLAGS) -> None:
     """The flags of this program: the matrix, and for each program its own flags as one string."""
-    cli.define_names("models", None, "networks of the study, comma-separated: names, patterns such as resnet_*, "
-                     "`paper` for the sixteen of v3, `paper_v1` for the thirteen of v1", "network", NETWORKS, fv,
-                     GROUPS)
+    cli.define_models(fv)
     cli.define_datasets(fv)
     cli.define_names("regimes", tuple(REGIMES), "regimes, comma-separated", "regime", REGIMES, fv)
     cli.define_name("source", None, "data set on which every network is pretrained, or `imagenet` for the public "
-                    "weights that tfbench.prepare_models made", "data set", (*DATASETS, plan.IMAGENET), fv)
-    flags.mark_flags_as_required(["models", "source"], flag_values=fv)
+                    "weights that tfbench.prepare_models made and those that networks of your own load", "data set",
+                    (*DATASETS, plan.IMAGENET), fv)
+    flags.mark_flags_as_required(["source"], flag_values=fv)
     for program in PROGRAMS:
         flags.DEFINE_string(program, "", f"flags for tfbench.{program}, separated by spaces, e.g. "
                             "'--steps=100 --weight_decay=0'", flag_values=fv)
@@ -100,13 +100,17 @@ def plan_runs(options, rate: float | dict[str, float]) -> list[Run]:
     shared = [f"--{name}={value}" for name in SHARED if (value := options[name].value) is not None]
 
     def planned(regime, network, dataset):
-        search = [f"--search={options.search}"] if regime in units.SEARCHED else []
-        arguments = [f"--model={network}", f"--dataset={dataset}", *shared, *search, *options[regime].value.split()]
+        arguments = [f"--model={network}", f"--dataset={dataset}", *shared]
+        if regime in units.SEARCHED:
+            arguments.append(f"--search={options.search}")
+        if is_own(network) and options.source == plan.IMAGENET and regime in units.WEIGHTED:
+            arguments.append(f"--weights={OWN}")
+        arguments += options[regime].value.split()
         try:
             values = cli.parse(PROGRAMS[regime].define_flags, arguments)
         except flags.Error as error:
             raise UserError(f"tfbench.{regime} refuses --{regime}={options[regime].value!r}: {error}") from None
-        check_network(NETWORKS[network], values.image_size or NETWORKS[network].image_size)
+        check_network(find(network), values.image_size or find(network).image_size)
         return [Run(regime, single, plan.cost(regime, single, rate), cli.variant(values, single))
                 for single in cli.single_runs(values)]
 

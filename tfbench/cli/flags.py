@@ -5,139 +5,37 @@ FLAGS when it is the main module; the study on fresh FlagValues per run. Default
 (arXiv 1805.08974v3). absl takes the last occurrence of a flag: flagfile first, overrides after.
 """
 
-import difflib
-import fnmatch
-import math
 
 from absl import flags
 
-from tfbench.data import find
-from tfbench.data.catalog import DATASETS, GROUPS
-from tfbench.models.catalog import NETWORKS
+from tfbench.cli.parsers import (
+    CommaSerializer,
+    DatasetParser,
+    GridParser,
+    GridSerializer,
+    ListParser,
+    NameParser,
+    NetworkParser,
+    NumbersParser,
+)
+from tfbench.data.catalog import GROUPS
+from tfbench.models.catalog import GROUPS as MODEL_GROUPS
 from tfbench.results import paper
 from tfbench.results.places import is_address
 
 flags.disclaim_key_flags()  # `--help` of a program lists these flags as the program's own
 
 
-class NameParser(flags.ArgumentParser):
-    """A name out of a table; an unknown one is refused with the nearest that exists."""
-
-    syntactic_help = "a name"
-
-    def __init__(self, kind: str, names):
-        super().__init__()
-        self.kind, self.names = kind, tuple(names)
-
-    def parse(self, argument):
-        if argument in self.names:
-            return argument
-        near = difflib.get_close_matches(str(argument).lower(), self.names, n=1, cutoff=0)
-        raise ValueError(f"there is no {self.kind} {argument!r}, did you mean {near[0]!r}? "
-                         f"Known: {', '.join(self.names)}")
-
-
-class DatasetParser(NameParser):
-    """A row of DATASETS, or a data set of the user's own (data/find.py); `more` are further names."""
-
-    def __init__(self, more=()):
-        super().__init__("data set", (*DATASETS, *more))
-
-    def parse(self, argument):
-        if argument.startswith((find.FOLDER, find.TFDS)) and not argument.endswith(":"):
-            if is_address(argument):
-                raise ValueError(f"expected a folder of this machine, found {argument!r}: copy the images there")
-            return argument  # whether it exists is for data/find.py to say
-        return super().parse(argument)
-
-
-class ListParser(flags.ArgumentParser):
-    """Comma-separated names that `item` parses, patterns of them ("resnet_*") and names of `groups`; none twice."""
-
-    syntactic_help = "comma-separated names or patterns"
-
-    def __init__(self, item: NameParser, groups: dict[str, tuple[str, ...]] | None = None):
-        super().__init__()
-        self.item, self.groups = item, groups or {}
-
-    def parse(self, argument):
-        names = argument.split(",") if isinstance(argument, str) else argument
-        return tuple(dict.fromkeys(found for name in names for found in self._meant(name.strip())))
-
-    def _meant(self, name: str) -> tuple[str, ...]:
-        if name in self.groups:
-            return self.groups[name]
-        if ":" in name or not set(name) & set("*?["):
-            return (self.item.parse(name),)
-        if found := fnmatch.filter(self.item.names, name):
-            return tuple(found)
-        raise ValueError(f"no {self.item.kind} matches {name!r}. Known: {', '.join(self.item.names)}")
-
-
-class NumbersParser(flags.ArgumentParser):
-    """Comma-separated finite numbers (`kind` float or int), none below `minimum`, none twice."""
-
-    syntactic_help = "comma-separated numbers"
-
-    def __init__(self, minimum: float, *, inclusive: bool, kind=float):
-        super().__init__()
-        self.minimum, self.inclusive, self.kind = minimum, inclusive, kind
-
-    def parse(self, argument):
-        items = argument.split(",") if isinstance(argument, str) else argument
-        try:
-            numbers = tuple(self.kind(item) for item in items)
-        except ValueError:
-            whole = "whole " * (self.kind is int)
-            raise ValueError(f"expected comma-separated {whole}numbers, found {argument!r}") from None
-        least = "at least" if self.inclusive else "above"
-        for number in numbers:
-            if not math.isfinite(number) or number < self.minimum or (
-                    number == self.minimum and not self.inclusive):
-                raise ValueError(f"every number must be {least} {self.minimum:g}, found {number:g}")
-        if len(set(numbers)) < len(numbers):
-            raise ValueError(f"a number stands twice in {argument!r}")
-        return numbers
-
-
-class GridParser(flags.ArgumentParser):
-    """"RATESxDECAYS": two whole numbers, each 1 to what the paper's grid has."""
-
-    syntactic_help = "RATESxDECAYS"
-
-    def __init__(self, rates: int, decays: int):
-        super().__init__()
-        self.most = (rates, decays)
-
-    def parse(self, argument):
-        parts = argument.lower().split("x") if isinstance(argument, str) else argument
-        if len(parts) == 2 and all(str(part).isdecimal() for part in parts):
-            numbers = tuple(map(int, parts))
-            if all(1 <= number <= most for number, most in zip(numbers, self.most, strict=True)):
-                return numbers
-        raise ValueError(f"expected RATESxDECAYS, at most {self.most[0]}x{self.most[1]}, found {argument!r}")
-
-
-class _GridSerializer(flags.ArgumentSerializer):
-    def serialize(self, value):
-        return "x".join(map(str, value))
-
-
-class _CommaSerializer(flags.ArgumentSerializer):
-    def serialize(self, value):
-        return ",".join(item if isinstance(item, str) else repr(item) for item in value)
-
-
 def define_names(name, default, help_text, kind, table, flag_values, groups=None):
     """Defines a flag that takes comma-separated names out of `table`, patterns of them, or names of `groups`."""
     flags.DEFINE(ListParser(NameParser(kind, table), groups), name, default, help_text, flag_values=flag_values,
-                 serializer=_CommaSerializer())
+                 serializer=CommaSerializer())
 
 
 def define_numbers(name, default, help_text, flag_values, *, minimum=0.0, inclusive=True, kind=float):
     """Defines a flag that takes comma-separated numbers; its value is a tuple of `kind`."""
     flags.DEFINE(NumbersParser(minimum, inclusive=inclusive, kind=kind), name, default, help_text,
-                 flag_values=flag_values, serializer=_CommaSerializer())
+                 flag_values=flag_values, serializer=CommaSerializer())
 
 
 def define_name(name, default, help_text, kind, table, flag_values):
@@ -148,6 +46,18 @@ def define_name(name, default, help_text, kind, table, flag_values):
 
 OWN_DATASETS = ("folder:PATH (PATH/CLASS/*.jpg, or the same in train/, val/ and test/ there) or tfds:NAME for one of "
                 "your own")
+
+
+OWN_NETWORKS = ("MODULE:FUNCTION for one of your own, a function that returns a Keras model of features (BUILD.md, "
+                "\"Your own network\")")
+
+
+def define_models(fv) -> None:
+    """--models, required: several, comma-separated."""
+    flags.DEFINE(ListParser(NetworkParser(), MODEL_GROUPS), "models", None, "networks of the study, comma-separated: "
+                 "names, patterns such as resnet_*, `paper` for the sixteen of v3, `paper_v1` for the thirteen of v1, "
+                 f"{OWN_NETWORKS}", flag_values=fv, serializer=CommaSerializer())
+    flags.mark_flags_as_required(["models"], flag_values=fv)
 
 
 def define_dataset(fv, *, more=(), text: str = "", required: bool = True) -> None:
@@ -162,13 +72,14 @@ def define_datasets(fv) -> None:
     """--datasets, required: several, comma-separated."""
     flags.DEFINE(ListParser(DatasetParser(), GROUPS), "datasets", None, "target data sets, comma-separated: rows of "
                  f"DATASETS or patterns of them, `paper` for the paper's twelve, {OWN_DATASETS}", flag_values=fv,
-                 serializer=_CommaSerializer())
+                 serializer=CommaSerializer())
     flags.mark_flags_as_required(["datasets"], flag_values=fv)
 
 
 def define_run_flags(fv=flags.FLAGS, *, required: bool = True) -> None:
     """--model --dataset, how and where a regime computes."""
-    define_name("model", None, "network, a row of NETWORKS", "network", NETWORKS, fv)
+    flags.DEFINE(NetworkParser(), "model", None, f"network, a row of NETWORKS; {OWN_NETWORKS}", flag_values=fv,
+                 serializer=flags.ArgumentSerializer())
     if required:
         flags.mark_flags_as_required(["model"], flag_values=fv)
     define_dataset(fv, required=required)
@@ -238,8 +149,9 @@ def define_data_folder_flag(fv=flags.FLAGS) -> None:
 
 def define_weights_flag(fv=flags.FLAGS) -> None:
     """--weights --weights_dir."""
-    flags.DEFINE_string("weights", "imagenet", "pretrained weights: a file made by tfbench.pretrain, or "
-                        "`imagenet` for the public ones that tfbench.prepare_models put into --weights_dir",
+    flags.DEFINE_string("weights", "imagenet", "pretrained weights: a file made by tfbench.pretrain, "
+                        "`imagenet` for the public ones that tfbench.prepare_models put into --weights_dir, or `own` "
+                        "for those that a network of your own loads itself",
                         flag_values=fv)
     define_weights_folder_flag(fv)
 
@@ -260,7 +172,7 @@ def define_search_flags(fv, regime: str) -> None:
                    kind=int)
     flags.DEFINE(GridParser(len(rates), len(decays)), "grid", (len(rates), len(decays)), "how many of the paper's "
                  "learning rates and weight decays to try, RATESxDECAYS, evenly spread over its grid", flag_values=fv,
-                 serializer=_GridSerializer())
+                 serializer=GridSerializer())
     define_search_flag(fv)
     define_numbers("learning_rate", None, "initial learning rates to try instead, comma-separated; unset: "
                    f"{rates[0]:g} to {rates[-1]:g} ({origin}), as --grid says", fv, inclusive=False)

@@ -7,10 +7,11 @@ import numpy as np
 
 from tfbench import UserError
 from tfbench.cli.flags import search_of
+from tfbench.data import find as find_data
 from tfbench.data import manifests
-from tfbench.data.find import find
 from tfbench.data.sources import SOURCES
 from tfbench.models.catalog import NETWORKS, Network
+from tfbench.models.find import find, is_own
 from tfbench.models.weights import imagenet_path
 from tfbench.results import store
 from tfbench.stats.titles import REGIMES, count
@@ -53,7 +54,7 @@ def cost(regime: str, options, rate: float | dict[str, float]) -> Cost:
     Raises:
       UserError: the regime cannot be run on the data set.
     """
-    network, dataset = NETWORKS[options.model], find(options.dataset, options.data_dir)
+    network, dataset = find(options.model), find_data.find(options.dataset, options.data_dir)
     if regime != "pretrain" and not dataset.validation:
         raise UserError(f"{dataset.name} has no validation split for {regime} to choose on, it is to pretrain on only: "
                         f"take another --dataset, or `python -m tfbench.pretrain --dataset={dataset.name}`")
@@ -122,7 +123,7 @@ def missing(options, runs) -> list[str]:
     names = dict.fromkeys([*options.datasets, *([] if options.source == IMAGENET else [options.source])])
     lines = []
     for name in names:
-        dataset = find(name, options.data_dir)
+        dataset = find_data.find(name, options.data_dir)
         if not dataset.embedded and not dataset.source and manifests.read(dataset, options.data_dir) is None:
             fetched = sum(file.size for file in SOURCES[name].files) / 1e9 if name in SOURCES else 0
             lines.append(f"{name} is not prepared{f' ({fetched:.1f} GB to fetch)' * bool(fetched)}: python -m "
@@ -130,7 +131,8 @@ def missing(options, runs) -> list[str]:
     folders = {run.options.model: run.options.weights_dir for run in runs
                if options.source == IMAGENET and run.regime in ("logistic_regression", "finetune")}
     return lines + [f"weights of {network}: python -m tfbench.prepare_models --model={network} --weights_dir={folder}"
-                    for network, folder in folders.items() if not imagenet_path(folder, network).exists()]
+                    for network, folder in folders.items()
+                    if not is_own(network) and not imagenet_path(folder, network).exists()]
 
 
 def duration(seconds: float) -> str:

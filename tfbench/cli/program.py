@@ -2,14 +2,17 @@
 
 from typing import NamedTuple
 
+from tfbench import UserError
 from tfbench.cli import flags as cli
 from tfbench.cli.plan import cost, matrix_rate
 from tfbench.cli.progress import Display
-from tfbench.data import find, manifests
+from tfbench.data import find as find_data
+from tfbench.data import manifests
 from tfbench.data.catalog import Dataset
 from tfbench.data.prepare import prepare
-from tfbench.models.catalog import NETWORKS, Network, check_network
-from tfbench.models.weights import imagenet_path, read_certificate
+from tfbench.models.catalog import Network
+from tfbench.models.find import certificate_of, check_network, find, is_own
+from tfbench.models.weights import IMAGENET, OWN, imagenet_path
 from tfbench.results import store
 from tfbench.results.row import summary
 
@@ -36,22 +39,22 @@ def resolve(options, progress, *, prepared_only: bool = False) -> Resolved:
 
     Raises:
       UserError: this version cannot do it, or a folder cannot be written. Before TensorFlow is
-        imported, except to prepare a data set.
+        imported, except to prepare a data set and for a network of the user's own.
     """
-    network = NETWORKS[options.model]
+    network = find(options.model)
     dataset = dataset_of(options)
     check_network(network, options.image_size or network.image_size)
     if not prepared_only:
         store.check_writable(options.results_dir)
     manifest = manifest_of(dataset, options.data_dir, prepared_only=prepared_only)
-    certificate = read_certificate(weights_path(options), network) if "weights" in options else None
+    certificate = certificate_of(network, weights_path(options)) if "weights" in options else None
     return Resolved(network, dataset, manifest or make(dataset, options.data_dir, progress), certificate)
 
 
 def dataset_of(options) -> Dataset:
     """The catalog row of --dataset, read as the flags say."""
-    return find.find(options.dataset, options.data_dir, split_seed=options.split_seed,
-                     difficult=options.voc_difficult, crop_banner=options.aircraft_banner == "crop")
+    return find_data.find(options.dataset, options.data_dir, split_seed=options.split_seed,
+                          difficult=options.voc_difficult, crop_banner=options.aircraft_banner == "crop")
 
 
 def manifest_of(dataset: Dataset, data_dir, *, prepared_only: bool = False) -> dict | None:
@@ -74,8 +77,15 @@ def make(dataset: Dataset, data_dir, progress) -> dict:
 
 
 def weights_path(options) -> str:
-    """The weights file that --weights names."""
-    if options.weights == "imagenet":
+    """The weights file that --weights names; "own" for what a function of the user's own loads.
+
+    Raises:
+      UserError: the public weights of such a network.
+    """
+    if options.weights == IMAGENET:
+        if is_own(options.model):
+            raise UserError(f"{options.model} has no public ImageNet weights: take --weights={OWN} for those that it "
+                            "loads itself, or --weights=FILE made by tfbench.pretrain")
         return str(imagenet_path(options.weights_dir, options.model))
     return options.weights
 

@@ -1,7 +1,8 @@
 """A study as units of work for many machines: every trial, every refit and every other run by itself.
 
 A unit is a command line – program, flags, which part of the run – with the places of the units before it. Whoever
-runs it needs tfbench, the results folder and the data folder, nothing else. No TensorFlow is imported here.
+runs it needs tfbench, the results folder and the data folder, nothing else but the
+modules of networks of the user's own. No TensorFlow is imported here.
 """
 
 import dataclasses
@@ -11,6 +12,7 @@ import importlib
 import os
 import pathlib
 import socket
+import sys
 
 import tfbench
 from tfbench import UserError
@@ -18,6 +20,8 @@ from tfbench.cli import app, program
 from tfbench.cli import flags as cli
 from tfbench.cli.progress import Silent
 from tfbench.data.find import FOLDER
+from tfbench.models.find import is_own
+from tfbench.models.weights import IMAGENET, OWN
 from tfbench.results import store
 from tfbench.results.places import Place, is_address, place
 from tfbench.results.row import summary
@@ -60,7 +64,7 @@ def share(runs) -> None:
         for name in FOLDERS:
             if name in options:
                 options[name].value = absolute(os.path.expanduser(options[name].value))
-        if "weights" in options and options.weights != "imagenet":
+        if "weights" in options and options.weights not in (IMAGENET, OWN):
             options["weights"].value = absolute(options.weights)
         if options.dataset.startswith(FOLDER):
             options["dataset"].value = FOLDER + os.path.abspath(options.dataset.removeprefix(FOLDER))
@@ -95,7 +99,7 @@ def make(runs, progress) -> tuple[list[Unit], list[str]]:
             finished.append(f"{summary(row)} – finished before")
             continue
         call = (regime, tuple(options.flags_into_string().splitlines()))
-        expected = {"code": code_hash(), "data": data_hash(manifest)}
+        expected = {"code": code_hash(), "data": data_hash(manifest)} | own_code(network)
         last = (None, expected)
         if regime in SEARCHED:
             recorded = store.read_trials(store.work_folder(options.results_dir, spec)) if spec else {}
@@ -173,7 +177,7 @@ def work(regime: str, arguments: tuple[str, ...], part: int | None, expected: di
     Args:
       regime, arguments: program and its command line.
       part: of a search: the number of a trial, or REFIT; else None.
-      expected: code_hash and data_hash of whoever planned the unit, as "code" and "data".
+      expected: code_hash and data_hash of whoever planned the unit, as "code" and "data"; and own_code.
 
     Returns:
       {"line": what came out, None for a trial; "new": whether anything was computed}.
@@ -187,12 +191,16 @@ def work(regime: str, arguments: tuple[str, ...], part: int | None, expected: di
     use_all_cores()
     module = importlib.import_module(f"tfbench.{regime}")
     options = cli.parse(module.define_flags, list(arguments))
+    if "network" in expected:
+        if expected["folder"] not in sys.path:
+            sys.path.append(expected["folder"])
+        refuse_unlike(f"network {options.model}", expected["network"], own_code(options.model)["network"])
     dataset = program.dataset_of(options)
     store.seen_here(lambda: program.manifests.read(dataset, options.data_dir) is not None,
                     f"the data set {dataset.name} in {options.data_dir}", "--data_dir")
     refuse_unlike(f"data set {dataset.name}", expected["data"],
                   data_hash(program.manifest_of(dataset, options.data_dir, prepared_only=True)))
-    if "weights" in options and options.weights != "imagenet":
+    if "weights" in options and options.weights not in (IMAGENET, OWN):
         store.seen_here(place(options.weights).exists, options.weights)
     row, new = module.run(options, Silent(), *(() if part is None else (part,)))
     return {"line": f"{summary(row)} – {row['seconds']:.0f} s" if row else None, "new": new}
@@ -225,6 +233,15 @@ def code_hash() -> str:
     for path in sorted(root.rglob("*.py")):
         digest.update(f"\0{path.relative_to(root)}\0".encode() + path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def own_code(network: str) -> dict[str, str]:
+    """Of a network of the user's own: the folder of its module, and a hash of it as "network"; of others nothing."""
+    if not is_own(network):
+        return {}
+    from tfbench.models import own  # Keras
+
+    return {"folder": own.folder_of(network), "network": own.code_hash(network)}
 
 
 def data_hash(manifest: dict) -> str:

@@ -83,6 +83,10 @@ def to_value_range(image, value_range: str):
     """Maps RGB images, float32 in [0, 255], to the value range of a network's row."""
     if value_range == "inception":
         return image / 127.5 - 1.0
+    if value_range == "unit":
+        return image / 255.0
+    if value_range == "pixels":
+        return image
     if value_range == "caffe":
         return image[..., ::-1] - tf.constant(CAFFE_MEAN)
     if value_range == "rgb_mean":

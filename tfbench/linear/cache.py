@@ -36,6 +36,7 @@ def make_key(spec: dict, manifest: dict, *, processor: str) -> dict:
         "layout": LAYOUT,
         **{name: spec[name] for name in ("network", "weights_sha256", "value_range", "image_size", "precision",
                                          "batch_size", "devices", "dataset")},
+        **({"architecture": spec["architecture"]} if "architecture" in spec else {}),
         "data": {name: value for name, value in spec["data"].items() if name != "difficult"},  # a matter of labels
         "images": {split: manifest["splits"][split]["n"] for split in SPLITS},
         "processor": processor,

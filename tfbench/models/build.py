@@ -1,13 +1,16 @@
-"""Builds the networks of the catalog as Keras models with `features` and `logits`."""
+"""Builds networks, of the catalog or the user's own, as Keras models with `features` and `logits`."""
 
 import contextlib
+import re
 
 import keras
 
-from tfbench.models.catalog import NETWORKS, check_network
+from tfbench import UserError
+from tfbench.models import own
+from tfbench.models import weights as weights_files
+from tfbench.models.find import certificate_of, check_network, find, is_own
 from tfbench.models.layers import Dropout, Switches, truncated_normal, variance_scaling
 from tfbench.models.names import FAMILIES
-from tfbench.models.weights import load, read_certificate
 
 # Initialiser of the classifier in the original definitions, by network or family.
 CLASSIFIERS = {
@@ -21,6 +24,7 @@ CLASSIFIERS = {
     "densenet": lambda: keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform"),
     "nasnet": lambda: keras.initializers.VarianceScaling(2.0, "fan_out", "truncated_normal"),
     "pnasnet": lambda: keras.initializers.VarianceScaling(2.0, "fan_out", "truncated_normal"),
+    "own": keras.initializers.GlorotUniform,
 }
 
 
@@ -34,8 +38,10 @@ def build_network(name: str, *, weights: str | None = None, num_classes: int | N
     and the label smoothing of the loss; they are independent of each other.
 
     Args:
-      name: a key of NETWORKS.
-      weights: a file NAME.weights.h5 made by prepare_models or pretrain; None for random weights.
+      name: a key of NETWORKS; or "MODULE:FUNCTION" of the user's own, to which the switches but `num_classes`,
+        `image_size`, `dropout`, `seed` and `precision` do not apply.
+      weights: a file NAME.weights.h5 made by prepare_models or pretrain; "own" for those that a function of the
+        user's own loads; None for random weights.
       num_classes: width of the logits of a new classifier; None for the classifier of `weights` or, without,
         a new one for ImageNet's 1,000 classes.
       image_size: side of the square input in pixels; None for the network's own.
@@ -56,17 +62,17 @@ def build_network(name: str, *, weights: str | None = None, num_classes: int | N
       "logits": [batch, num_classes] float32} and, with the auxiliary classifier, "auxiliary_logits".
 
     Raises:
-      UserError: the size is too small, or the weights do not fit.
+      UserError: the size is too small, the weights do not fit, or a function of the user's own returns no network.
     """
     if initializer not in ("original", "keras"):
         raise ValueError(f"initializer is 'original' or 'keras', not {initializer!r}")
-    row = NETWORKS[name]
+    row = find(name)
     size = image_size or row.image_size
     check_network(row, size)
     if weights:
-        certificate = read_certificate(weights, row)
+        certificate = certificate_of(row, weights)
         bn_scale = certificate["bn_scale"] if bn_scale is None else bn_scale
-    classes = num_classes or (certificate["classes"] if weights else 1000)
+    classes = num_classes or (certificate["classes"] if weights else None) or 1000
     switches = Switches(
         bn_scale=row.bn_scale if bn_scale is None else bn_scale, bn_epsilon=row.bn_epsilon,
         bn_momentum=row.bn_momentum, dropout=dropout, num_classes=classes,
@@ -76,8 +82,36 @@ def build_network(name: str, *, weights: str | None = None, num_classes: int | N
     with _dtype_policy(precision):
         model = _assemble(name, row, size, switches)
     if weights:
-        load(model, weights, classifier=num_classes is None)
+        load_weights(model, name, weights, classifier=num_classes is None)
     return model
+
+
+def load_weights(model: keras.Model, name: str, weights: str, *, classifier: bool) -> None:
+    """Assigns pretrained weights to a model of build_network.
+
+    Args:
+      name, weights: as of build_network. classifier: see weights.load; "own" has none.
+
+    Raises:
+      UserError: they do not fit.
+    """
+    if not is_own(name):
+        weights_files.load(model, weights, classifier=classifier)
+        return
+    row, size = find(name), model.input_shape[1]
+    if weights == weights_files.OWN:
+        pairs = [(model.get_layer(own.BODY), own.build(name, size, pretrained=True))]
+    else:
+        donor = build_network(name, num_classes=certificate_of(row, weights)["classes"], image_size=size)
+        try:
+            donor.load_weights(weights)
+        except ValueError as error:
+            raise UserError(f"{weights} does not fit {name} for images of {size} pixels a side: take the --image_size "
+                            "at which it was pretrained") from error
+        pairs = [(model.get_layer(part), donor.get_layer(part)) for part in (own.BODY, "logits")[:1 + classifier]]
+    for layer, source in pairs:
+        for variable, value in zip(layer.weights, source.weights, strict=True):
+            variable.assign(value)
 
 
 def _assemble(name: str, row, size: int, switches: Switches) -> keras.Model:
@@ -90,7 +124,7 @@ def _assemble(name: str, row, size: int, switches: Switches) -> keras.Model:
     outputs = {"features": features, "logits": logits}
     if auxiliary_logits is not None:
         outputs["auxiliary_logits"] = auxiliary_logits
-    return keras.Model(images, outputs, name=name)
+    return keras.Model(images, outputs, name=re.sub(r"\W", "_", name))
 
 
 @contextlib.contextmanager
@@ -110,7 +144,7 @@ def set_batch_norm(model: keras.Model, *, momentum: float, synchronized: bool = 
       momentum: decay of the moving statistics in a step.
       synchronized: whether images are normalised with the statistics of all devices' images, not of their device's.
     """
-    for layer in model.layers:
+    for layer in own.all_layers(model):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum, layer.synchronized = momentum, synchronized
 
@@ -128,4 +162,5 @@ def decayed_kernels(model: keras.Model) -> list[keras.Variable]:
             return False
         return "kernel" in variable.name or (model.name == "inception_resnet_v2" and variable.name == "bias")
 
-    return [variable for layer in model.layers for variable in layer.trainable_variables if decayed(layer, variable)]
+    holders = {id(variable): layer for layer in own.all_layers(model) for variable in layer.trainable_variables}
+    return [variable for variable in model.trainable_variables if decayed(holders[id(variable)], variable)]

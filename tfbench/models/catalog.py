@@ -10,7 +10,14 @@ TensorFlow: programs check names here.
 
 import dataclasses
 
-from tfbench import UserError
+VALUE_RANGES = {  # name -> what images a network takes; how they become so is in data/pipeline.py
+    "inception": "RGB in [-1, 1]",
+    "unit": "RGB in [0, 1]",
+    "pixels": "RGB in [0, 255]",
+    "rgb_mean": "RGB minus the ImageNet mean, 0 to 255",
+    "caffe": "BGR minus the ImageNet mean, 0 to 255",
+    "torch": "RGB in [0, 1], standardised",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,12 +33,12 @@ class Network:
       feature_width: number of penultimate (global-average-pooled) activations.
       parameters: trainable parameters without the logits layer, with the original's batch norm.
       multiply_adds: 10^9 multiply-adds of one image at `image_size`, without the logits layer.
-      value_range: of the network trained from random weights, that of its original: "inception" (RGB in
-        [-1, 1]), "rgb_mean" (RGB minus the ImageNet mean, 0 to 255), "torch" (RGB in [0, 1], standardised);
-        see data/pipeline.py. With pretrained weights their certificate says it.
+      value_range: of the network trained from random weights, that of its original, one of VALUE_RANGES. With
+        pretrained weights their certificate says it.
       bn_scale, bn_epsilon, bn_momentum: the original's batch norm.
       dropout: fraction of the features that the original dropped before its logits.
       public_top1, retrained_top1: ImageNet top-1 accuracy in [0, 1], or None.
+      architecture: of a network of the user's own (models/own.py) a hash of what it computes; else "".
     """
 
     name: str
@@ -49,6 +56,12 @@ class Network:
     dropout: float
     public_top1: float | None
     retrained_top1: float | None
+    architecture: str = ""
+
+    @property
+    def own(self) -> bool:
+        """Whether it is the user's own, no row of NETWORKS."""
+        return bool(self.architecture)
 
 
 def _inception(name, title, size, minimum, width, parameters, multiply_adds, public, retrained):
@@ -110,10 +123,3 @@ PAPER = tuple(name for name, row in NETWORKS.items() if row.retrained_top1 is no
 PAPER_V1 = ("vgg_16", "vgg_19", "inception_v1", "bn_inception", "inception_v3", "inception_v4", "inception_resnet_v2",
             "resnet_50", "resnet_101", "resnet_152", "mobilenet_v1", "nasnet_mobile", "nasnet_large")
 GROUPS = {"paper": PAPER, "paper_v1": PAPER_V1}  # what --models of a study takes beside names
-
-
-def check_network(row: Network, image_size: int) -> None:
-    """Raises UserError unless the network can be built for images of `image_size` pixels a side."""
-    if image_size < row.minimum_size:
-        raise UserError(f"{row.name} needs images of at least {row.minimum_size} pixels a side, not "
-                        f"{image_size}: raise --image_size")

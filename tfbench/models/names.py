@@ -2,11 +2,11 @@
 
 import keras
 
-from tfbench.models import inception, keras_networks, nasnet, pnasnet
+from tfbench.models import inception, keras_networks, nasnet, own, pnasnet
 
 FAMILIES = {"inception": inception, "nasnet": nasnet, "pnasnet": pnasnet, "vgg": keras_networks,
             "resnet_v1": keras_networks, "resnet_v2": keras_networks, "densenet": keras_networks,
-            "mobilenet": keras_networks}
+            "mobilenet": keras_networks, "own": own}
 
 KINDS = {"kernel": "weights", "bias": "biases", "depthwise_kernel": "depthwise_weights",
          "pointwise_kernel": "pointwise_weights"}

@@ -18,6 +18,7 @@ from tfbench.results import store
 from tfbench.results.places import Place, Remote, place, readable
 
 ENDING = ".weights.h5"
+IMAGENET, OWN = "imagenet", "own"  # --weights: prepare_models' public ones; those that a function of the user's loads
 
 
 def certificate_path(path) -> Place:
@@ -40,8 +41,9 @@ def read_certificate(path, network: Network) -> dict:
     Raises:
       UserError: the file or its certificate is missing, damaged or of another network.
     """
-    remake = (f"make it with `python -m tfbench.prepare_models --model={network.name}` (public ImageNet weights) or "
-              f"`python -m tfbench.pretrain --model={network.name} --dataset=glyphs`")
+    public = f"`python -m tfbench.prepare_models --model={network.name}` (public ImageNet weights) or "
+    remake = (f"make it with {'' if network.own else public}`python -m tfbench.pretrain --model={network.name} "
+              "--dataset=glyphs`")
     for file in (place(path), certificate_path(path)):
         if not file.is_file():
             raise UserError(f"there is no weights file {file}: {remake}, or correct --weights")
@@ -49,6 +51,9 @@ def read_certificate(path, network: Network) -> dict:
     if certificate["network"] != network.name:
         raise UserError(f"{path} holds weights of {certificate['network']}, not of {network.name}: "
                         "correct --weights or --model")
+    if network.own and certificate["spec"]["architecture"] != network.architecture:
+        raise UserError(f"{path} holds weights of another architecture of {network.name}, which has changed since: "
+                        f"{remake}, or take the function back")
     if certificate["sha256"] != store.file_sha256(path):
         raise UserError(f"{path} is not the file its certificate {certificate_path(path)} describes "
                         f"(SHA-256 differs): {remake}")

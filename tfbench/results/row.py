@@ -23,6 +23,8 @@ A row is a JSON object:
     distribution      where the whole network is trained: {"strategy", "replicas", "hosts", "images_per_replica"}; batch
                       norm averages over the images of one replica, or of all with spec's sync_batch_norm
     source            data set, accuracy and weights' hash of the pretrained network; null without
+    own_network       of a network of the user's own only: {"architecture", "parameters", "multiply_adds", "image_size",
+                      "feature_width"}, as in models/catalog.py
     test_split        {"n", "expected", "sha256"}: hash of the sorted keys of the test examples; "expected" is
                       the number that the paper's data set has, null for a set of the user's own
     verification      {level: "PASS", "FAIL" or "UNKNOWN"} of the data set (data/verify.py)
@@ -45,7 +47,8 @@ import numpy as np
 from tfbench import __version__
 from tfbench.data import verify
 from tfbench.data.catalog import DATASETS, Dataset
-from tfbench.models.catalog import NETWORKS, OWN_FEATURES
+from tfbench.models.catalog import NETWORKS, OWN_FEATURES, Network
+from tfbench.models.find import find, is_own
 from tfbench.results import paper, store
 
 SCHEMA = 6
@@ -76,14 +79,16 @@ HALVING = "hyperparameters searched by successive halving (Optuna) instead of tr
 DEVIATIONS = (
     (lambda run: run["embedded"], "embedded data set instead of one of the paper's twelve"),
     (lambda run: run["own"], "the user's own data set instead of one of the paper's twelve"),
+    (lambda run: is_own(run["network"]), "the user's own network instead of one of the paper's"),
     (lambda run: run.get("precision") == "bfloat16", "features computed in bfloat16"),
     (lambda run: run.get("precision") in ("mixed_bfloat16", "mixed_float16"), "trained in mixed precision"),
     (lambda run: run["data"].get("difficult") in ("negative", "positive"),
      "objects that VOC calls difficult count as present or absent (the official scoring ignores them)"),
     (lambda run: run["source_dataset"] not in (None, *IMAGENET),
      "network pretrained on a small source set instead of ImageNet"),
-    (lambda run: run["source_dataset"] == "imagenet", "public ImageNet weights (the paper trained all networks anew, "
-     "with batch-norm scale, without label smoothing, dropout and auxiliary head)"),
+    (lambda run: run["source_dataset"] == "imagenet" and not is_own(run["network"]),
+     "public ImageNet weights (the paper trained all networks anew, with batch-norm scale, without label smoothing, "
+     "dropout and auxiliary head)"),
     (lambda run: run["image_size"] != run["own_size"], "image size differs from the network's ImageNet size"),
     (lambda run: _search(run, "finetune") and run["steps"] != paper.SEARCHES["finetune"].steps,
      f"other than {paper.SEARCHES['finetune'].steps:,} steps"),
@@ -116,9 +121,10 @@ def make_spec(options, regime: str, *, dataset: Dataset, manifest: dict, certifi
       certificate: of the pretrained weights (models/weights.py), or None for random ones.
       more: what only this regime has, e.g. its grid.
     """
-    network = NETWORKS[options.model]
+    network = find(options.model)
     certificate = certificate or {"dataset": None, "sha256": None, "bn_scale": options.bn_scale,
                                   "value_range": network.value_range}
+    own = {"architecture": network.architecture} if network.own else {}
     return {
         "schema": SCHEMA, "regime": regime, "network": options.model, "dataset": dataset.name,
         "data": {split: manifest["splits"][split]["sha256"] for split in ("train", "validation", "test")} | {
@@ -127,10 +133,10 @@ def make_spec(options, regime: str, *, dataset: Dataset, manifest: dict, certifi
         | ({"difficult": dataset.difficult} if dataset.multi_label else {})
         | ({"crop_banner": dataset.crop_banner} if dataset.banner else {}),
         "source_dataset": certificate["dataset"], "weights_sha256": certificate["sha256"],
-        "bn_scale": certificate["bn_scale"], "value_range": certificate["value_range"],
+        "bn_scale": None if own else certificate["bn_scale"], "value_range": certificate["value_range"],
         "image_size": options.image_size or network.image_size,
         "batch_size": options.batch_size, "seed": options.seed, "deterministic": options.deterministic,
-        "devices": options.devices, **more}
+        "devices": options.devices, **own, **more}
 
 
 def make_feature_spec(dataset: Dataset, manifest: dict, **more) -> dict:
@@ -180,14 +186,22 @@ def make_row(spec: dict, dataset: Dataset, manifest: dict, *, accuracy: float, t
         "verification": verify.results(manifest["verification"]), "spec": spec,
         "deviations": deviations(spec), "warnings": list(warnings),
         "versions": versions(), "hardware": hardware(), "host": socket.gethostname(), "seconds": round(seconds, 2),
-        "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), **more}
+        "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        **({"own_network": _facts(find(spec["network"]))} if is_own(spec["network"]) else {}), **more}
+
+
+def _facts(network: Network) -> dict:
+    """What the analysis, which builds none, is to know of a network of the user's own."""
+    return {name: getattr(network, name) for name in ("architecture", "parameters", "multiply_adds", "image_size",
+                                                      "feature_width")}
 
 
 def deviations(spec: dict) -> list[str]:
     """Where the run departs from the paper."""
     dataset = DATASETS.get(spec["dataset"])
     run = spec | {"embedded": bool(dataset and dataset.embedded), "own": dataset is None,
-                  "own_size": NETWORKS[spec["network"]].image_size if spec["network"] in NETWORKS else None}
+                  "own_size": find(spec["network"]).image_size if spec["network"] in NETWORKS or is_own(
+                      spec["network"]) else None}
     return [text for applies, text in DEVIATIONS if applies(run)]
 
 

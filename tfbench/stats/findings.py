@@ -22,7 +22,8 @@ class Findings:
       origin: where the accuracies came from, in words.
       table: the accuracies (stats/accuracies.py). rows: the runs they came from, none for a CSV file.
       correlations: per regime, over all data sets (stats/correlation.py). views, by_dataset: over parts, on each.
-      cells: the table with intervals, tests against the best network of its column, and cost.
+      cells: the table with intervals, tests against the best network of its column, cost, and the networks'
+        parameters (without the logits layer) and multiply_adds (10^9 per image at their own size), NaN where unknown.
       networks: means over data sets, by regime and network.
       pairs: all tests of two networks.
       models: per regime the additive model, where there is one (stats/additive.py).
@@ -79,6 +80,7 @@ def find(table: pd.DataFrame, rows=(), *, origin="", ablation=None, mismatches=(
     models = {regime: additive.fit(table, regime) for regime in accuracies.regimes(table)}
     wins = pd.DataFrame(accuracies.comparisons(table), columns=["regime", "other", "better", "equal", "cells"])
     own = published.is_the_papers(table)
+    cells = cells.assign(**_sizes(cells["network"], kept))
     return Findings(
         origin, table, rows, correlation.per_regime(table), correlation.views(table), correlation.by_dataset(table),
         cells, networks, pd.concat([on_average, on_data_sets], ignore_index=True),
@@ -109,6 +111,13 @@ def _costs(rows: list[dict]) -> pd.DataFrame:
             "images_per_second": images_per_second(row)})
     return pd.DataFrame(lines, columns=[*CELL, "trials", "hours", "images_per_second"]).astype(
         {"trials": "Int64", "hours": float, "images_per_second": float})
+
+
+def _sizes(networks, rows: list[dict]) -> dict[str, list[float]]:
+    """Parameters and 10^9 multiply-adds of each network: of the catalog, or as rows tell of the user's own; or NaN."""
+    own = {row["network"]: row["own_network"] for row in rows if isinstance(row.get("own_network"), dict)}
+    found = [vars(NETWORKS[name]) if name in NETWORKS else own.get(name, {}) for name in networks]
+    return {size: [network.get(size, np.nan) for network in found] for size in ("parameters", "multiply_adds")}
 
 
 def _cost(cells: pd.DataFrame) -> pd.DataFrame:
@@ -142,12 +151,9 @@ def ranking(cells: pd.DataFrame, dataset: str, regime: str) -> pd.DataFrame:
     """The networks on one data set in one regime, the most accurate first, beside what they cost.
 
     Returns:
-      cells' columns, with rank (1 is best), parameters (without the logits layer) and multiply_adds (10^9 per image at
-      the network's ImageNet size); NaN for networks that the catalog lacks.
+      cells' columns, with rank (1 is best).
     """
     part = cells[(cells["dataset"] == dataset) & (cells["regime"] == regime)]
     part = part.sort_values("accuracy", ascending=False, kind="stable").reset_index(drop=True)
-    catalog = [NETWORKS.get(name) for name in part["network"]]
     part.insert(0, "rank", part["accuracy"].rank(method="min", ascending=False).astype(int))
-    return part.assign(parameters=[row.parameters if row else np.nan for row in catalog],
-                       multiply_adds=[row.multiply_adds if row else np.nan for row in catalog])
+    return part

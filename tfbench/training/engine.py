@@ -7,9 +7,8 @@ import numpy as np
 
 from tfbench import UserError
 from tfbench.data.pipeline import to_network
-from tfbench.models import weights as weights_files
-from tfbench.models.build import build_network, set_batch_norm
-from tfbench.models.catalog import NETWORKS
+from tfbench.models.build import build_network, load_weights, set_batch_norm
+from tfbench.models.find import find
 from tfbench.training import protocol
 from tfbench.training.devices import kind_of, make_strategy
 from tfbench.training.predictor import Predictor
@@ -48,17 +47,18 @@ class Settings:
 
 @dataclasses.dataclass(frozen=True)
 class Engine:
-    """A network on its devices: the traced training step, traced prediction, initial weights."""
+    """A network on its devices: its name, the traced training step, traced prediction, initial weights."""
 
+    network: str
     trainer: Trainer
     predict: Predictor
     random_weights: list[np.ndarray]
 
-    def pretrained_weights(self, path) -> list[np.ndarray]:
-        """The weights file's network below the randomly initialised classifier."""
+    def pretrained_weights(self, weights: str) -> list[np.ndarray]:
+        """The network of pretrained weights (build_network) below the randomly initialised classifier."""
         for variable, value in zip(self.trainer.model.variables, self.random_weights, strict=True):
             variable.assign(value)
-        weights_files.load(self.trainer.model, path, classifier=False)
+        load_weights(self.trainer.model, self.network, weights, classifier=False)
         return self.trainer.weights()
 
     def distribution(self) -> dict:
@@ -101,7 +101,7 @@ def make_engine(settings: Settings) -> Engine:
     def make_model():
         model = build_network(
             settings.network, num_classes=settings.num_classes, image_size=settings.image_size,
-            bn_scale=settings.bn_scale, dropout=NETWORKS[settings.network].dropout if settings.dropout else 0.0,
+            bn_scale=settings.bn_scale, dropout=find(settings.network).dropout if settings.dropout else 0.0,
             auxiliary_head=settings.auxiliary_head, seed=step.seed, precision=settings.precision)
         # Micro-batches update the moving statistics once each: together they decay as one step does.
         set_batch_norm(model, momentum=settings.batch_norm_momentum ** (1 / step.accumulate),
@@ -112,7 +112,7 @@ def make_engine(settings: Settings) -> Engine:
                       to_input=lambda batch: to_network(batch[0], settings.value_range, batch[1]))
     predictor = Predictor(strategy, lambda images: trainer.model(
         to_network(images, settings.value_range), training=False))
-    return Engine(trainer, predictor, trainer.weights())
+    return Engine(settings.network, trainer, predictor, trainer.weights())
 
 
 def settings_of(spec: dict, options, *, classes: int, multi_label: bool, train_images: int) -> Settings:
