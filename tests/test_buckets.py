@@ -1,7 +1,7 @@
 """Results, features, checkpoints and weights at an address instead of in a folder: the same rows.
 
-No bucket is reached here. TensorFlow's ram:// and file:// go the same way as its gs://, through tf.io.gfile; what lies
-at file:// can be looked at as files, and by other processes.
+No real bucket is reached here: tests/gcs.py stands in for Google's. TensorFlow's ram:// and file:// go the same way as
+its gs://, through tf.io.gfile; what lies at file:// can be looked at as files, and by other processes.
 """
 
 import signal
@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import gcs
 import keras
 import numpy as np
 import pytest
@@ -263,6 +264,34 @@ def test_an_interrupted_run_goes_on_from_its_checkpoints(data_dir, tmp_path):
     assert done.returncode == 0 and "trial 1/2" not in done.stdout and "trial 2/2" in done.stdout, done.stdout
     assert outcomes(tmp_path / "cut") == outcomes(tmp_path / "whole") and row["key"]
     assert not list(tmp_path.glob("cut/work/*/*/checkpoints/*")) and not list(tmp_path.glob("cut/work/*/trial*.json"))
+
+
+@pytest.mark.long
+def test_tensorflows_client_of_google_cloud_storage(data_dir, tmp_path):
+    """gs:// of a process, with a server on this machine for Google's: a run interrupted there, and what is refused."""
+    command = [sys.executable, "-um", "tfbench.train_from_scratch", *SMALL, *GRID, f"--data_dir={data_dir}"]
+    with gcs.served(tmp_path) as (environment, objects):
+        def finish(results):
+            done = subprocess.run([*command, f"--results_dir={results}"], env=environment, text=True,
+                                  capture_output=True, timeout=300)
+            return done.returncode, done.stdout + done.stderr
+
+        process = subprocess.Popen([*command, "--results_dir=gs://bucket/study"], env=environment,
+                                   stdout=subprocess.DEVNULL)
+        while process.poll() is None and not any(name.endswith(".index") for name in list(objects)):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=120) == 75
+        for results in ("gs://bucket/study", tmp_path / "folder"):
+            code, output = finish(results)
+            assert code == 0, output
+        for bucket in ("missing", "forbidden"):
+            code, output = finish(f"gs://{bucket}/study")
+            assert code == 2 and f" gs://{bucket}/study" in output and "Traceback" not in output, output
+    for name in [name for name in objects if name.startswith("study/rows/")]:
+        store.write_atomically(tmp_path / name, objects[name])
+    assert outcomes(tmp_path / "study") == outcomes(tmp_path / "folder") != {}
+    assert not [name for name in objects if "checkpoints" in name]
 
 
 @pytest.mark.long

@@ -74,6 +74,7 @@ def save(model, path, certificate: dict) -> None:
     with tempfile.TemporaryDirectory(dir=None if remote else path.parent, prefix=".weights-") as folder:
         temporary = os.path.join(folder, "x" + ENDING)
         model.save_weights(temporary)
+        _name_input(temporary)
         if remote:
             store.write_atomically(path, pathlib.Path(temporary).read_bytes())
         else:
@@ -82,6 +83,18 @@ def save(model, path, certificate: dict) -> None:
     store.write_json(certificate_path(path), certificate | {
         "classes": model.output["logits"].shape[-1], "bn_scale": all(scales),
         "sha256": store.file_sha256(path)})
+
+
+def _name_input(path) -> None:
+    """Names the input alike in every file: Keras numbers it through a process, which the file's hash must not tell."""
+    import h5py
+
+    def name(_, part):
+        if str(part.attrs.get("name", "")).startswith("keras_tensor"):
+            part.attrs["name"] = "images"
+
+    with h5py.File(path, "r+") as file:
+        file.visititems(name)
 
 
 def load(model, path, *, classifier: bool) -> None:

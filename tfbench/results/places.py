@@ -18,6 +18,7 @@ import types
 
 from tfbench import UserError
 
+BUCKETS = ("gs", "s3", "az")  # here a folder is there when something is in it, and a file when it is whole
 EXTENSION = "tensorflow_io"  # adds s3:// and others to TensorFlow's file systems when it is imported
 
 
@@ -120,10 +121,12 @@ class Remote:
             return []
 
     def mkdir(self, parents: bool, exist_ok: bool) -> None:
-        """Makes the folder, always with its parents, and is content if it is there."""
+        """Makes the folder, always with its parents, and is content if it is there; in a bucket nothing is to be done,
+        and TensorFlow would look for one that does not exist for ever."""
         del parents, exist_ok
-        with _reached(self) as gfile:
-            gfile.makedirs(str(self))
+        if self.scheme not in BUCKETS:
+            with _reached(self) as gfile:
+                gfile.makedirs(str(self))
 
     def unlink(self, missing_ok: bool = False) -> None:
         try:
@@ -146,7 +149,11 @@ class Remote:
         return self.read_bytes().decode(encoding)
 
     def write_bytes(self, content: bytes) -> None:
-        """Writes a file that is either whole or not there: aside, then moved (a bucket copies within itself)."""
+        """Writes a file that is either whole or not there: where it is not one of a bucket, aside, then moved."""
+        if self.scheme in BUCKETS:
+            with _reached(self) as gfile, gfile.GFile(str(self), "wb") as file:
+                file.write(content)
+            return
         aside = self.with_name(f".{self.name}.{os.urandom(8).hex()}")
         self.parent.mkdir(parents=True, exist_ok=True)
         with _reached(self) as gfile:
