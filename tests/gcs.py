@@ -13,7 +13,6 @@ import ssl
 import subprocess
 import threading
 import urllib.parse
-import zlib
 
 HOSTS = ("www.googleapis.com", "storage.googleapis.com")
 BUCKETS = {"bucket": 200, "missing": 404, "forbidden": 403}
@@ -30,14 +29,14 @@ def served(folder):
       (environment, {object's name: content, bytes}).
     """
     key, certificate = folder / "key.pem", folder / "certificate.pem"
+    names = "subjectAltName=" + ",".join(f"DNS:{host}" for host in HOSTS)
     subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
-                    "-subj", f"/CN={HOSTS[0]}",
-                    "-addext", "subjectAltName=" + ",".join(f"DNS:{host}" for host in HOSTS),
+                    "-subj", f"/CN={HOSTS[0]}", "-addext", names,
                     "-keyout", key, "-out", certificate], check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     storage = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Storage)
-    storage.objects, storage.uploads, storage.numbers = {}, {}, itertools.count(1)
+    storage.objects, storage.uploads, storage.generations, storage.numbers = {}, {}, {}, itertools.count(1)
     storage.socket = context.wrap_socket(storage.socket, server_side=True, do_handshake_on_connect=False)
     proxy = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
     proxy.target = storage.server_address
@@ -84,7 +83,7 @@ class Storage(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def answer(self):
-        content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        content = self.body()
         url = urllib.parse.urlsplit(self.path)
         query = dict(urllib.parse.parse_qsl(url.query, keep_blank_values=True))
         parts = [urllib.parse.unquote(part) for part in url.path.split("/")[1:]]
@@ -108,6 +107,16 @@ class Storage(http.server.BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_PUT = do_DELETE = answer
 
+    def body(self):
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        content = b""
+        while size := int(self.rfile.readline(), 16):
+            content += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return content
+
     def manage(self, bucket, rest, query):
         """What is asked of a bucket (`rest` empty), of a list of objects ([]) or of an object ([name, …])."""
         objects, listing = self.server.objects, "prefix" in query
@@ -122,18 +131,19 @@ class Storage(http.server.BaseHTTPRequestHandler):
             del objects[rest[0]]
             return self.send(204)
         if rest[1:2] == ["rewriteTo"]:
-            objects[rest[-1]] = objects[rest[0]]
+            self.store(rest[-1], objects[rest[0]], answered=False)
             return self.send_json({"done": True})
         return self.describe(rest[0])
 
-    def store(self, name, content):
+    def store(self, name, content, answered=True):
+        """Keeps an object; its generation is new, or the client would go on with what it has read of it before."""
+        self.server.generations[name] = next(self.server.numbers)
         self.server.objects[name] = content
-        return self.describe(name)
+        return self.describe(name) if answered else None
 
     def describe(self, name):
-        content = self.server.objects[name]
-        return self.send_json({"name": name, "size": str(len(content)), "generation": str(zlib.crc32(content)),
-                               "updated": "2026-01-01T00:00:00.000Z"})
+        return self.send_json({"name": name, "size": str(len(self.server.objects[name])),
+                               "generation": str(self.server.generations[name]), "updated": "2026-01-01T00:00:00.000Z"})
 
     def send_json(self, value):
         return self.send(200, json.dumps(value).encode())

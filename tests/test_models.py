@@ -212,10 +212,11 @@ def test_weights_that_are_not_what_they_should_be_are_refused(saved, tmp_path):
         weights.read_certificate(str(changed), NETWORKS["inception_v1"])
 
 
-def test_a_weights_file_does_not_tell_what_was_built_before_it(tmp_path):
-    facts = {"network": "mobilenet_v1", "dataset": "digits", "accuracy": 0.5, "value_range": "inception"}
+@pytest.mark.parametrize("network", ["mobilenet_v1", "bn_inception", "nasnet_mobile"])
+def test_a_weights_file_does_not_tell_what_was_built_before_it(network, tmp_path):
+    facts = {"network": network, "dataset": "digits", "accuracy": 0.5, "value_range": "inception"}
     for number in range(2):  # Keras numbers the second network's input on
-        model = build_network("mobilenet_v1", num_classes=3, image_size=32)
+        model = build_network(network, num_classes=3, image_size=96)
         weights.save(model, tmp_path / f"{number}.weights.h5", facts)
     first, second = (tmp_path / f"{number}.weights.h5" for number in range(2))
     assert first.read_bytes() == second.read_bytes()

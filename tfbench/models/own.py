@@ -256,7 +256,7 @@ def body(row: Network, size: int, switches):
       (images, features, None): the user's model is one layer, BODY.
     """
     del switches  # its own layers say what they are
-    images, model = keras.Input([size, size, 3]), build(row.name, size)
+    images, model = keras.Input([size, size, 3], name="images"), build(row.name, size)
     model.name = BODY
     output = model(images)
     features = output["features"] if isinstance(output, dict) else output

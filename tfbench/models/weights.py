@@ -72,9 +72,9 @@ def save(model, path, certificate: dict) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     remote = isinstance(path, Remote)
     with tempfile.TemporaryDirectory(dir=None if remote else path.parent, prefix=".weights-") as folder:
-        temporary = os.path.join(folder, "x" + ENDING)
-        model.save_weights(temporary)
-        _name_input(temporary)
+        written, temporary = (os.path.join(folder, name + ENDING) for name in ("as_keras_does", "x"))
+        model.save_weights(written)
+        _copy_weights(written, temporary)
         if remote:
             store.write_atomically(path, pathlib.Path(temporary).read_bytes())
         else:
@@ -85,16 +85,16 @@ def save(model, path, certificate: dict) -> None:
         "sha256": store.file_sha256(path)})
 
 
-def _name_input(path) -> None:
-    """Names the input alike in every file: Keras numbers it through a process, which the file's hash must not tell."""
+def _copy_weights(source, target) -> None:
+    """Copies the layers that have weights: Keras numbers the others' names through a process, and the file's hash must
+    not tell what was built before it."""
     import h5py
 
-    def name(_, part):
-        if str(part.attrs.get("name", "")).startswith("keras_tensor"):
-            part.attrs["name"] = "images"
-
-    with h5py.File(path, "r+") as file:
-        file.visititems(name)
+    with h5py.File(source) as file, h5py.File(target, "w") as copy:
+        layers = copy.create_group("layers")
+        for name, layer in file["layers"].items():
+            if layer.visititems(lambda _, part: isinstance(part, h5py.Dataset) or None):
+                file.copy(layer, layers, name)
 
 
 def load(model, path, *, classifier: bool) -> None:
