@@ -73,9 +73,9 @@ def _recipe(run: dict) -> bool:
 
 
 # Figures: benchmark --what=search on the study of flags/halving.flags.
-HALVING = ("hyperparameters searched by successive halving (Optuna) instead of training every point of the grid in full; in "
-           "six searches of the miniature it took 32 % of the steps, chose the grid's point once and lost 1.4 points on "
-           "validation and 0.3 on test on average")
+HALVING = ("hyperparameters searched by successive halving (Optuna) instead of training every point of the grid in "
+           "full; in six searches of the miniature it took 32 % of the steps, chose the grid's point once and lost 1.4 "
+           "points on validation and 0.3 on test on average")
 
 # (applies?, what deviates); quoted in every row and in the report. `run` is the specification with the
 # catalog's "embedded" and "own_size" added, and "own" for a data set of the user's.
