@@ -6,6 +6,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is impor
 
 import pytest
 import tensorflow as tf
+from tensorflow.python.framework import config
 
 from tfbench.cli import flags as cli
 from tfbench.data import prepare
@@ -23,6 +24,13 @@ def data_dir(tmp_path_factory):
     for dataset in EMBEDDED_DATASETS:
         prepare.prepare(dataset, path)
     return path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def determinism_ends_with_its_module():
+    """--deterministic is for a whole process; here the next module's tests share it."""
+    yield
+    config.disable_op_determinism()  # which TensorFlow has for its own tests only
 
 
 @pytest.fixture
