@@ -271,7 +271,7 @@ def test_two_copies_and_a_killed_worker_come_to_the_rows_of_one_process(whole, d
         with start(tmp_path, data_dir, *WHOLE, "--executor=ray") as second:
             until(lambda: list(tmp_path.glob("work/train*/trial1/checkpoints/*.index")))
             work = until(lambda: (found := status.read_work(tmp_path))["report"]["running"] and found)
-            assert work["at_work"] == "ray" and work["report"]["of"] == 8
+            assert work["at_work"] == "ray" and work["report"]["of"] == 10
             assert {unit["host"] for unit in work["report"]["running"]} == {socket.gethostname()}
             for pid in at_work("ray::train_from_scratch mobilenet_v1 digits trial 1", first.pid):
                 os.kill(pid, signal.SIGKILL)
