@@ -1,8 +1,10 @@
 """Successive halving: who goes on, what it costs, and that its last trials are the full grid's."""
 
 import random
+import types
 
 import pytest
+import tensorflow as tf
 from outcomes import timeless
 
 from tfbench import UserError, finetune, pretrain, study, train_from_scratch
@@ -12,7 +14,7 @@ from tfbench.cli import plan, units
 from tfbench.cli.progress import Silent
 from tfbench.results import store
 from tfbench.stats import budgets
-from tfbench.training import halving
+from tfbench.training import experiment, halving
 
 PAPER = {"search": "halving", "steps": 19531, "learning_rate": [1.0] * 7, "weight_decay": [1.0] * 8}
 SMALL = ("--model=mobilenet_v1", "--dataset=digits", "--image_size=32", "--batch_size=32", "--min_crop_area=1",
@@ -64,6 +66,19 @@ def test_units_wait_for_the_rung_before(tmp_path, data_dir):
     assert [(unit.call[2], unit.needs) for unit in made] == [(5, ()), (units.REFIT, (0,))]
     spec = units.spec_of(train_from_scratch, runs[0].options, {})
     assert [halving.needless(spec, folder, number) for number in range(1, 7)] == [True] * 4 + [False, True]
+
+
+def test_a_grid_that_is_found_done_is_shown_once(tmp_path):
+    for number in (1, 2, 3):
+        store.write_json(store.trial_path(tmp_path, number), {"validation_accuracy": 0.1 * number, "steps": 9})
+    shown = []
+    trainer = types.SimpleNamespace(strategy=tf.distribute.OneDeviceStrategy("CPU:0"))
+    task = types.SimpleNamespace(
+        spec={"search": "grid", "steps": 9, "learning_rate": [1.0, 2.0, 3.0], "weight_decay": [0.0]}, folder=tmp_path,
+        engine=types.SimpleNamespace(trainer=trainer),
+        progress=types.SimpleNamespace(grid=lambda *arguments: shown.append(arguments)))
+    assert len(experiment.search(task, None, None, None)) == 3
+    assert [(len(trials), number) for trials, _, _, number in shown] == [(3, 3)]
 
 
 @pytest.fixture(scope="module")

@@ -136,6 +136,10 @@ def search(task: Task, weights, train, validation, only: int | None = None) -> l
     rates, decays = task.spec["learning_rate"], task.spec["weight_decay"]
     grid, rungs = list(itertools.product(rates, decays)), halving.rungs(task.spec)
     done = store.read_trials(task.folder)
+
+    def show(entrants) -> None:
+        task.progress.grid([done[number] for number in entrants if number in done], rates, decays, len(entrants))
+
     for rung, steps in enumerate(rungs):
         entrants = halving.entrants(done, rung, len(grid))
         if only == 0 or only and rung < halving.rung_of(only, len(grid)):  # other processes run these
@@ -143,8 +147,8 @@ def search(task: Task, weights, train, validation, only: int | None = None) -> l
             continue
         for number in entrants:
             trial.agree(task.engine.trainer.strategy, number * (number in done))
+        show(entrants)
         for place, number in enumerate(entrants, start=1):
-            task.progress.grid([done[other] for other in entrants if other in done], rates, decays, len(entrants))
             if number in done or only not in (None, number):
                 continue
             point = dict(zip(("learning_rate", "weight_decay"), grid[(number - 1) % len(grid)], strict=True))
@@ -152,7 +156,7 @@ def search(task: Task, weights, train, validation, only: int | None = None) -> l
                                 f"rate {point['learning_rate']:g}, weight decay {point['weight_decay']:g}")
             done[number] = _trial(task, weights, train, validation, number, point, steps, pace=_pace(done),
                                   ahead=halving.steps_left(task.spec, done) - steps + task.spec["steps"])
-        task.progress.grid([done[other] for other in entrants if other in done], rates, decays, len(entrants))
+            show(entrants)
         if only:
             break
     return [done[number] for number in sorted(done)]
