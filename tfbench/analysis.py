@@ -18,6 +18,7 @@ from absl import flags
 
 from tfbench import UserError
 from tfbench.cli import app
+from tfbench.results.places import Place, place
 
 
 def define_flags(flag_values=flags.FLAGS) -> None:
@@ -55,7 +56,7 @@ def main(argv) -> None:
 
 
 def analyse(results_dir=None, accuracies=None, output_dir=None, *, source_column=None, dataset=None, ablation=(),
-            allow_unequal_splits=False):
+            allow_unequal_splits=False) -> Place:
     """Prints the statistics of the rows in `results_dir`, or of the CSV file `accuracies`, and writes the report.
 
     Args:
@@ -70,7 +71,6 @@ def analyse(results_dir=None, accuracies=None, output_dir=None, *, source_column
     """
     # pandas, SciPy and matplotlib take a second: --help does without.
     from tfbench.results import store
-    from tfbench.results.places import place
     from tfbench.stats import ablation as ablations
     from tfbench.stats import accuracies as table_of
     from tfbench.stats import csv_table, findings, published, report, text

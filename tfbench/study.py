@@ -148,7 +148,7 @@ def run_all(options, runs: list[Run]) -> None:
             progress.run(planned.title, planned.cost.seconds, planned.cost.trained + planned.cost.evaluated)
             units.use_weights(planned, weights)
             row, new = PROGRAMS[planned.regime].run(planned.options, progress)
-            units.keep_weights(planned, row, weights)
+            units.keep_weights(planned, row["spec"], weights)
             progress.finish_run()
             spent = f"{row['seconds']:.0f} s" if new else "finished before"
             progress.line(f"[{number}/{len(runs)}] {summary(row)} – {spent}")

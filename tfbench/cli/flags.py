@@ -5,7 +5,6 @@ FLAGS when it is the main module; the study on fresh FlagValues per run. Default
 (arXiv 1805.08974v3). absl takes the last occurrence of a flag: flagfile first, overrides after.
 """
 
-
 from absl import flags
 
 from tfbench.cli.parsers import (

@@ -73,7 +73,7 @@ def states(results_dir, runs, work: dict) -> list[State]:
         spec = units.spec_of(module, run.options, named)
         row = units.row_of(module, run.options, spec)
         if row:
-            units.keep_weights(run, row, weights)
+            units.keep_weights(run, spec, weights)
         folder = store.work_folder(results_dir, spec) if spec and not row else None
         found.append(state_of((run.regime, run.options.model, run.options.dataset, run.variant), run.cost, row, folder))
     return with_work(found, work)

@@ -1,8 +1,8 @@
 """A study as units of work for many machines: every trial, every refit and every other run by itself.
 
 A unit is a command line – program, flags, which part of the run – with the places of the units before it. Whoever
-runs it needs tfbench, the results folder and the data folder, nothing else but the
-modules of networks of the user's own. No TensorFlow is imported here.
+runs it needs tfbench, the results folder, the data folder and the modules of networks of the user's own, nothing else.
+No TensorFlow is imported here.
 """
 
 import dataclasses
@@ -88,12 +88,10 @@ def make(runs, progress) -> tuple[list[Unit], list[str]]:
         network, module = options.model, importlib.import_module(f"tfbench.{run.regime}")
         dataset = program.dataset_of(options)
         manifest = program.manifest_of(dataset, options.data_dir) or program.make(dataset, options.data_dir, progress)
-        needs = ()
-        if regime in WEIGHTED and network in weights:
-            options["weights"].value, needs = weights[network], pretrainings.get(network, ())
+        needs = pretrainings.get(network, ()) if regime in WEIGHTED else ()
+        use_weights(run, weights)
         spec = spec_of(module, options, found)
-        if regime == "pretrain":
-            weights[network] = str(module.weights_file(options.results_dir, spec))
+        keep_weights(run, spec, weights)
         row = row_of(module, options, spec)
         if row:
             finished.append(f"{summary(row)} – finished before")
@@ -124,7 +122,7 @@ def _trials_left(search: dict, recorded: dict[int, dict]) -> list[dict[int, str]
     Args:
       search: cli.flags.search_of. recorded: trials by number.
     """
-    points, left = len(search["learning_rate"]) * len(search["weight_decay"]), []
+    points, left = halving.points_of(search), []
     for rung, steps in enumerate(halving.rungs(search)):
         numbers = (range(rung * points + 1, (rung + 1) * points + 1) if any(left) else
                    halving.entrants(recorded, rung, points))
@@ -144,11 +142,11 @@ def use_weights(run, weights: dict[str, str]) -> None:
         run.options["weights"].value = weights[run.options.model]
 
 
-def keep_weights(run, row: dict, weights: dict[str, str]) -> None:
-    """Notes the weights file of a finished pretraining for use_weights."""
+def keep_weights(run, spec: dict, weights: dict[str, str]) -> None:
+    """Notes for use_weights where the weights of a pretraining lie, or will."""
     if run.regime == "pretrain":
         module = importlib.import_module(f"tfbench.{run.regime}")
-        weights[row["network"]] = str(module.weights_file(run.options.results_dir, row["spec"]))
+        weights[run.options.model] = str(module.weights_file(run.options.results_dir, spec))
 
 
 def spec_of(module, options, found: dict) -> dict | None:

@@ -24,13 +24,14 @@ def rungs(spec: dict) -> dict[int, int]:
     Args:
       spec: what of a run's specification names its search: search, steps, learning_rate, weight_decay.
     """
-    points, steps = _points(spec), spec["steps"]
+    points, steps = points_of(spec), spec["steps"]
     number = 1 if spec["search"] == "grid" else min(RUNGS, 1 + math.ceil(math.log(points, FACTOR)))
     lengths = sorted({max(steps // FACTOR ** rung, 1) for rung in range(number)})
     return {length: max(points // FACTOR ** rung, 1) for rung, length in enumerate(lengths)}
 
 
-def _points(spec: dict) -> int:
+def points_of(spec: dict) -> int:
+    """How many points the grid of a search has; `spec` as of rungs."""
     return len(spec["learning_rate"]) * len(spec["weight_decay"])
 
 
@@ -93,7 +94,7 @@ def needless(spec: dict, work, number: int) -> bool:
     Raises:
       UserError: they are not seen there (store.await_trials).
     """
-    points, done = _points(spec), store.read_trials(work)
+    points, done = points_of(spec), store.read_trials(work)
     if number in done:
         return True
     for rung in range(rung_of(number, points)):
@@ -103,4 +104,4 @@ def needless(spec: dict, work, number: int) -> bool:
 
 def facts(trials: list[dict], spec: dict) -> dict:
     """What a row tells of its search: kind, steps that its trials took, and those that the full grid takes."""
-    return {"kind": spec["search"], "steps": _steps(trials), "grid_steps": _points(spec) * spec["steps"]}
+    return {"kind": spec["search"], "steps": _steps(trials), "grid_steps": points_of(spec) * spec["steps"]}
