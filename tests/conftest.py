@@ -12,7 +12,8 @@ from tfbench.cli import flags as cli
 from tfbench.data import prepare
 from tfbench.data.catalog import EMBEDDED_DATASETS
 
-# Four logical devices stand for four accelerators; they must be made before any operation runs.
+# Four logical devices stand for four accelerators; they must be made before any operation runs. Tests of several
+# replicas take all four, or a process of their own: TensorFlow keeps its groups, so 2 and 4 fail in one process.
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 4)
 

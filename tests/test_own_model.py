@@ -311,7 +311,7 @@ class Interrupted(Silent):
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("devices", [1, 4])
 def test_dropout_of_keras_goes_on_where_it_was(module, tmp_path, data_dir, devices):
     text = EXAMPLE.replace("net = layers.Global", "net = layers.Dropout(0.5)(net)\n    net = layers.Global")
     name = f"{module(text)}:small"

@@ -73,7 +73,6 @@ def train(trainer, weights, folder, *, learning_rate=0.3, weight_decay=0.01, ste
                        checkpoint_every=checkpoint_every, report=report)
 
 
-# One number of replicas per process: TensorFlow keeps its groups.
 @pytest.mark.parametrize("devices, accumulate", [(1, 1), (1, 4), (4, 1), (4, 2)])
 def test_update_equals_the_protocol_on_any_number_of_devices(devices, accumulate, tmp_path):
     trainer = make_trainer(devices, accumulate=accumulate)

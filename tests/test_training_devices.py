@@ -81,6 +81,7 @@ def test_what_is_not_there_is_refused(monkeypatch):
         devices.make_strategy(0, "multi_worker")
     assert devices.kind_of(devices.make_strategy(0, "auto")) == "one_device"
     assert devices.kind_of(devices.make_strategy(4, "mirrored")) == "mirrored"
+    assert devices.make_strategy(4, "mirrored") is devices.make_strategy(4)
 
 
 def test_the_tpu_gets_its_address(monkeypatch):

@@ -35,9 +35,12 @@ def make_strategy(devices: int = 0, kind: str = "auto", tpu: str | None = None) 
     if kind == "one_device" and len(names) > 1:
         raise UserError(f"--strategy=one_device with --devices={devices}: expected one device, take "
                         "--strategy=mirrored")
-    if len(names) == 1:
-        return tf.distribute.OneDeviceStrategy(names[0])
-    return tf.distribute.MirroredStrategy(names)
+    return _local_strategy(tuple(names))
+
+
+@functools.cache  # two strategies over the same devices would take each other's messages for their own
+def _local_strategy(names: tuple[str, ...]) -> tf.distribute.Strategy:
+    return tf.distribute.MirroredStrategy(names) if len(names) > 1 else tf.distribute.OneDeviceStrategy(names[0])
 
 
 def cluster() -> list[str]:
