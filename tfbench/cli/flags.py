@@ -263,13 +263,13 @@ def search_of(options, regime: str) -> dict:
 
 def single_runs(options: flags.FlagValues) -> list[flags.FlagValues]:
     """The runs that `options` ask for: one, or one for each point of a curve, with flags that ask for that one."""
-    runs = [options]
+    points = [{}]
     if "steps_curve" in options and options.steps_curve:
-        runs = [_with(options, steps=steps, steps_curve=None) for steps in options.steps_curve]
+        points = [{"steps": steps, "steps_curve": None} for steps in options.steps_curve]
     if "examples_per_class" in options and options.examples_per_class:
-        runs = [_with(run, examples_per_class=(number,), subset_seeds=(seed,))
-                for run in runs for number in options.examples_per_class for seed in options.subset_seeds]
-    return runs
+        points = [point | {"examples_per_class": (number,), "subset_seeds": (seed,)} for point in points
+                  for number in options.examples_per_class for seed in options.subset_seeds]
+    return [_with(options, **point) if point else options for point in points]
 
 
 def variant(options: flags.FlagValues, single: flags.FlagValues) -> str:
@@ -287,11 +287,11 @@ def _with(options: flags.FlagValues, **values) -> flags.FlagValues:
     deep copy takes 2 ms to copy all names that it knows, too much for studies of thousands of runs."""
     changed = flags.FlagValues()
     for module, defined in options.flags_by_module_dict().items():
-        for flag in defined:
-            own_flag = object.__new__(type(flag))
-            own_flag.__dict__.update(flag.__dict__)
-            changed[flag.name] = own_flag
-            changed.register_flag_by_module(module, own_flag)
+        own = [object.__new__(type(flag)) for flag in defined]
+        for flag, given in zip(own, defined, strict=True):
+            flag.__dict__.update(given.__dict__)
+        changed.flags_by_module_dict()[module] = own
+        changed._flags().update((flag.name, flag) for flag in own)  # changed[name] = flag checks for a third of the time
     changed.mark_as_parsed()
     for name, value in values.items():
         changed[name].value = value

@@ -120,9 +120,11 @@ def _trials(work: Place) -> list[dict]:
 def _hosts(row: dict | None, done: list[dict]) -> dict[str, dict]:
     """State.hosts of fits; what a row took beside its fits counts for the host that wrote it."""
     writer = row.get("host") if row else None
-    hosts = {}
-    for host in {fit.get("host") or writer for fit in done} - {None}:
-        own = [fit for fit in done if (fit.get("host") or writer) == host]
+    fits_of, hosts = {}, {}
+    for fit in done:
+        if host := fit.get("host") or writer:
+            fits_of.setdefault(host, []).append(fit)
+    for host, own in fits_of.items():
         seconds = sum(fit.get("seconds") or 0 for fit in own)
         hosts[host] = {"fits": len(own), "seconds": seconds, "images_per_second": images_per_second({"trials": own})}
     if writer in hosts:

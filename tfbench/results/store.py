@@ -146,7 +146,7 @@ def read_json(path, *, cure: str):
 
 def row_path(results_dir, spec: dict) -> places.Place:
     """Where the row of the run that `spec` describes lies, or will."""
-    return place(results_dir) / "rows" / f"{name_of(spec)}.json"
+    return place(f"{results_dir}/rows/{name_of(spec)}.json")
 
 
 def work_folder(results_dir, spec: dict) -> places.Place:
