@@ -12,6 +12,7 @@ import time
 
 import pytest
 import ray
+from disks import disk, resize
 from outcomes import outcomes
 from ray.cluster_utils import Cluster
 
@@ -19,7 +20,7 @@ from tfbench import UserError, study
 from tfbench.cli import flags as cli
 from tfbench.cli import program, ray_executor, status, units
 from tfbench.cli.progress import Silent
-from tfbench.cli.units import Unit, WrongWorker
+from tfbench.cli.units import Due, Unit, WrongWorker
 from tfbench.results import store
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -88,6 +89,18 @@ def test_what_fails_is_tried_by_another_worker_and_then_set_aside(two_cores, tmp
     assert any("killer failed (WorkerCrashedError" in line for line in said)
 
 
+def test_a_free_worker_goes_on_with_the_graphs_that_it_has():
+    due = Due([Unit(str(place), (), (), graphs) for place, graphs in enumerate("aabbabc")])
+    for place in (6, 3, 2, 1, 0, 5, 4):
+        due.add(place)
+    assert (len(due), due.take([], [])) == (7, 0)
+    assert due.take([], [0]) == 2  # the first that shares nothing with what is running
+    assert due.take([2], [0]) == 3 and due.take([0, 3], []) == 5  # of what ended, the latest
+    assert due.take([], [0, 5]) == 6
+    assert due.take([5], [0]) == 1  # nothing else is left
+    assert due.take([6], [1]) == 4 and not due
+
+
 @ray.remote(num_cpus=0)
 class Listener:
     """Keeps what workers tell."""
@@ -146,7 +159,7 @@ def test_machines_that_differ_get_no_work():
     with process(sys.executable, "-c", f"""
 import ray, time
 from tfbench.cli import ray_executor
-from tfbench.cli.units import Unit, WrongWorker
+from tfbench.cli.units import Due, Unit, WrongWorker
 ray.init({cluster.address!r}, log_to_driver=False)
 def do(bad):
     time.sleep(0.1)
@@ -294,6 +307,22 @@ def test_what_the_user_must_mend_is_set_aside_and_the_rest_is_done(whole, data_d
     assert re.search("finetune mobilenet_v1 digits.*: set aside: .* cannot be shared equally", told), told
     assert "3 of 4 runs finished, 0 begun, 1 set aside" in told and f"host {socket.gethostname()}: " in told, told
     assert outcomes(tmp_path) == {name: row for name, row in whole.items() if not name.startswith("finetune")}
+
+
+@pytest.mark.long
+def test_a_full_disk_sets_aside_what_it_stops(whole, data_dir, tmp_path):
+    """A checkpoint of the network does not fit, so both trials stop; with more room the same command finishes."""
+    results = tmp_path / "results"
+    results.mkdir()
+    flags = [*SCRATCH, "--executor=ray"]
+    with disk(results, "size=8m"):
+        code, output = finish(results, data_dir, *flags)
+        assert code == 1 and "No space left on device" in output and "Traceback" not in output, output
+        assert "trial 1/2 is set aside: cannot write" in output and "trial 2/2 is set aside: cannot write" in output
+        assert "3 units of work set aside" in output and not outcomes(results)
+        resize(results, "300m")
+        code, output = finish(results, data_dir, *flags)
+        assert code == 0 and outcomes(results) == scratch_only(whole), output
 
 
 @pytest.mark.long

@@ -1,6 +1,5 @@
 """Runs killed, pre-empted and sabotaged: the identical row in the end, or a clear error with all else intact."""
 
-import contextlib
 import json
 import os
 import pathlib
@@ -14,6 +13,7 @@ import time
 
 import pytest
 import tensorflow as tf
+from disks import disk
 from outcomes import outcomes
 
 from tfbench import UserError
@@ -119,19 +119,6 @@ def test_damaged_checkpoints_fall_back(damaged, whole, cut, data_dir):
     assert code == 0 and outcome(results) == whole, output
     assert output.count("is damaged and left aside") == damaged
     assert "trial 1/2" not in output and "trial 2/2" in output
-
-
-@contextlib.contextmanager
-def disk(folder, *options):
-    """A file system of its own over a folder."""
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(folder)],
-                          capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"mounting needs rights that are not given here: {done.stderr.strip()}")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 @pytest.mark.long

@@ -31,21 +31,26 @@ def define_flags(fv=cli.flags.FLAGS) -> None:
     """The flags of this program."""
     cli.flags.DEFINE_enum("what", "input", ["input", "features", "linear", "training", "analysis", "search"],
                           "what to measure", flag_values=fv)
-    cli.flags.DEFINE_integer("rounds", 5, "times each is measured, in turn; the median counts", lower_bound=1,
-                             flag_values=fv)
+    cli.flags.DEFINE_integer("rounds", 5, "times each is measured, in turn; the median counts (our choice)",
+                             lower_bound=1, flag_values=fv)
     cli.define_name("model", "resnet_50", "network of --what=features and training", "network", NETWORKS, fv)
-    cli.flags.DEFINE_integer("batch_size", 64, "of --what=features and training", lower_bound=1, flag_values=fv)
-    cli.flags.DEFINE_integer("image_size", None, "of --what=training; unset: the network's own", lower_bound=1,
+    cli.flags.DEFINE_integer("batch_size", 64, "images per step of --what=features and training (our choice)",
+                             lower_bound=1, flag_values=fv)
+    cli.flags.DEFINE_integer("image_size", None, "side of the images of --what=training in pixels; unset: the "
+                             "network's own", lower_bound=1, flag_values=fv)
+    cli.flags.DEFINE_integer("steps", 10, "training steps of --what=training in each round (our choice)", lower_bound=1,
                              flag_values=fv)
-    cli.flags.DEFINE_integer("steps", 10, "of --what=training, in each round", lower_bound=1, flag_values=fv)
-    cli.flags.DEFINE_enum("precision", "float32", ["float32", "mixed_bfloat16", "mixed_float16"], "of --what=training",
-                          flag_values=fv)
+    cli.flags.DEFINE_enum("precision", "float32", ["float32", "mixed_bfloat16", "mixed_float16"], "of convolutions and "
+                          "matrix products, of --what=training", flag_values=fv)
     cli.define_names("shapes", tuple(SHAPES), "problems of --what=linear, comma-separated", "shape", SHAPES, fv)
-    cli.flags.DEFINE_integer("peer_strengths", 5, "how many of the 45 strengths scikit-learn solves", lower_bound=1,
-                             upper_bound=44, flag_values=fv)
-    cli.flags.DEFINE_integer("predictions", 25000, "of --what=analysis, in each cell", lower_bound=100, flag_values=fv)
-    cli.flags.DEFINE_float("peer_seconds", 40, "how long it tries at each", lower_bound=0.0, flag_values=fv)
-    cli.flags.DEFINE_string("results_dir", "results/halving", "of --what=search", flag_values=fv)
+    cli.flags.DEFINE_integer("peer_strengths", 5, "of --what=linear: how many of the paper's 45 strengths "
+                             "scikit-learn solves", lower_bound=1, upper_bound=44, flag_values=fv)
+    cli.flags.DEFINE_integer("predictions", 25000, "test images of each cell of --what=analysis (our choice; "
+                             "the paper's largest set has as many)", lower_bound=100, flag_values=fv)
+    cli.flags.DEFINE_float("peer_seconds", 40, "of --what=linear: seconds that scikit-learn tries at each strength "
+                           "(our choice)", lower_bound=0.0, flag_values=fv)
+    cli.flags.DEFINE_string("results_dir", "results/halving", "results folder of a study that searched both ways, of "
+                            "--what=search (flags/halving.flags)", flag_values=fv)
     cli.flags.DEFINE_string("output", None, "JSON file to write the figures to", flag_values=fv)
 
 

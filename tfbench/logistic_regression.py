@@ -28,7 +28,8 @@ def define_flags(fv=cli.flags.FLAGS) -> None:
     cli.define_numbers("l2", paper.STRENGTHS, "strengths of L2 regularisation to try, comma-separated; each multiplies "
                        "half the squared norm of the weights against the sum of the example losses "
                        "(v3 section 3.1)", fv, inclusive=False)
-    cli.flags.DEFINE_integer("max_iterations", 10000, "of L-BFGS at each strength; one that is solved needs fewer",
+    cli.flags.DEFINE_integer("max_iterations", 10000, "of L-BFGS at each strength (our choice: one that is solved "
+                             "needs fewer)",
                              lower_bound=1, flag_values=fv)
     cli.flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16"], "of the network's convolutions and matrix "
                           "products; bfloat16 is faster where the processor has it", flag_values=fv)

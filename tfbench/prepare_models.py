@@ -46,7 +46,8 @@ def define_flags(fv=cli.flags.FLAGS) -> None:
                         ".weights.h5; required with --checkpoint", flag_values=fv)
     flags.DEFINE_string("imagenet_val", None, "evaluate the weights on these ImageNet validation images: a folder of "
                         "images by class, or a TFDS data folder with imagenet2012", flag_values=fv)
-    flags.DEFINE_integer("batch_size", 64, "images per step of that evaluation", lower_bound=1, flag_values=fv)
+    flags.DEFINE_integer("batch_size", 64, "images per step of that evaluation (our choice)", lower_bound=1,
+                         flag_values=fv)
 
 
 def output_path(options) -> Place:

@@ -60,8 +60,8 @@ def define_flags(fv=flags.FLAGS) -> None:
     cli.define_executor_flags(fv)
     flags.DEFINE_boolean("status", False, "only say which runs are finished, running, begun, set aside and left, what "
                          "they took and will take, on which hosts, and which features are kept on disk", flag_values=fv)
-    flags.DEFINE_integer("watch", 0, "--status again and again, every so many seconds, until all runs are finished",
-                         lower_bound=0, flag_values=fv)
+    flags.DEFINE_integer("watch", 0, "--status again and again, every so many seconds, until all runs are finished "
+                         "(0, our choice: not at all)", lower_bound=0, flag_values=fv)
     flags.DEFINE_boolean("json", False, "--status as JSON, for programs", flag_values=fv)
     flags.DEFINE_string("export", None, "only write an archive of what is finished to this new folder: rows, "
                         "predictions, certificates, no weights", flag_values=fv)

@@ -105,7 +105,8 @@ def define_machine_flags(fv=flags.FLAGS) -> None:
                          "ImageNet size (v3 section 3)", lower_bound=1, flag_values=fv)
     flags.DEFINE_integer("batch_size", paper.BATCH_SIZE, "images per step over all devices (v3 appendix A.5)",
                          lower_bound=1, flag_values=fv)
-    flags.DEFINE_integer("seed", 0, "initial weights, order of the images and augmentation follow from it",
+    flags.DEFINE_integer("seed", 0, "initial weights, order of the images and augmentation follow from it "
+                         "(our choice; the paper's is not known)",
                          lower_bound=0, upper_bound=2**32 - 1, flag_values=fv)
     flags.DEFINE_boolean("deterministic", False, "deterministic TensorFlow operations: the same bits every "
                          "time on the same machine, slower", flag_values=fv)
@@ -127,12 +128,12 @@ def define_executor_flags(fv=flags.FLAGS) -> None:
     flags.DEFINE_string("ray_address", None, "Ray's cluster: HOST:6379 of its head, or auto for the one this machine "
                         "belongs to; unset: a cluster of this machine alone, for the time of the command",
                         flag_values=fv)
-    flags.DEFINE_float("gpus_per_trial", 0.0, "GPUs of each trial, refit and other run on Ray; 0.5: two share one",
+    flags.DEFINE_float("gpus_per_trial", 0.0, "GPUs of each trial, refit and other run on Ray; 0.5: two share one, "
+                       "0 (our choice): processor only", lower_bound=0.0, flag_values=fv)
+    flags.DEFINE_float("cpus_per_trial", 1.0, "processor cores that Ray counts for each of them (our choice)",
                        lower_bound=0.0, flag_values=fv)
-    flags.DEFINE_float("cpus_per_trial", 1.0, "cores that Ray counts for each of them", lower_bound=0.0,
-                       flag_values=fv)
-    flags.DEFINE_integer("tries", 3, "attempts at a unit of work on Ray before it is set aside and the rest goes on",
-                         lower_bound=1, flag_values=fv)
+    flags.DEFINE_integer("tries", 3, "attempts at a unit of work on Ray before it is set aside and the rest goes on "
+                         "(our choice)", lower_bound=1, flag_values=fv)
     flags.register_validator("gpus_per_trial", lambda number: number <= 1 or number == int(number),
                              "expected a whole number of GPUs, or a part of one", flag_values=fv)
 
@@ -236,12 +237,13 @@ def define_step_flags(fv) -> None:
                       flag_values=fv)
     flags.DEFINE_boolean("jit_compile", False, "compile forward and backward pass with XLA", flag_values=fv)
     flags.DEFINE_integer("accumulate", 1, "micro-batches, one after another, whose gradients make one step: less "
-                         "memory; batch norm sees fewer images at once", lower_bound=1, flag_values=fv)
-    flags.DEFINE_integer("checkpoint_every", 1000, "steps between checkpoints of an unfinished trial",
+                         "memory; batch norm sees fewer images at once; 1: as in the paper", lower_bound=1,
+                         flag_values=fv)
+    flags.DEFINE_integer("checkpoint_every", 1000, "steps between checkpoints of an unfinished trial (our choice)",
                          lower_bound=1, flag_values=fv)
     flags.DEFINE_float("min_crop_area", paper.MIN_CROP_AREA, "smallest random training crop, as a fraction of the "
-                       "image's area (Inception-style; 1: the whole image)", lower_bound=0.01, upper_bound=1.0,
-                       flag_values=fv)
+                       "image's area (Inception's 0.08: the paper does not say; 1: the whole image)", lower_bound=0.01,
+                       upper_bound=1.0, flag_values=fv)
 
 
 def define_subset_flags(fv) -> None:
@@ -291,7 +293,7 @@ def _with(options: flags.FlagValues, **values) -> flags.FlagValues:
         for flag, given in zip(own, defined, strict=True):
             flag.__dict__.update(given.__dict__)
         changed.flags_by_module_dict()[module] = own
-        changed._flags().update((flag.name, flag) for flag in own)  # changed[name] = flag checks for a third of the time
+        changed._flags().update((flag.name, flag) for flag in own)  # changed[name] = flag checks too long
     changed.mark_as_parsed()
     for name, value in values.items():
         changed[name].value = value

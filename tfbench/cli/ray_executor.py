@@ -20,15 +20,18 @@ import time
 import traceback
 
 import ray
+from ray.autoscaler.sdk import request_resources
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tfbench import UserError
-from tfbench.cli.units import Unit, WrongWorker, code_hash, work
+from tfbench.cli.units import Due, Unit, WrongWorker, code_hash, work
 from tfbench.results import store
 from tfbench.results.places import Place
 
 WAITS = (2.0, 4.0, 8.0)  # seconds before the first, second and any later attempt more at a unit
 LOOK_EVERY = 0.2  # seconds between looks at what has ended
+ROOM_EVERY = 2.0  # seconds between looks at how large the cluster is
+MOST_WANTED = 1000  # units of work that a cluster which grows is told of
 WRITE_EVERY = 5.0  # seconds between what Conductor writes for study --status
 CONDUCTORS = 10  # that may be lost one after another
 LINGER = 3.0  # seconds that the outcome of a study stays for those who watch it
@@ -78,16 +81,27 @@ def conduct(units: list[Unit], do, resources: Resources, say, finished=lambda un
             after[needed].append(place)
     open_needs = {place: len(unit.needs) for place, unit in enumerate(units)}
     attempt = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=0)(_attempt)
-    due = [(0.0, place) for place, number in open_needs.items() if not number]  # a heap: when, which
+    due, later = Due(units), []  # what can begin now; a heap of what can later: when, which
+    for place, number in open_needs.items():
+        if not number:
+            due.add(place)
     running, again, tried, unfit, failures = {}, {}, collections.Counter(), {}, {}
-    while due or running:
-        while due and due[0][0] <= time.monotonic():
-            _, place = heapq.heappop(due)
+    room, looked, ended = 0, -math.inf, []
+    while due or later or running:
+        while later and later[0][0] <= time.monotonic():
+            due.add(heapq.heappop(later)[1])
+        if time.monotonic() > looked + ROOM_EVERY:
+            room, looked = _room(resources, unfit, len(due) + len(running)), time.monotonic()
+        # Ray is given no more than it has room for: so it is known which worker begins a unit, the one that is free.
+        while due and len(running) < max(room, 1):
+            place = due.take(ended, running.values())
             running[_submit(attempt, (do, units[place].call, place, listener), units[place].title, resources,
                             tried[place], unfit)] = place
         look(running.values(), again, failures)
-        for reference in _ended(running, due):
+        ended = []
+        for reference in _ended(running, later):
             place = running.pop(reference)
+            ended.append(place)
             unit, end = units[place], _outcome(reference)
             again.pop(place, None)
             if "facts" in end:
@@ -95,18 +109,19 @@ def conduct(units: list[Unit], do, resources: Resources, say, finished=lambda un
                 for dependent in after[place]:
                     open_needs[dependent] -= 1
                     if not open_needs[dependent]:
-                        heapq.heappush(due, (0.0, dependent))
+                        due.add(dependent)
                 continue
             tried[place] += end["kind"] != "unfit"
             wait = _wait_before_another(unit, end, tried[place], unfit, resources, say)
             if wait is not None:
                 again[place] = end["reason"]
-                heapq.heappush(due, (time.monotonic() + wait, place))
+                heapq.heappush(later, (time.monotonic() + wait, place))
                 continue
             say(f"{unit.title} is set aside: {end['reason']}")
             failures[place] = Failure(unit.title, end["reason"], end["details"])
             for dependent in _all_after(place, after):
                 failures.setdefault(dependent, Failure(units[dependent].title, f"it needs {unit.title}", ""))
+    request_resources(bundles=[])
     return [failures[place] for place in sorted(failures)]
 
 
@@ -171,12 +186,24 @@ def _attempt(do, call, place: int, listener) -> dict:
         return {"kind": "failed", "reason": reason, "details": traceback.format_exc()}
 
 
-def _ended(running: dict, due: list) -> list:
+def _ended(running: dict, later: list) -> list:
     """Those of the running units that have ended, after LOOK_EVERY at most."""
     if not running:
-        time.sleep(min(LOOK_EVERY, max(due[0][0] - time.monotonic(), 0)))
+        time.sleep(min(LOOK_EVERY, max(later[0][0] - time.monotonic(), 0)))
         return []
-    return ray.wait(list(running), num_returns=len(running), timeout=LOOK_EVERY)[0]
+    if not ray.wait(list(running), timeout=LOOK_EVERY)[0]:
+        return []
+    return ray.wait(list(running), num_returns=len(running), timeout=0)[0]
+
+
+def _room(resources: Resources, unfit: dict, wanted: int) -> int:
+    """How many units the cluster's fit nodes can do at once, if it has nothing else to do. A cluster that grows with
+    its work is told how many are `wanted`."""
+    share = {name: number for name, number in (("CPU", resources.cpus), ("GPU", resources.gpus)) if number}
+    request_resources(bundles=[share] * min(wanted, MOST_WANTED) if share else [])
+    fit = set(_fit_nodes(unfit))
+    nodes = [node["Resources"] for node in ray.nodes() if node["NodeID"] in fit]
+    return sum(int(min((node.get(name, 0) / number for name, number in share.items()), default=1)) for node in nodes)
 
 
 def _outcome(reference) -> dict:

@@ -8,6 +8,7 @@ No TensorFlow is imported here.
 import dataclasses
 import functools
 import hashlib
+import heapq
 import importlib
 import os
 import pathlib
@@ -47,11 +48,41 @@ class Unit:
       title: what it is called on the terminal.
       needs: places, in the list of units, of those that must be done before.
       call: arguments of the function that does it; of a study's units, those of `work`.
+      graphs: a name for what it traces: a process that did a unit with the same has that already.
     """
 
     title: str
     needs: tuple[int, ...]
     call: tuple
+    graphs: str = ""
+
+
+class Due:
+    """The places of units that can begin, the first of a study first, but such that traced graphs are used again."""
+
+    def __init__(self, units: list[Unit]):
+        self._units, self._places = units, {}  # graphs -> heap of places
+
+    def __len__(self):
+        return sum(map(len, self._places.values()))
+
+    def add(self, place: int) -> None:
+        heapq.heappush(self._places.setdefault(self._units[place].graphs, []), place)
+
+    def take(self, ended: list[int], running) -> int:
+        """Takes a unit with the graphs of one that just `ended`, whose worker is free; or the first with graphs that
+        none that is `running` has; or the first. What it goes by is taken from `ended`."""
+        while ended:
+            if (graphs := self._units[ended.pop()].graphs) in self._places:
+                return self._pop(graphs)
+        others = self._places.keys() - {self._units[place].graphs for place in running}
+        return self._pop(min(others or self._places, key=lambda graphs: self._places[graphs][0]))
+
+    def _pop(self, graphs: str) -> int:
+        place = heapq.heappop(self._places[graphs])
+        if not self._places[graphs]:
+            del self._places[graphs]
+        return place
 
 
 def share(runs) -> None:
@@ -98,19 +129,20 @@ def make(runs, progress) -> tuple[list[Unit], list[str]]:
             continue
         call = (regime, tuple(options.flags_into_string().splitlines()))
         expected = {"code": code_hash(), "data": data_hash(manifest)} | own_code(network)
-        last = (None, expected)
+        last, graphs = (None, expected), f"{regime} {network}"
         if regime in SEARCHED:
+            graphs = f"{network} {options.dataset}"  # training/engine.py
             recorded = store.read_trials(store.work_folder(options.results_dir, spec)) if spec else {}
             trials = ()
             for numbers in _trials_left(cli.search_of(options, regime), recorded):
                 first = len(units)
-                units += [Unit(f"{run.title} trial {name}", (*needs, *trials), (*call, number, expected))
+                units += [Unit(f"{run.title} trial {name}", (*needs, *trials), (*call, number, expected), graphs)
                           for number, name in numbers.items()]
                 trials = tuple(range(first, len(units))) or trials
             needs, last = (*needs, *trials), (REFIT, expected)
         if regime == "pretrain":
             pretrainings[network] = (len(units),)
-        units.append(Unit(run.title, needs, (*call, *last)))
+        units.append(Unit(run.title, needs, (*call, *last), graphs))
     return units, finished
 
 

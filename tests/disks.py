@@ -1,0 +1,24 @@
+"""File systems that are full or cannot be written."""
+
+import contextlib
+import subprocess
+
+import pytest
+
+
+@contextlib.contextmanager
+def disk(folder, *options):
+    """A file system of its own over a folder, which is empty then."""
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(folder)],
+                          capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"mounting needs rights that are not given here: {done.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def resize(folder, size: str) -> None:
+    """Makes a disk larger, as who deletes files does."""
+    subprocess.run(["mount", "-o", f"remount,size={size}", str(folder)], check=True)
