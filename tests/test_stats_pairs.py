@@ -184,6 +184,8 @@ def test_all_tables_are_named_in_full(tmp_path):
     found = findings.find(published.accuracies())
     named = [table.name for table in tables.of(found)]
     assert set(named) <= set(tables.NAMES) and len(named) == len(set(named))
+    ranking, = [table.frame for table in tables.of(found) if table.name == "ranking"]
+    assert len(ranking) == len(found.cells) and (ranking.groupby(["regime", "dataset"])["rank"].min() == 1).all()
     for table in tables.of(found):
         assert {name for name, _, _ in table.columns} <= set(table.frame.columns)
         assert {kind for _, _, kind in table.columns} <= set(tables.KINDS)

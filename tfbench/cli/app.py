@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import glob
 import logging
 import os
 import signal
@@ -59,7 +60,9 @@ def nothing_is_garbage():
 
 def quiet() -> None:
     """Silences what libraries would say, before TensorFlow is imported: it would bury our own lines."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # C++ start-up notes (missing GPU driver, CPU features)
+    gpu = glob.glob("/dev/nvidia[0-9]*") or os.path.exists("/dev/dxg")  # dxg: in Windows' Linux
+    # 2: no notes and warnings of its start; 3: neither the error that there is no GPU, where that is so
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if gpu else "3")
     logging.getLogger("tensorflow").setLevel("ERROR")  # it takes another network for retracing
     absl_logging.set_verbosity(absl_logging.ERROR)  # TFDS warns of its own deprecated properties
 

@@ -4,8 +4,11 @@ The network becomes a graph of constants, which TensorFlow may then rewrite: bat
 activations are fused to them (BUILD.md, "Features", has what was measured). Features are cached (linear/cache.py).
 """
 
+import contextlib
 import dataclasses
 import functools
+import os
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -43,8 +46,23 @@ def freeze(network: str, weights_file: str | None, image_size: int, value_range:
 
     traced = tf.function(forward).get_concrete_function(
         tf.TensorSpec([None, image_size, image_size, 3], tf.float32))
-    frozen = convert_variables_to_constants_v2(traced, lower_control_flow=False)
+    with _unheard():
+        frozen = convert_variables_to_constants_v2(traced, lower_control_flow=False)
     return lambda images: frozen(images)[0]
+
+
+@contextlib.contextmanager
+def _unheard():
+    """Within it nothing is written to stderr: here TensorFlow counts GPUs aloud, whatever its level of logging is."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 @functools.lru_cache(maxsize=2)  # the data sets of a study share what was traced

@@ -16,8 +16,9 @@ from tfbench.stats.findings import Findings, ranking
 from tfbench.stats.pairs import MEAN
 from tfbench.stats.titles import REGIMES, dataset_title, decimal, network_title, printable
 
-NAMES = ("accuracies", "correlations", "correlations_by_dataset", "networks", "pairs", "wins", "effects", "residuals",
-         "paper", "ablation", "solver", "cost", "runs", "convergence", "few_examples")  # of all tables that are written
+NAMES = ("accuracies", "ranking", "correlations", "correlations_by_dataset", "networks", "pairs", "wins", "effects",
+         "residuals", "paper", "ablation", "solver", "cost", "runs", "convergence",
+         "few_examples")  # of all tables that are written
 
 
 class Table(NamedTuple):
@@ -126,6 +127,13 @@ def rankings(found: Findings, dataset: str, regime: str) -> Table:
                  tuple(column for column in columns if not frame[column[0]].map(is_missing).all()))
 
 
+def all_rankings(found: Findings) -> Table:
+    cells = found.table[["dataset", "regime"]].drop_duplicates().to_numpy()
+    frames = [ranking(found.cells, dataset, regime) for dataset, regime in cells]
+    return Table("ranking", "Networks by test accuracy on each data set in each regime.",
+                 pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(), ())
+
+
 def pairs(found: Findings) -> Table:
     return Table("pairs", f"Every test of two networks; on “{MEAN}” the difference is in log-odds.", found.pairs, ())
 
@@ -211,7 +219,7 @@ def runs(found: Findings) -> Table:
 
 def of(found: Findings) -> list[Table]:
     """All that are written as CSV and JSON, but for those without a line."""
-    named = [accuracies(found), correlations(found), by_dataset(found), networks(found), pairs(found), wins(found),
+    named = [accuracies(found), all_rankings(found), correlations(found), by_dataset(found), networks(found), pairs(found), wins(found),
              effects(found), residuals(found), paper(found), ablation(found), solver(found), cost(found), runs(found),
              Table("convergence", curves.CONVERGENCE, found.convergence, ()),
              Table("few_examples", curves.FEW_EXAMPLES, found.few_examples, ())]
