@@ -54,7 +54,7 @@ def test_quickstart(clone):
     assert "error" not in printed(cells) and "\x1b" not in printed(cells)
     assert len(list(clone.glob("results/miniature/rows/*.json"))) == 12
     assert len(shown(cells, "image/png")) == 1 and "Do better networks" in shown(cells, "text/markdown")[0]
-    assert shown(cells, "text/html")[0].startswith("<iframe srcdoc=")
+    assert shown(cells, "text/html")[0].startswith("<div><iframe srcdoc=")
 
 
 @pytest.mark.long

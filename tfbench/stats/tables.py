@@ -219,9 +219,9 @@ def runs(found: Findings) -> Table:
 
 def of(found: Findings) -> list[Table]:
     """All that are written as CSV and JSON, but for those without a line."""
-    named = [accuracies(found), all_rankings(found), correlations(found), by_dataset(found), networks(found), pairs(found), wins(found),
-             effects(found), residuals(found), paper(found), ablation(found), solver(found), cost(found), runs(found),
-             Table("convergence", curves.CONVERGENCE, found.convergence, ()),
+    named = [accuracies(found), all_rankings(found), correlations(found), by_dataset(found), networks(found),
+             pairs(found), wins(found), effects(found), residuals(found), paper(found), ablation(found), solver(found),
+             cost(found), runs(found), Table("convergence", curves.CONVERGENCE, found.convergence, ()),
              Table("few_examples", curves.FEW_EXAMPLES, found.few_examples, ())]
     return [table for table in named if len(table.frame)]
 
