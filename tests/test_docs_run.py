@@ -116,7 +116,8 @@ def run_command(clone, command: str, weights: dict[str, str]) -> None:
 def test_the_documents_from_top_to_bottom(clone):
     """What one command leaves the next ones need, so this is one test."""
     weights = {}
-    for command in typed("README.md"):
+    after = "analysis --results_dir=results"  # of the paper's own commands, for which no data are here
+    for command in [*filter(lambda command: command != after, typed("README.md")), after]:
         if beginning(command, RUN) is not None:
             run_command(clone, command, weights)
     assert (clone / "results" / "miniature" / "report" / "index.html").exists()
@@ -125,7 +126,7 @@ def test_the_documents_from_top_to_bottom(clone):
     snippet = code("BUILD.md", "from tfbench import build_network, correlation").replace(
         '"results/weights/FILE.weights.h5"', repr(weights["--model=mobilenet_v2"])).replace(
         '"mobilenet_v1"', '"mobilenet_v2"').replace('load_rows("results")', 'load_rows("results/miniature")')
-    assert "('mobilenet_v" in run(clone, "-c", snippet).splitlines()[-1]
+    assert "('mobilenet_v" in run(clone, "-c", snippet)
     made = code("BUILD.md", "np.savez")
     run(clone, "-c", "import numpy as np\nfrom sklearn import datasets\nfeatures, labels = datasets.load_iris("
         f"return_X_y=True)\npart = np.arange(150) % 3\n{made}")

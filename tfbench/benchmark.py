@@ -30,7 +30,8 @@ SHAPES = {  # of --what=linear: examples, width of the features, classes
 def define_flags(fv=cli.flags.FLAGS) -> None:
     """The flags of this program."""
     cli.flags.DEFINE_enum("what", "input", ["input", "features", "linear", "training", "analysis", "search"],
-                          "what to measure", flag_values=fv)
+                          "what to measure: a part of tfbench, beside a plain way to do the same where there is one",
+                          flag_values=fv)
     cli.flags.DEFINE_integer("rounds", 5, "times each is measured, in turn; the median counts (our choice)",
                              lower_bound=1, flag_values=fv)
     cli.define_name("model", "resnet_50", "network of --what=features and training", "network", NETWORKS, fv)

@@ -45,7 +45,8 @@ def define_flags(fv=flags.FLAGS) -> None:
     """The flags of this program: the matrix, and for each program its own flags as one string."""
     cli.define_models(fv)
     cli.define_datasets(fv)
-    cli.define_names("regimes", tuple(REGIMES), "regimes, comma-separated", "regime", REGIMES, fv)
+    cli.define_names("regimes", tuple(REGIMES), "regimes to run, comma-separated; all three, as in the paper",
+                     "regime", REGIMES, fv)
     cli.define_name("source", None, "data set on which every network is pretrained, or `imagenet` for the public "
                     "weights that tfbench.prepare_models made and those that networks of your own load", "data set",
                     (*DATASETS, plan.IMAGENET), fv)
@@ -69,7 +70,7 @@ def define_flags(fv=flags.FLAGS) -> None:
                          flag_values=fv)
     flags.DEFINE_string("throughput", None, "file that `benchmark --what=training --output=FILE` wrote on the machine "
                         "that will do the work, to estimate its time; unset: this machine's processor", flag_values=fv)
-    flags.DEFINE_boolean("yes", False, "start without asking", flag_values=fv)
+    flags.DEFINE_boolean("yes", False, "start without asking, for scripts", flag_values=fv)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -138,7 +138,7 @@ def missing(options, runs) -> list[str]:
 def duration(seconds: float) -> str:
     """ "12 minutes", "3.5 hours", "1,234 hours (51 days)" of one device."""
     if seconds < 5400:
-        return f"{max(seconds / 60, 1):.0f} minutes"
+        return count(round(max(seconds / 60, 1)), "minute")
     hours = seconds / 3600
     return f"{hours:.1f} hours" if hours < 48 else f"{hours:,.0f} hours ({hours / 24:,.0f} days)"
 
