@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 import test_docs
@@ -28,7 +29,8 @@ RUN = {
     f"{MINIATURE} --status --json": SHORT_STUDY,
     f"{MINIATURE} --watch=60": SHORT_STUDY,
     f"{MINIATURE} --export=archive": SHORT_STUDY,
-    f"{MINIATURE} --results_dir=results/ablation_1": f"{FEW} --regimes=logistic_regression "
+    f"{MINIATURE} --results_dir=results/ablation_1": "--models=mobilenet_v1,mobilenet_v2 "
+    "--datasets=digits --regimes=logistic_regression "
     f"--logistic_regression=--l2=1,100 '--pretrain={PRETRAIN} --flagfile=flags/ablation_1.flags'",
     "study --flagfile=flags/paper_v3.flags --plan": "",
     "logistic_regression --model=inception_v4": "",
@@ -89,8 +91,10 @@ def clone(tmp_path_factory):
 
 def run(clone, *arguments, code=0) -> str:
     """What a command prints, line by line; errors after it."""
+    start = time.monotonic()
     done = subprocess.run([sys.executable, *arguments], cwd=clone, capture_output=True, text=True, timeout=600,
                           env=os.environ | {"HOME": str(clone.parent), "TF_CPP_MIN_LOG_LEVEL": "2"})
+    print(f"{time.monotonic() - start:5.1f} s  {' '.join(arguments)[:100]}")
     assert done.returncode == code, done.stdout[-2000:] + done.stderr[-4000:]
     return done.stdout + done.stderr
 
