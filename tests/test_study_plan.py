@@ -82,7 +82,7 @@ def test_a_measured_throughput_gives_the_hours(tmp_path):
             plan.measured_rates(file)
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(5, "1 minutes"), (700, "12 minutes"), (7200, "2.0 hours"),
+@pytest.mark.parametrize(("seconds", "text"), [(5, "1 minute"), (700, "12 minutes"), (7200, "2.0 hours"),
                                                (864000, "240 hours (10 days)")])
 def test_durations(seconds, text):
     assert plan.duration(seconds) == text
