@@ -51,6 +51,7 @@ NOT_RUN = {  # these are parsed, in test_docs.py
     "prepare_models": "fetches a checkpoint",
     "prepare_data --dataset=": "fetches archives, or needs a data set or a copy that is there",
     "benchmark": "takes minutes; test_benchmark.py runs each in small",
+    "study --models=mobilenet_v2,resnet_50,inception_v4": "needs public weights, and images of the reader's",
     "study --flagfile=flags/paper_v3.flags --flagfile=flags/cluster.flags": "needs a Ray cluster and the paper's data",
 }
 MISSING_DATA = "tfbench.prepare_data --dataset=birdsnap"  # what the paper's own commands ask for, with exit code 2

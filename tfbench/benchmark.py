@@ -47,7 +47,7 @@ def define_flags(fv=cli.flags.FLAGS) -> None:
     cli.flags.DEFINE_integer("peer_strengths", 5, "of --what=linear: how many of the paper's 45 strengths "
                              "scikit-learn solves", lower_bound=1, upper_bound=44, flag_values=fv)
     cli.flags.DEFINE_integer("predictions", 25000, "test images of each cell of --what=analysis (our choice; "
-                             "the paper's largest set has as many)", lower_bound=100, flag_values=fv)
+                             "the paper's largest set has about as many)", lower_bound=100, flag_values=fv)
     cli.flags.DEFINE_float("peer_seconds", 40, "of --what=linear: seconds that scikit-learn tries at each strength "
                            "(our choice)", lower_bound=0.0, flag_values=fv)
     cli.flags.DEFINE_string("results_dir", "results/halving", "results folder of a study that searched both ways, of "

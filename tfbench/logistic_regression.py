@@ -29,8 +29,7 @@ def define_flags(fv=cli.flags.FLAGS) -> None:
                        "half the squared norm of the weights against the sum of the example losses "
                        "(v3 section 3.1)", fv, inclusive=False)
     cli.flags.DEFINE_integer("max_iterations", 10000, "of L-BFGS at each strength (our choice: one that is solved "
-                             "needs fewer)",
-                             lower_bound=1, flag_values=fv)
+                             "needs fewer)", lower_bound=1, flag_values=fv)
     cli.flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16"], "of the network's convolutions and matrix "
                           "products; bfloat16 is faster where the processor has it", flag_values=fv)
     cli.flags.DEFINE_string("features", None, "instead of --model and --dataset: an .npz file with X [n, width] float, "

@@ -106,8 +106,7 @@ def define_machine_flags(fv=flags.FLAGS) -> None:
     flags.DEFINE_integer("batch_size", paper.BATCH_SIZE, "images per step over all devices (v3 appendix A.5)",
                          lower_bound=1, flag_values=fv)
     flags.DEFINE_integer("seed", 0, "initial weights, order of the images and augmentation follow from it "
-                         "(our choice; the paper's is not known)",
-                         lower_bound=0, upper_bound=2**32 - 1, flag_values=fv)
+                         "(our choice; the paper's is not known)", lower_bound=0, upper_bound=2**32 - 1, flag_values=fv)
     flags.DEFINE_boolean("deterministic", False, "deterministic TensorFlow operations: the same bits every "
                          "time on the same machine, slower", flag_values=fv)
     flags.DEFINE_integer("devices", 0, "replicas on this host, one per GPU (MirroredStrategy); 0: every GPU there is, "

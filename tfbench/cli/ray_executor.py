@@ -339,6 +339,7 @@ def run(make_units, flags: list[str], report: Place, dashboard: str | None, reso
             progress.line("the study is taken over from a copy of this command that ended")
         except KeyboardInterrupt:  # other copies, if there are any, take over
             ray.kill(conductor)
+            request_resources(bundles=[])
             raise
     raise UserError(f"the study was begun {CONDUCTORS} times and lost each time (the nodes of the cluster do not "
                     "stay): the same command continues where it stopped")
