@@ -21,7 +21,7 @@ from tfbench.results import store
 from tfbench.training import checkpoints
 
 ROOT = pathlib.Path(__file__).parent.parent
-KILLS = 20
+KILLS = 5  # in each of four campaigns
 SMALL = ["--model=mobilenet_v1", "--dataset=digits", "--image_size=32", "--batch_size=16",
          "--learning_rate=0.02,0.05", "--weight_decay=1e-4"]
 GRID = [*SMALL, "--steps=24", "--deterministic", "--checkpoint_every=5"]
@@ -61,9 +61,10 @@ def whole(tmp_path_factory, data_dir):
 
 
 @pytest.mark.long
-def test_killed_at_random_moments_it_comes_to_the_same_row(whole, data_dir, tmp_path):
+@pytest.mark.parametrize("campaign", range(4))
+def test_killed_at_random_moments_it_comes_to_the_same_row(campaign, whole, data_dir, tmp_path):
     """SIGKILL while trials train, are scored and recorded; whenever a run gets to its end, another is begun."""
-    draw, kills, checkpointed = random.Random(0), 0, 0
+    draw, kills, checkpointed = random.Random(campaign), 0, 0
     while kills < KILLS:
         process = start(tmp_path, data_dir)
         for line in process.stdout:
@@ -80,7 +81,7 @@ def test_killed_at_random_moments_it_comes_to_the_same_row(whole, data_dir, tmp_
             checkpointed += bool(list(tmp_path.rglob("step-*.index")))
             for record in tmp_path.glob("work/*/trial*.json"):
                 json.loads(record.read_text())  # whole, whenever it was
-    assert checkpointed >= 3
+    assert checkpointed
     code, output = finish(tmp_path, data_dir)
     assert code == 0 and outcome(tmp_path) == whole, output
 

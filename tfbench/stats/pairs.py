@@ -91,8 +91,10 @@ def cells_of(lines: list[dict]) -> pd.DataFrame:
 def _on_one(rows: list[dict]) -> tuple[list[dict], list[dict], list[str]]:
     """on_data_sets for one data set, whose rows share a metric."""
     metric = rows[0]["metric"]
+    # Read one by one: NumPy's reader parses, and Python's parser can fail where several threads do (cpython#106905).
+    kept = [store.read_predictions(row) for row in rows]
     with ThreadPoolExecutor() as threads:  # NumPy lets go of the interpreter's lock
-        found = list(threads.map(_outputs, rows))
+        found = list(threads.map(_outputs, rows, kept))
         notes = [f"the predictions beside {row_label(row)} do not give its accuracy: not tested"
                  for row, outputs in zip(rows, found, strict=True) if outputs == WRONG]
         found = [None if outputs == WRONG else outputs for outputs in found]
@@ -111,10 +113,9 @@ def _on_one(rows: list[dict]) -> tuple[list[dict], list[dict], list[str]]:
     return cells, pairs, notes
 
 
-def _outputs(row: dict) -> dict | str | None:
+def _outputs(row: dict, found: dict | None) -> dict | str | None:
     """{"labels", "outputs"} of a row's predictions, as significance and intervals take them; None where there are none,
     WRONG where they do not give the row's accuracy (of a network that diverged, they do not)."""
-    found = store.read_predictions(row)
     if found is None:
         return None
     labels, outputs = found["labels"], found["scores" if "scores" in found else "predictions"]
