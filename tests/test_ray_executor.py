@@ -15,6 +15,7 @@ import ray
 from disks import disk, resize
 from outcomes import outcomes
 from ray.cluster_utils import Cluster
+from ray.experimental import internal_kv
 
 from tfbench import UserError, study
 from tfbench.cli import flags as cli
@@ -41,6 +42,24 @@ def two_cores():
     ray.init("local", num_cpus=2, log_to_driver=False, include_dashboard=False)
     yield
     ray.shutdown()
+
+
+@contextlib.contextmanager
+def cluster_of_two():
+    """(a cluster of two nodes of one core on this machine, the node that can be lost).
+
+    Its end resets what this process knows of its own cluster's key-value store (two_cores): that is put back.
+    """
+    own = internal_kv.global_gcs_client
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    node = cluster.add_node(num_cpus=1)
+    cluster.wait_for_nodes()
+    try:
+        yield cluster, node
+    finally:
+        cluster.shutdown()
+        if own is not None:
+            internal_kv._initialize_internal_kv(own)
 
 
 def conduct(units_, do, resources=QUICK):
@@ -153,26 +172,22 @@ def test_a_conductor_writes_what_it_does(two_cores, tmp_path):
 
 
 def test_machines_that_differ_get_no_work():
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    bad = cluster.add_node(num_cpus=1).node_id
-    cluster.wait_for_nodes()
-    with process(sys.executable, "-c", f"""
+    with cluster_of_two() as (cluster, node), process(sys.executable, "-c", f"""
 import ray, time
 from tfbench.cli import ray_executor
-from tfbench.cli.units import Due, Unit, WrongWorker
+from tfbench.cli.units import Unit, WrongWorker
 ray.init({cluster.address!r}, log_to_driver=False)
 def do(bad):
     time.sleep(0.1)
     if bad in ("all", ray.get_runtime_context().get_node_id()):
         raise WrongWorker("HOST has another tfbench")
-for bad in ({bad!r}, "all"):
+for bad in ({node.node_id!r}, "all"):
     done, said = [], []
     failures = ray_executor.conduct([Unit(str(i), (), (bad,)) for i in range(20)], do, ray_executor.Resources(),
                                     said.append, lambda unit, facts: done.append(unit.title))
     print(len(done), len(failures), sum("gets no work" in line for line in said))
 """) as driver:
         output, _ = driver.communicate(timeout=120)
-    cluster.shutdown()
     assert output.splitlines()[-2:] == ["20 0 1", "0 20 2"], output
 
 
@@ -339,11 +354,8 @@ def test_a_killed_command_continues(whole, data_dir, tmp_path):
 
 @pytest.mark.long
 def test_on_a_cluster_copies_meet_nodes_are_lost_and_work_goes_on(whole, data_dir, tmp_path):
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    lost = cluster.add_node(num_cpus=1)
-    cluster.wait_for_nodes()
-    flags = [*SCRATCH, "--executor=ray", f"--ray_address={cluster.address}"]
-    try:
+    with cluster_of_two() as (cluster, lost):
+        flags = [*SCRATCH, "--executor=ray", f"--ray_address={cluster.address}"]
         with start(tmp_path, data_dir, *flags) as first:
             until(lambda: list(tmp_path.glob("work/*/trial?/checkpoints/*.index")))
             first.kill()  # the study goes on on the cluster
@@ -353,6 +365,4 @@ def test_on_a_cluster_copies_meet_nodes_are_lost_and_work_goes_on(whole, data_di
             cluster.remove_node(lost)
             outputs = [running.communicate(timeout=300)[0] for running in (second, third)]
         assert [second.returncode, third.returncode] == [0, 0], outputs
-    finally:
-        cluster.shutdown()
     assert outcomes(tmp_path) == scratch_only(whole)
