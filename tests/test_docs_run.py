@@ -4,7 +4,6 @@ Every command of the two has its place here: it is run, or it is among those tha
 """
 
 import os
-import pathlib
 import re
 import shutil
 import subprocess
@@ -13,13 +12,8 @@ import time
 
 import pytest
 import test_docs
+from readers import PRETRAIN, SHORT_STUDY, make_clone
 
-ROOT = pathlib.Path(__file__).parent.parent
-PRETRAIN = "--steps=4 --learning_rate=0.02 --warmup_epochs=0 --ema=0"
-FEW = "--models=mobilenet_v1,mobilenet_v2,mobilenet_v2_14 --datasets=digits"
-SHORT_STUDY = (f"{FEW} '--pretrain={PRETRAIN}' --logistic_regression=--l2=1,100 "
-               "'--finetune=--steps=2 --learning_rate=0.01 --weight_decay=0' "
-               "'--train_from_scratch=--steps=2 --learning_rate=0.01 --weight_decay=0'")
 MINIATURE = "study --flagfile=flags/miniature.flags"
 
 # Beginnings of commands → what is added to make them short; of several that fit, the longest.
@@ -82,10 +76,7 @@ def code(where: str, first: str) -> str:
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
     """A clone of this project and an empty home."""
-    folder = tmp_path_factory.mktemp("reader") / "clone"
-    folder.mkdir()
-    for name in ("tfbench", "flags"):
-        (folder / name).symlink_to(ROOT / name)
+    folder = make_clone(tmp_path_factory.mktemp("reader") / "clone")
     (folder / "nets.py").write_text(code("BUILD.md", "# nets.py"))
     return folder
 

@@ -1,13 +1,9 @@
 """The three notebooks are run from top to bottom, with little work, in a kernel of their own."""
 
-import pathlib
-
 import nbclient
 import nbformat
 import pytest
-
-ROOT = pathlib.Path(__file__).parent.parent
-PRETRAIN = "--steps=4 --learning_rate=0.02 --warmup_epochs=0 --ema=0"
+from readers import PRETRAIN, ROOT, SHORT_STUDY, make_clone
 
 
 def run(clone, name: str, **parameters) -> list:
@@ -34,10 +30,7 @@ def shown(cells, kind: str) -> list:
 
 @pytest.fixture
 def clone(tmp_path, monkeypatch):
-    folder = tmp_path / "clone"
-    folder.mkdir()
-    for name in ("tfbench", "flags", "requirements.txt"):
-        (folder / name).symlink_to(ROOT / name)
+    folder = make_clone(tmp_path / "clone")
     (folder / "colab").mkdir()  # from whose parent a notebook finds its clone
     for path in ROOT.glob("colab/*.ipynb"):
         (folder / "colab" / path.name).write_bytes(path.read_bytes())
@@ -47,10 +40,7 @@ def clone(tmp_path, monkeypatch):
 
 @pytest.mark.long
 def test_quickstart(clone):
-    cells = run(clone, "quickstart", options=(
-        f"--models=mobilenet_v1,mobilenet_v2,mobilenet_v2_14 --datasets=digits '--pretrain={PRETRAIN}' "
-        "--logistic_regression=--l2=1,100 '--finetune=--steps=2 --learning_rate=0.01 --weight_decay=0' "
-        "'--train_from_scratch=--steps=2 --learning_rate=0.01 --weight_decay=0'"))
+    cells = run(clone, "quickstart", options=SHORT_STUDY)
     assert "error" not in printed(cells) and "\x1b" not in printed(cells)
     assert len(list(clone.glob("results/miniature/rows/*.json"))) == 12
     assert len(shown(cells, "image/png")) == 1 and "Do better networks" in shown(cells, "text/markdown")[0]

@@ -84,8 +84,7 @@ class Run:
 
     @property
     def title(self) -> str:
-        """What the run is called on the terminal; no other run of the study is called so."""
-        return " ".join(filter(None, (self.regime, self.options.model, self.options.dataset, self.variant)))
+        return units.title_of(self.regime, self.options.model, self.options.dataset, self.variant)
 
 
 @app.nothing_is_garbage()

@@ -139,8 +139,9 @@ def _wait_before_another(unit: Unit, end: dict, tried: int, unfit: dict, resourc
     return wait
 
 
-def _fit_nodes(unfit: dict) -> list[str]:
-    return [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["NodeID"] not in unfit]
+def _fit_nodes(unfit=()) -> list[dict]:
+    """What Ray tells of the nodes that live and are not unfit."""
+    return [node for node in ray.nodes() if node["Alive"] and node["NodeID"] not in unfit]
 
 
 def _all_after(place: int, after: dict[int, list[int]]) -> set[int]:
@@ -201,8 +202,7 @@ def _room(resources: Resources, unfit: dict, wanted: int) -> int:
     its work is told how many are `wanted`."""
     share = {name: number for name, number in (("CPU", resources.cpus), ("GPU", resources.gpus)) if number}
     request_resources(bundles=[share] * min(wanted, MOST_WANTED) if share else [])
-    fit = set(_fit_nodes(unfit))
-    nodes = [node["Resources"] for node in ray.nodes() if node["NodeID"] in fit]
+    nodes = [node["Resources"] for node in _fit_nodes(unfit)]
     return sum(int(min((node.get(name, 0) / number for name, number in share.items()), default=1)) for node in nodes)
 
 
@@ -384,7 +384,7 @@ def cluster(address: str | None, resources: Resources):
 
 def check_resources(resources: Resources) -> None:
     """Raises UserError unless a node of the cluster has what a unit gets."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes = [node["Resources"] for node in _fit_nodes()]
     if any(node.get("CPU", 0) >= resources.cpus and node.get("GPU", 0) >= resources.gpus for node in nodes):
         return
     there = ", ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)

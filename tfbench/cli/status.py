@@ -55,8 +55,7 @@ class State:
 
     @property
     def title(self) -> str:
-        """As study.Run's."""
-        return " ".join(filter(None, (self.regime, self.network, self.dataset, self.variant)))
+        return units.title_of(self.regime, self.network, self.dataset, self.variant)
 
 
 @app.nothing_is_garbage()
@@ -91,7 +90,7 @@ def state_of(title: tuple[str, str, str, str], cost: Cost, row: dict | None, wor
     recorded = row or {"trials": trials}
     done = fits(recorded)
     best = max((trial.get("validation_accuracy") or 0 for trial in trials), default=None)
-    text = " ".join(filter(None, title))
+    text = units.title_of(*title)
     if row:
         text = summary(row)
     elif begun:

@@ -85,6 +85,11 @@ class Due:
         return place
 
 
+def title_of(regime: str, network: str, dataset: str, variant: str) -> str:
+    """What a run is called on the terminal; no other run of a study is called so."""
+    return " ".join(filter(None, (regime, network, dataset, variant)))
+
+
 def share(runs) -> None:
     """Makes folders and files that the runs' flags name absolute: other machines have other working directories.
     Addresses (gs://…) are the same everywhere."""
