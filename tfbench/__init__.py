@@ -2,9 +2,11 @@
 
 import importlib
 
-__version__ = "0.1.0"
+from tfbench.errors import Preempted, UserError
+from tfbench.version import __version__
 
 API = ("build_network", "load_dataset", "extract_features", "fit_logistic_path", "load_rows", "correlation")
+__all__ = ["Preempted", "UserError", "__version__"]
 
 
 def __getattr__(name: str):
@@ -12,17 +14,3 @@ def __getattr__(name: str):
     if name in API:
         return getattr(importlib.import_module("tfbench.api"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-class UserError(Exception):
-    """Something only the user can mend. Its text is one sentence: expected, found, what to do.
-
-    The programs print it as one line and leave with exit code 2 (see tfbench/cli/app.py).
-    """
-
-
-class Preempted(BaseException):
-    """The run is cut from outside, by SIGTERM or the loss of another host; the same command continues it.
-
-    The programs say so and leave with exit code 75 (EX_TEMPFAIL, see tfbench/cli/app.py).
-    """

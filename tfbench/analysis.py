@@ -16,9 +16,9 @@ import pathlib
 
 from absl import flags
 
-from tfbench import UserError
 from tfbench.cli import app
-from tfbench.results.places import Place, place
+from tfbench.errors import UserError
+from tfbench.files.paths import Path, as_path
 
 
 def define_flags(flag_values=flags.FLAGS) -> None:
@@ -56,7 +56,7 @@ def main(argv) -> None:
 
 
 def analyse(results_dir=None, accuracies=None, output_dir=None, *, source_column=None, dataset=None, ablation=(),
-            allow_unequal_splits=False) -> Place:
+            allow_unequal_splits=False) -> Path:
     """Prints the statistics of the rows in `results_dir`, or of the CSV file `accuracies`, and writes the report.
 
     Args:
@@ -70,11 +70,12 @@ def analyse(results_dir=None, accuracies=None, output_dir=None, *, source_column
         file (stats/csv_table.py), or an output folder that cannot be written.
     """
     # pandas, SciPy and matplotlib take a second: --help does without.
+    from tfbench.report import text, write
     from tfbench.results import store
     from tfbench.stats import ablation as ablations
     from tfbench.stats import accuracies as table_of
-    from tfbench.stats import csv_table, findings, published, report, text
-    from tfbench.stats.titles import count
+    from tfbench.stats import csv_table, findings, published
+    from tfbench.wording import count
 
     # ---- what to analyse -------------------------------------------------------------------------
     rows, mismatches = [], []
@@ -82,22 +83,22 @@ def analyse(results_dir=None, accuracies=None, output_dir=None, *, source_column
         table, origin = csv_table.from_csv(accuracies, source_column), f"the table {pathlib.Path(accuracies).name}"
     else:
         folders = results_dir if isinstance(results_dir, list | tuple) else [results_dir or "results"]
-        rows = store.read_rows(*folders)
+        rows = store.read_records(*folders)
         if not rows:
-            raise UserError(f"expected rows of finished runs in {place(folders[0]) / 'rows'}, found none: run "
+            raise UserError(f"expected rows of finished runs in {as_path(folders[0]) / 'rows'}, found none: run "
                             "study, or name another folder with --results_dir=DIR")
-        table, origin = table_of.from_rows(rows, allow_unequal=allow_unequal_splits), count(len(rows), "row")
+        table, origin = table_of.from_records(rows, allow_unequal=allow_unequal_splits), count(len(rows), "row")
         mismatches = table_of.mismatches(rows)
     if dataset:
         table, rows = table_of.of_dataset(table, rows, dataset)
-    output_dir = output_dir or ("report" if accuracies else place(folders[0]) / "report")
+    output_dir = output_dir or ("report" if accuracies else as_path(folders[0]) / "report")
 
     # ---- statistics ------------------------------------------------------------------------------
-    ways = {folder: store.read_rows(folder) for folder in ablation or () if folder != "paper"}
+    ways = {folder: store.read_records(folder) for folder in ablation or () if folder != "paper"}
     lines = ([published.ablation()] if "paper" in (ablation or ()) else []) + (
         [ablations.from_folders(ways)] if ways else [])
     found = findings.find(table, rows, origin=origin, ablation=ablations.together(lines), mismatches=mismatches)
-    index = report.write_report(found, output_dir)
+    index = write.write_report(found, output_dir)
 
     # ---- what was found --------------------------------------------------------------------------
     for line in text.for_terminal(found):

@@ -7,8 +7,8 @@ TensorFlow is imported by the first four, when they are called. The examples are
 
 import numpy as np
 
-from tfbench import UserError
-from tfbench.results import paper
+from tfbench import paper
+from tfbench.errors import UserError
 
 
 def build_network(name: str, **options):
@@ -63,11 +63,11 @@ def load_dataset(name: str, data_dir="~/tensorflow_datasets", *, split_seed: int
     TensorShape([8, 8, 1])
     """
     from tfbench.cli import parsers
-    from tfbench.data import examples, find, manifests, prepare
+    from tfbench.data import examples, lookup, manifests, prepare
 
     if difficult not in ("ignore", "negative", "positive"):
         raise UserError(f"expected difficult among ignore, negative, positive, found {difficult!r}")
-    dataset = find.find(_parsed(parsers.DatasetParser(), name), data_dir, split_seed=split_seed, difficult=difficult,
+    dataset = lookup.get_dataset(_parsed(parsers.DatasetParser(), name), data_dir, split_seed=split_seed, difficult=difficult,
                         crop_banner=crop_banner)
     if not dataset.validation:
         raise UserError(f"{name} has no validation split, it is to pretrain on only: take another data set")
@@ -102,21 +102,21 @@ def extract_features(network: str, examples, *, weights: str | None, image_size:
     """
     from tfbench.data.pipeline import evaluation_batches
     from tfbench.linear import features
-    from tfbench.models.find import certificate_of, check_network, find
+    from tfbench.models.lookup import check_image_size, get_network, weights_metadata
 
     if precision not in features.PRECISIONS:
         raise UserError(f"expected a precision among {', '.join(features.PRECISIONS)}, found {precision!r}")
-    row = find(_network(network))
+    row = get_network(_network(network))
     size = image_size or row.image_size
-    check_network(row, size)
-    certificate = certificate_of(row, weights) if weights else {"sha256": None, "value_range": row.value_range}
-    extractor = features.make_extractor(row.name, weights, certificate["sha256"], size, certificate["value_range"], 0,
+    check_image_size(row, size)
+    metadata = weights_metadata(row, weights) if weights else {"sha256": None, "value_range": row.value_range}
+    extractor = features.make_extractor(row.name, weights, metadata["sha256"], size, metadata["value_range"], 0,
                                         precision)
     return extractor(lambda part: evaluation_batches(examples, image_size=size, batch_size=batch_size, part=part),
                      len(examples.keys), "features")
 
 
-def fit_logistic_path(features, labels, strengths=paper.STRENGTHS, *, classes: int | None = None,
+def fit_logistic_path(features, labels, strengths=paper.L2_STRENGTHS, *, classes: int | None = None,
                       max_iterations: int = 10_000) -> list:
     """L2-regularised logistic regression at every strength, each with a bound on how far it is from its optimum.
 
@@ -158,7 +158,7 @@ def fit_logistic_path(features, labels, strengths=paper.STRENGTHS, *, classes: i
 
 
 def load_rows(*results_dirs) -> list[dict]:
-    """The rows of finished runs in results folders; tfbench.results.row says what a row holds.
+    """The rows of finished runs in results folders; tfbench.results.record says what a row holds.
 
     Returns:
       Dictionaries with at least regime, network, dataset, metric, accuracy (of the test split, in [0, 1]) and n_test
@@ -177,7 +177,7 @@ def load_rows(*results_dirs) -> list[dict]:
     """
     from tfbench.results import store
 
-    return store.read_rows(*results_dirs or ("results",))
+    return store.read_records(*results_dirs or ("results",))
 
 
 def correlation(rows: list[dict]) -> dict:
@@ -205,7 +205,7 @@ def correlation(rows: list[dict]) -> dict:
     from tfbench.stats import accuracies
     from tfbench.stats import correlation as correlations
 
-    return correlations.per_regime(accuracies.from_rows(rows))
+    return correlations.per_regime(accuracies.from_records(rows))
 
 
 def _network(name: str) -> str:

@@ -18,6 +18,7 @@ JPEGs of 500 × 375 pixels in memory, beside bare tf.io.decode_jpeg on the same 
 
 from tfbench.cli import app
 from tfbench.cli import flags as cli
+from tfbench.files import atomic
 from tfbench.models.catalog import NETWORKS
 
 SHAPES = {  # of --what=linear: examples, width of the features, classes
@@ -95,9 +96,8 @@ def main(argv) -> None:
         print("\n".join(lines), flush=True)
         results.append(result)
     if options.output:
-        from tfbench.results import store
 
-        store.write_json(options.output, results)
+        atomic.write_json(options.output, results)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ RESULTS_DIR/rows. The same command again continues what was interrupted, or show
 
 from tfbench.cli import app, program
 from tfbench.cli import flags as cli
-from tfbench.results import row as rows
+from tfbench.results import record as records
 from tfbench.results import store
 from tfbench.training import halving
 
@@ -28,9 +28,9 @@ def define_flags(fv=cli.flags.FLAGS) -> None:
 
 
 def specify(options, found: program.Resolved) -> dict:
-    """What determines the outcome of the run that `options` describe (results/row.py)."""
-    return rows.search_spec(options, REGIME, cli.search_of(options, REGIME), dataset=found.dataset,
-                            manifest=found.manifest, certificate=found.certificate)
+    """What determines the outcome of the run that `options` describe (results/record.py)."""
+    return records.search_spec(options, REGIME, cli.search_of(options, REGIME), dataset=found.dataset,
+                            manifest=found.manifest, metadata=found.metadata)
 
 
 def run(options, progress, only: int | None = None) -> tuple[dict | None, bool]:
@@ -47,13 +47,13 @@ def run(options, progress, only: int | None = None) -> tuple[dict | None, bool]:
     spec = specify(options, found)
     if finished := store.finished(options.results_dir, spec):
         return finished, False
-    if only and halving.needless(spec, store.work_folder(options.results_dir, spec), only):
+    if only and halving.is_not_needed(spec, store.work_dir(options.results_dir, spec), only):
         return None, False
 
-    from tfbench.training import experiment  # TensorFlow, only now that there is something to compute
+    from tfbench.training import search  # TensorFlow, only now that there is something to compute
 
-    return experiment.run(spec, options, found.dataset, found.manifest, weights_file=program.weights_path(options),
-                          source=rows.source_of(found.certificate), flagfile=cli.flagfile(options, REGIME),
+    return search.run(spec, options, found.dataset, found.manifest, weights_file=program.weights_path(options),
+                          source=records.source_of(found.metadata), flagfile=cli.flagfile(options, REGIME),
                           progress=progress, only=only), True
 
 

@@ -12,20 +12,21 @@ both and tested once. The result is a row in RESULTS_DIR/rows; the same command 
 
 import time
 
-from tfbench import UserError
+from tfbench import paper
 from tfbench.cli import app, program
 from tfbench.cli import flags as cli
 from tfbench.cli.progress import Display
 from tfbench.data.catalog import Dataset
-from tfbench.results import paper, store
-from tfbench.results import row as rows
+from tfbench.errors import UserError
+from tfbench.results import record as records
+from tfbench.results import store
 
 
 def define_flags(fv=cli.flags.FLAGS) -> None:
     """The flags of this program."""
     cli.define_run_flags(fv, required=False)
     cli.define_weights_flag(fv)
-    cli.define_numbers("l2", paper.STRENGTHS, "strengths of L2 regularisation to try, comma-separated; each multiplies "
+    cli.define_numbers("l2", paper.L2_STRENGTHS, "strengths of L2 regularisation to try, comma-separated; each multiplies "
                        "half the squared norm of the weights against the sum of the example losses "
                        "(v3 section 3.1)", fv, inclusive=False)
     cli.flags.DEFINE_integer("max_iterations", 10000, "of L-BFGS at each strength (our choice: one that is solved "
@@ -44,10 +45,10 @@ def define_flags(fv=cli.flags.FLAGS) -> None:
 
 
 def specify(options, found: program.Resolved) -> dict:
-    """What determines the outcome of the run that `options` describe (results/row.py)."""
-    return rows.make_spec(options, "logistic_regression", dataset=found.dataset, manifest=found.manifest,
-                          certificate=found.certificate, l2=list(options.l2), max_iterations=options.max_iterations,
-                          precision=options.precision, **rows.subset_spec(options))
+    """What determines the outcome of the run that `options` describe (results/record.py)."""
+    return records.make_spec(options, "logistic_regression", dataset=found.dataset, manifest=found.manifest,
+                          metadata=found.metadata, l2=list(options.l2), max_iterations=options.max_iterations,
+                          precision=options.precision, **records.subset_spec(options))
 
 
 def run(options, progress) -> tuple[dict, bool]:
@@ -58,7 +59,7 @@ def run(options, progress) -> tuple[dict, bool]:
     """
     # ---- what to run -------------------------------------------------------------------------------
     found = program.resolve(options, progress)
-    network, dataset, manifest, certificate = found
+    network, dataset, manifest, metadata = found
     spec = specify(options, found)
     if finished := store.finished(options.results_dir, spec):
         return finished, False
@@ -77,7 +78,7 @@ def run(options, progress) -> tuple[dict, bool]:
     kept = cache.open_cache(options.results_dir, cache.make_key(spec, manifest, processor=processor()))
     fixed = features.FixedFeatures(
         lambda precision: features.make_extractor(
-            network.name, program.weights_path(options), certificate["sha256"], spec["image_size"],
+            network.name, program.weights_path(options), metadata["sha256"], spec["image_size"],
             spec["value_range"], options.devices, precision),
         options.precision, kept, spec["image_size"], options.batch_size, progress)
     progress.stage("features")
@@ -95,12 +96,12 @@ def run(options, progress) -> tuple[dict, bool]:
     if error == 0:
         chosen["warnings"].append("--precision=bfloat16 changed nothing: this processor has no such instructions, so "
                                   "TensorFlow computed in float32")
-    row = rows.make_row(
+    row = records.make_record(
         spec, dataset, manifest, accuracy=score(dataset.metric, test_scores, test.labels),
-        test_split={"n": len(test.labels), "sha256": test.split_sha256}, source=rows.source_of(certificate),
+        test_split={"n": len(test.labels), "sha256": test.split_sha256}, source=records.source_of(metadata),
         features={"folder": kept.folder.name, "precision": options.precision, "relative_error": error},
         seconds=time.monotonic() - start, **chosen)
-    store.write_row(options.results_dir, row, rows.test_predictions(test_scores, test),
+    store.write_record(options.results_dir, row, records.test_predictions(test_scores, test),
                     cli.flagfile(options, "logistic_regression"))
     return row, True
 
@@ -121,7 +122,7 @@ def run_file(options, progress) -> tuple[dict, bool]:
     keys = {split: [f"{number:09d}" for number in numbers] for split, numbers in file.rows.items()}
     manifest = {"splits": {split: {"n": sizes[split], "sha256": split_hash(keys[split])} for split in sizes},
                 "content": file.sha256, "verification": {}}
-    spec = rows.make_feature_spec(dataset, manifest, l2=list(options.l2), max_iterations=options.max_iterations)
+    spec = records.make_features_spec(dataset, manifest, l2=list(options.l2), max_iterations=options.max_iterations)
     if finished := store.finished(options.results_dir, spec):
         return finished, False
 
@@ -132,9 +133,9 @@ def run_file(options, progress) -> tuple[dict, bool]:
                            metric=dataset.metric, progress=progress)
     scores = refit.scores(parts["test"][0])
     test = Examples(None, parts["test"][1], keys["test"], manifest["splits"]["test"]["sha256"])
-    row = rows.make_row(spec, dataset, manifest, accuracy=score(dataset.metric, scores, test.labels),
+    row = records.make_record(spec, dataset, manifest, accuracy=score(dataset.metric, scores, test.labels),
                         test_split=manifest["splits"]["test"], seconds=time.monotonic() - start, **chosen)
-    store.write_row(options.results_dir, row, rows.test_predictions(scores, test),
+    store.write_record(options.results_dir, row, records.test_predictions(scores, test),
                     cli.flagfile(options, "logistic_regression"))
     return row, True
 
@@ -184,7 +185,7 @@ def choose(train, validation, both, options, *, classes: int, metric: str, progr
             best, best_fit = trials[-1], fit
         progress.work(f"{len(trials)} of {len(options.l2)} strengths")
     refit, = logistic.path(*both, [best["l2"]], start=best_fit, **settings)
-    warnings = rows.edge_warnings({"l2": options.l2}, best)
+    warnings = records.edge_warnings({"l2": options.l2}, best)
     if uncertified := sum(not trial["certified"] for trial in trials):
         warnings.append(f"{uncertified} of {len(trials)} strengths are not certified to be solved: raise "
                         "--max_iterations")

@@ -13,14 +13,16 @@ Archives lie in DATA_DIR/downloads/manual: one that is there already is checked 
 network needs nothing else. An interrupted download goes on where it stopped.
 """
 
-from tfbench import UserError
 from tfbench.cli import app
 from tfbench.cli import flags as cli
 from tfbench.cli.progress import Display
-from tfbench.data import builders, fetch, find, manifests, prepare, verify
+from tfbench.data import lookup, manifests, prepare, verify
+from tfbench.data.builders import common
 from tfbench.data.catalog import PAPER_DATASETS
 from tfbench.data.manifests import manual_folder
 from tfbench.data.sources import SOURCES
+from tfbench.errors import UserError
+from tfbench.files import downloads
 
 ALL = "all"
 SHOWN = 50  # images named on the terminal; thousands of ImageNet's are grey
@@ -41,7 +43,7 @@ def plan(dataset, data_dir) -> list[str]:
     """What preparing a data set takes, in lines."""
     if dataset.embedded:
         return [f"{dataset.name}: drawn by tfbench, nothing to fetch"]
-    if dataset.own:
+    if dataset.custom:
         return [f"{dataset.name}: {dataset.train + dataset.validation + dataset.test:,} images, {dataset.classes} "
                 f"classes, copied into {manifests.folder(dataset, data_dir)}"]
     source = SOURCES[dataset.name]
@@ -71,12 +73,12 @@ def obtain(dataset, data_dir) -> None:
         path, known = folder / file.name, {"size": file.size or None, "checksum": file.checksum or None}
         if path.exists():
             print(f"checking {file.name}")
-            fetch.check(path, cure="replace it by the original" + (f" of {file.url}" if file.url else ""), **known)
+            downloads.check(path, cure="replace it by the original" + (f" of {file.url}" if file.url else ""), **known)
         else:
             print(f"fetching {file.url}")
             with Display(file.size or 1) as progress:
                 progress.run(file.name, file.size or 1, file.size or 1)
-                fetch.download(file.url, path, report=progress.images, manual="", **known)
+                downloads.download(file.url, path, report=progress.images, manual="", **known)
 
 
 def status(dataset, data_dir) -> str:
@@ -100,8 +102,8 @@ def prepare_one(dataset, data_dir, copy=None) -> None:
             raise UserError(f"{dataset.name} is prepared already in {manifests.folder(dataset, data_dir)}: delete that "
                             "folder to import another copy")
         return
-    there = (manifests.folder(dataset, data_dir) / builders.INFO).exists()  # prepared by TFDS itself, say
-    if copy is None and not there and not dataset.embedded and not dataset.own:
+    there = (manifests.folder(dataset, data_dir) / common.INFO).exists()  # prepared by TFDS itself, say
+    if copy is None and not there and not dataset.embedded and not dataset.custom:
         obtain(dataset, data_dir)
     with Display(1) as progress:
         images = dataset.train + dataset.validation + dataset.test
@@ -139,12 +141,12 @@ def main(argv) -> int | None:
         raise UserError("--action=import and --from=FOLDER belong together")
     if options.dataset == ALL and options.action == "import":
         raise UserError("--action=import takes one data set, not all")
-    if options.dataset.startswith(find.TFDS) and options.action == "prepare":
+    if options.dataset.startswith(lookup.TFDS) and options.action == "prepare":
         with Display(1) as progress:
             progress.run(f"preparing {options.dataset}", 1, 1)
             chosen = (prepare.prepare_tfds(options.dataset, data_dir, progress.images),)
     else:
-        chosen = PAPER_DATASETS if options.dataset == ALL else (find.find(options.dataset, data_dir),)
+        chosen = PAPER_DATASETS if options.dataset == ALL else (lookup.get_dataset(options.dataset, data_dir),)
     failed = []
     for dataset in chosen:
         if options.action == "plan":

@@ -1,6 +1,6 @@
 """Fetches the public ImageNet weights of a network, converts and certifies them.
 
-Writes WEIGHTS_DIR/NAME.weights.h5 and its certificate NAME.json, which the programs find as
+Writes WEIGHTS_DIR/NAME.weights.h5 and its metadata NAME.json, which the programs find as
 --weights=imagenet. A finished one is kept; an interrupted download goes on where it stopped.
 
   python -m tfbench.prepare_models --model=inception_v4
@@ -15,16 +15,15 @@ import pathlib
 import tempfile
 import time
 
-from tfbench import UserError
 from tfbench.cli import app
 from tfbench.cli import flags as cli
 from tfbench.cli.progress import Display
-from tfbench.data import fetch
-from tfbench.models import checkpoints, weights
+from tfbench.errors import UserError
+from tfbench.files import atomic, downloads
+from tfbench.files.paths import Path, Remote, as_path, is_address
+from tfbench.models import public_weights, weights
 from tfbench.models.catalog import NETWORKS
-from tfbench.results import row as rows
-from tfbench.results import store
-from tfbench.results.places import Place, Remote, is_address, place
+from tfbench.results import record as records
 
 SOURCES = ("slim", "keras")
 
@@ -50,7 +49,7 @@ def define_flags(fv=cli.flags.FLAGS) -> None:
                          flag_values=fv)
 
 
-def output_path(options) -> Place:
+def output_path(options) -> Path:
     """Where the weights go.
 
     Raises:
@@ -60,7 +59,7 @@ def output_path(options) -> Place:
         raise UserError("--checkpoint needs --output=FILE.weights.h5: the folder of public weights is not for others")
     if options.output and not options.output.endswith(weights.ENDING):
         raise UserError(f"--output={options.output} must end in {weights.ENDING}")
-    return place(options.output) if options.output else weights.imagenet_path(
+    return as_path(options.output) if options.output else weights.imagenet_path(
         options.weights_dir, options.model)
 
 
@@ -68,33 +67,33 @@ def obtain(options, public) -> tuple[pathlib.Path, dict]:
     """The public file, downloaded if need be.
 
     Returns:
-      (its path, what the certificate says of it).
+      (its path, what the metadata says of it).
     """
     local = options["weights_dir"].default if is_address(options.weights_dir) else options.weights_dir
     path = pathlib.Path(options.archive) if options.archive else (
         pathlib.Path(local).expanduser() / "downloads" / pathlib.PurePosixPath(public.url).name)
     if options.archive or path.exists():
-        sha256 = fetch.check(path, size=public.size, checksum=public.checksum)
+        sha256 = downloads.check(path, size=public.size, checksum=public.checksum)
     else:
         print(f"fetching {public.url}")
         size = public.size or 4 * NETWORKS[options.model].parameters  # bytes, about, where nobody tells
         with Display(size) as progress:
             progress.run(path.name, size, size)
-            sha256 = fetch.download(public.url, path, size=public.size, checksum=public.checksum,
+            sha256 = downloads.download(public.url, path, size=public.size, checksum=public.checksum,
                                     report=progress.images)
     return path, {"url": public.url, "file": path.name, "file_sha256": sha256, "checksum_known": public.checksum}
 
 
-def convert(options, public, path: Place) -> dict:
-    """Makes the weights file and its certificate from the public file or --checkpoint.
+def convert(options, public, path: Path) -> dict:
+    """Makes the weights file and its metadata from the public file or --checkpoint.
 
     Returns:
-      The certificate.
+      The metadata.
     """
     row = NETWORKS[options.model]
     start = time.monotonic()
     if options.checkpoint:
-        file, origin = place(options.checkpoint), {"checkpoint": options.checkpoint}
+        file, origin = as_path(options.checkpoint), {"checkpoint": options.checkpoint}
         public, kind = None, "slim"
     else:
         file, origin = obtain(options, public)
@@ -111,7 +110,7 @@ def convert(options, public, path: Place) -> dict:
         path.parent.mkdir(parents=True, exist_ok=True)
         here = None if isinstance(path, Remote) else path.parent
         with tempfile.TemporaryDirectory(dir=here, prefix=".unpacked-") as folder:
-            tensors = conversion.read_checkpoint(fetch.find_checkpoint(fetch.unpack(file, f"{folder}/archive")))
+            tensors = conversion.read_checkpoint(downloads.find_checkpoint(downloads.unpack(file, f"{folder}/archive")))
     read = time.monotonic()
     model = conversion.network_of(row.name, tensors)
     built = time.monotonic()
@@ -121,17 +120,17 @@ def convert(options, public, path: Place) -> dict:
         "accuracy": public.top1 if public else None, "n_test": 50_000 if public else None,
         "accuracy_is": "published" if public else "unknown",
         "source": kind, "value_range": public.value_range if public else row.value_range,
-        **origin, **account, "versions": rows.versions()})
+        **origin, **account, "versions": records.versions()})
     print(f"{account['tensors_used']} tensors ({account['averaged']} moving averages) into {path}: read in "
           f"{read - start:.1f} s, network built in {built - read:.1f} s, converted in "
           f"{time.monotonic() - built:.1f} s")
     for why, number in account["not_needed"].items():
         print(f"  not needed: {number} tensors ({why})")
-    return weights.read_certificate(path, row)
+    return weights.read_metadata(path, row)
 
 
-def certify(options, public, path: Place, certificate: dict) -> None:
-    """Evaluates the weights on ImageNet validation images and adds the outcome to the certificate."""
+def evaluate_weights(options, public, path: Path, metadata: dict) -> None:
+    """Evaluates the weights on ImageNet validation images and adds the outcome to the metadata."""
     from tfbench.models import imagenet
     from tfbench.models.build import build_network
 
@@ -139,11 +138,11 @@ def certify(options, public, path: Place, certificate: dict) -> None:
     model = build_network(options.model, weights=str(path), image_size=public.eval_size)
     with Display(len(images.labels)) as progress:
         progress.run(f"{options.model} on ImageNet validation images", len(images.labels), len(images.labels))
-        result = imagenet.evaluate(model, images, public, value_range=certificate["value_range"],
+        result = imagenet.evaluate(model, images, public, value_range=metadata["value_range"],
                                    batch_size=options.batch_size, report=progress.images)
     if result["n"] == imagenet.VALIDATION_IMAGES:
-        certificate |= {"accuracy": result["top1"], "accuracy_is": "certified", "n_test": result["n"]}
-    store.write_json(weights.certificate_path(path), certificate | {"imagenet": result})
+        metadata |= {"accuracy": result["top1"], "accuracy_is": "certified", "n_test": result["n"]}
+    atomic.write_json(weights.metadata_path(path), metadata | {"imagenet": result})
     print(imagenet.describe(result))
 
 
@@ -151,17 +150,17 @@ def main(argv) -> None:
     del argv
     options = cli.own(define_flags)
     path = output_path(options)
-    public = checkpoints.checkpoint(options.model, options.source)
+    public = public_weights.checkpoint(options.model, options.source)
     if path.exists() and not options.checkpoint:
-        certificate = weights.read_certificate(path, NETWORKS[options.model])
-        if options.source and certificate["source"] != options.source:
-            raise UserError(f"{path} was made from {certificate['source']}: delete it, or choose another --output")
+        metadata = weights.read_metadata(path, NETWORKS[options.model])
+        if options.source and metadata["source"] != options.source:
+            raise UserError(f"{path} was made from {metadata['source']}: delete it, or choose another --output")
         print(f"prepared before: {path}")
     else:
-        certificate = convert(options, public, path)
+        metadata = convert(options, public, path)
     if options.imagenet_val:
-        certify(options, public, path, certificate)
-    print(f"certificate: {weights.certificate_path(path)}")
+        evaluate_weights(options, public, path, metadata)
+    print(f"metadata: {weights.metadata_path(path)}")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 The paper's recipe for ImageNet, without its length the same for any source: warm-up, exponential decay, a moving
 average of the weights, and four switches – batch-norm scale, label smoothing, dropout, auxiliary classifier. Trained on
 the source's training split and tested once; that accuracy is what the analysis correlates transfer with. Writes
-RESULTS_DIR/weights/NAME.weights.h5 and its certificate NAME.json, which the other programs take as --weights=FILE, and
+RESULTS_DIR/weights/NAME.weights.h5 and its metadata NAME.json, which the other programs take as --weights=FILE, and
 a row in RESULTS_DIR/rows. The same command again continues what was interrupted.
 
   python -m tfbench.pretrain --model=inception_v4 --dataset=imagenet2012
@@ -14,13 +14,13 @@ a row in RESULTS_DIR/rows. The same command again continues what was interrupted
 
 import time
 
-from tfbench import UserError
 from tfbench.cli import app, program
 from tfbench.cli import flags as cli
+from tfbench.errors import UserError
+from tfbench.files.paths import Path, as_path
 from tfbench.models.weights import ENDING
-from tfbench.results import row as rows
+from tfbench.results import record as records
 from tfbench.results import store
-from tfbench.results.places import Place, place
 
 RECIPE = ("learning_rate", "weight_decay", "warmup_epochs", "decay_per_epoch", "ema", "label_smoothing", "dropout",
           "auxiliary_head")
@@ -32,13 +32,13 @@ def define_flags(fv=cli.flags.FLAGS) -> None:
     cli.define_pretraining_flags(fv)
 
 
-def weights_file(results_dir, spec: dict) -> Place:
+def weights_file(results_dir, spec: dict) -> Path:
     """Where the weights of a pretraining run lie, or will."""
-    return place(results_dir) / "weights" / f"{store.name_of(spec)}{ENDING}"
+    return as_path(results_dir) / "weights" / f"{store.name_of(spec)}{ENDING}"
 
 
 def specify(options, found: program.Resolved) -> dict:
-    """What determines the outcome of the run that `options` describe (results/row.py).
+    """What determines the outcome of the run that `options` describe (results/record.py).
 
     Raises:
       UserError: a data set with several labels per image.
@@ -48,10 +48,10 @@ def specify(options, found: program.Resolved) -> dict:
                         f"{found.dataset.name} has several")
     images = found.manifest["splits"]["train"]["n"]
     steps = options.steps or max(round(options.epochs * images / options.batch_size), 1)
-    return rows.make_spec(
-        options, "pretrain", dataset=found.dataset, manifest=found.manifest, certificate=None, steps=steps,
+    return records.make_spec(
+        options, "pretrain", dataset=found.dataset, manifest=found.manifest, metadata=None, steps=steps,
         epochs=options.epochs if options.steps is None else steps * options.batch_size / images,
-        **{name: options[name].value for name in RECIPE}, **rows.step_spec(options))
+        **{name: options[name].value for name in RECIPE}, **records.step_spec(options))
 
 
 def finished(results_dir, spec: dict) -> dict | None:
@@ -75,13 +75,13 @@ def run(options, progress) -> tuple[dict, bool]:
 
     from tfbench.data.examples import load_split  # TensorFlow, only now that there is something to compute
     from tfbench.models import weights
-    from tfbench.training import experiment
+    from tfbench.training import search
 
     # ---- data and model ----------------------------------------------------------------------------
     start = time.monotonic()
-    experiment.prepare_devices(options)
+    search.prepare_devices(options)
     train = load_split(dataset, "train", options.data_dir)
-    task = experiment.make_task(spec, options, dataset, len(train.labels), progress)
+    task = search.make_task(spec, options, dataset, len(train.labels), progress)
 
     # ---- optimize ----------------------------------------------------------------------------------
     progress.stage(f"training {spec['steps']:,} steps")
@@ -104,7 +104,7 @@ def run(options, progress) -> tuple[dict, bool]:
         raise UserError("the trained network's outputs are not finite: try a smaller --learning_rate")
 
     # ---- record: the row comes last, so where it is, the weights are --------------------------------
-    row = rows.make_row(
+    row = records.make_record(
         spec, dataset, manifest, accuracy=accuracy,
         selected={name: spec[name] for name in ("learning_rate", "weight_decay")},
         test_split={"n": len(test.labels), "sha256": test.split_sha256}, distribution=task.engine.distribution(),
@@ -113,8 +113,8 @@ def run(options, progress) -> tuple[dict, bool]:
     if task.chief:
         weights.save(task.engine.trainer.model, path, {
             "network": network.name, "dataset": dataset.name, "metric": dataset.metric, "accuracy": accuracy,
-            "n_test": len(test.labels), "value_range": spec["value_range"], "spec": spec, "versions": rows.versions()})
-        store.write_row(options.results_dir, row, rows.test_predictions(logits, test),
+            "n_test": len(test.labels), "value_range": spec["value_range"], "spec": spec, "versions": records.versions()})
+        store.write_record(options.results_dir, row, records.test_predictions(logits, test),
                         cli.flagfile(options, "pretrain"))
     task.forget("pretraining")
     return row, True

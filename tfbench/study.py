@@ -19,17 +19,20 @@ import time
 
 from absl import flags
 
-from tfbench import UserError, finetune, logistic_regression, pretrain, train_from_scratch
-from tfbench.cli import app, plan, status, units
+from tfbench import finetune, logistic_regression, pretrain, train_from_scratch
+from tfbench.cli import app
 from tfbench.cli import flags as cli
 from tfbench.cli.progress import Display
 from tfbench.data.catalog import DATASETS
+from tfbench.errors import UserError
+from tfbench.files import sharing
 from tfbench.linear import cache
-from tfbench.models.find import check_network, find, is_own
-from tfbench.models.weights import OWN
-from tfbench.results import archive, store
-from tfbench.results.row import summary
-from tfbench.stats.titles import count
+from tfbench.models.lookup import check_image_size, get_network, is_custom
+from tfbench.models.weights import CUSTOM
+from tfbench.results import archive
+from tfbench.results.record import summary
+from tfbench.sweep import jobs, plan, status
+from tfbench.wording import count
 
 REGIMES = {"logistic_regression": logistic_regression, "finetune": finetune,
            "train_from_scratch": train_from_scratch}
@@ -65,7 +68,7 @@ def define_flags(fv=flags.FLAGS) -> None:
                          "(0, our choice: not at all)", lower_bound=0, flag_values=fv)
     flags.DEFINE_boolean("json", False, "--status as JSON, for programs", flag_values=fv)
     flags.DEFINE_string("export", None, "only write an archive of what is finished to this new folder: rows, "
-                        "predictions, certificates, no weights", flag_values=fv)
+                        "predictions, metadata, no weights", flag_values=fv)
     flags.DEFINE_boolean("plan", False, "only say what there is to do, what it takes and what is missing for it",
                          flag_values=fv)
     flags.DEFINE_string("throughput", None, "file that `benchmark --what=training --output=FILE` wrote on the machine "
@@ -84,15 +87,15 @@ class Run:
 
     @property
     def title(self) -> str:
-        return units.title_of(self.regime, self.options.model, self.options.dataset, self.variant)
+        return jobs.title_of(self.regime, self.options.model, self.options.dataset, self.variant)
 
 
-@app.nothing_is_garbage()
+@app.gc_paused()
 def plan_runs(options, rate: float | dict[str, float]) -> list[Run]:
     """The runs in the order that shares most traced graphs.
 
     Args:
-      rate: of matrix products on this machine, or by network (cli.plan.matrix_rate, measured_rates).
+      rate: of matrix products on this machine, or by network (sweep.plan.matrix_rate, measured_rates).
 
     Raises:
       UserError: flags that a program refuses, or what this version cannot do.
@@ -101,16 +104,16 @@ def plan_runs(options, rate: float | dict[str, float]) -> list[Run]:
 
     def planned(regime, network, dataset):
         arguments = [f"--model={network}", f"--dataset={dataset}", *shared]
-        if regime in units.SEARCHED:
+        if regime in jobs.SEARCHED:
             arguments.append(f"--search={options.search}")
-        if is_own(network) and options.source == plan.IMAGENET and regime in units.WEIGHTED:
-            arguments.append(f"--weights={OWN}")
+        if is_custom(network) and options.source == plan.IMAGENET and regime in jobs.WEIGHTED:
+            arguments.append(f"--weights={CUSTOM}")
         arguments += options[regime].value.split()
         try:
             values = cli.parse(PROGRAMS[regime].define_flags, arguments)
         except flags.Error as error:
             raise UserError(f"tfbench.{regime} refuses --{regime}={options[regime].value!r}: {error}") from None
-        check_network(find(network), values.image_size or find(network).image_size)
+        check_image_size(get_network(network), values.image_size or get_network(network).image_size)
         return [Run(regime, single, plan.cost(regime, single, rate), cli.variant(values, single))
                 for single in cli.single_runs(values)]
 
@@ -141,14 +144,14 @@ def show_status(options, runs: list[Run]) -> None:
 
 def run_all(options, runs: list[Run]) -> None:
     """Runs everything in this process; weights made by a pretraining go to the runs of the same network after it."""
-    units.report_path(options.results_dir).unlink(missing_ok=True)  # an earlier study's on Ray
+    jobs.report_path(options.results_dir).unlink(missing_ok=True)  # an earlier study's on Ray
     weights = {}  # network -> file
     with Display(sum(run.cost.seconds for run in runs), stages=False) as progress:
         for number, planned in enumerate(runs, start=1):
             progress.run(planned.title, planned.cost.seconds, planned.cost.trained + planned.cost.evaluated)
-            units.use_weights(planned, weights)
+            jobs.use_weights(planned, weights)
             row, new = PROGRAMS[planned.regime].run(planned.options, progress)
-            units.keep_weights(planned, row["spec"], weights)
+            jobs.keep_weights(planned, row["spec"], weights)
             progress.finish_run()
             spent = f"{row['seconds']:.0f} s" if new else "finished before"
             progress.line(f"[{number}/{len(runs)}] {summary(row)} – {spent}")
@@ -156,22 +159,22 @@ def run_all(options, runs: list[Run]) -> None:
 
 def run_on_ray(options, runs: list[Run]) -> int | None:
     """Runs everything on a Ray cluster, a unit per trial; returns the exit code 1 where something is set aside."""
-    from tfbench.cli import ray_executor  # and Ray
+    from tfbench.sweep.executors import ray_cluster  # and Ray
 
-    resources = ray_executor.Resources(options.cpus_per_trial, options.gpus_per_trial, options.tries)
+    resources = ray_cluster.Resources(options.cpus_per_trial, options.gpus_per_trial, options.tries)
     decisive = sorted(line for line in options.flags_into_string().splitlines()
                       if line.removeprefix("--").removeprefix("no").split("=")[0] not in LOOKS)
     failures = []
     with Display(1, stages=False) as progress:
-        left, finished = units.make(runs, progress)
+        left, finished = jobs.make(runs, progress)
         for line in finished:
             progress.line(line)
-        report = units.report_path(options.results_dir)
+        report = jobs.report_path(options.results_dir)
         if left:
-            with ray_executor.cluster(options.ray_address, resources) as dashboard:
+            with ray_cluster.cluster(options.ray_address, resources) as dashboard:
                 if dashboard:
                     progress.line(f"Ray's dashboard: {dashboard}")
-                failures = ray_executor.run(lambda: units.make(runs, progress)[0], decisive, report, dashboard,
+                failures = ray_cluster.run(lambda: jobs.make(runs, progress)[0], decisive, report, dashboard,
                                             resources, progress)
         else:
             report.unlink(missing_ok=True)
@@ -197,7 +200,7 @@ def main(argv) -> int | None:
         return show_status(options, runs)
     if options.export:
         number = archive.export(options.results_dir, options.export)
-        print(f"{count(number, 'row')} with predictions and certificates: {options.export}")
+        print(f"{count(number, 'row')} with predictions and metadata: {options.export}")
         return None
     print(plan.describe(options, runs))
     if options.plan:
@@ -212,7 +215,7 @@ def main(argv) -> int | None:
     # ---- run, then analyse -------------------------------------------------------------------------
     # On a cluster that stays, copies of this command meet in Ray; here, one waits for the other.
     on_cluster = options.executor == "ray" and options.ray_address
-    with contextlib.nullcontext() if on_cluster else store.alone(options.results_dir, print):
+    with contextlib.nullcontext() if on_cluster else sharing.exclusive_lock(options.results_dir, print):
         if code := (run_on_ray if options.executor == "ray" else run_all)(options, runs):
             return code
     from tfbench import analysis

@@ -11,7 +11,7 @@ tested once. The same command again continues what was interrupted, or shows the
 
 from tfbench.cli import app, program
 from tfbench.cli import flags as cli
-from tfbench.results import row as rows
+from tfbench.results import record as records
 from tfbench.results import store
 from tfbench.training import halving
 
@@ -26,9 +26,9 @@ def define_flags(fv=cli.flags.FLAGS) -> None:
 
 
 def specify(options, found: program.Resolved) -> dict:
-    """What determines the outcome of the run that `options` describe (results/row.py)."""
-    return rows.search_spec(options, REGIME, cli.search_of(options, REGIME), dataset=found.dataset,
-                            manifest=found.manifest, certificate=None)
+    """What determines the outcome of the run that `options` describe (results/record.py)."""
+    return records.search_spec(options, REGIME, cli.search_of(options, REGIME), dataset=found.dataset,
+                            manifest=found.manifest, metadata=None)
 
 
 def run(options, progress, only: int | None = None) -> tuple[dict | None, bool]:
@@ -45,12 +45,12 @@ def run(options, progress, only: int | None = None) -> tuple[dict | None, bool]:
     spec = specify(options, found)
     if finished := store.finished(options.results_dir, spec):
         return finished, False
-    if only and halving.needless(spec, store.work_folder(options.results_dir, spec), only):
+    if only and halving.is_not_needed(spec, store.work_dir(options.results_dir, spec), only):
         return None, False
 
-    from tfbench.training import experiment  # TensorFlow, only now that there is something to compute
+    from tfbench.training import search  # TensorFlow, only now that there is something to compute
 
-    return experiment.run(spec, options, found.dataset, found.manifest, weights_file=None, source=None,
+    return search.run(spec, options, found.dataset, found.manifest, weights_file=None, source=None,
                           flagfile=cli.flagfile(options, REGIME), progress=progress, only=only), True
 
 

@@ -7,9 +7,9 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from tfbench.cli.plan import matrix_rate
 from tfbench.linear import logistic
-from tfbench.results.paper import STRENGTHS
+from tfbench.paper import L2_STRENGTHS
+from tfbench.sweep.plan import matrix_rate
 
 CHUNK = 50  # iterations of scikit-learn between looks at how far it is
 
@@ -41,7 +41,7 @@ def measure(name: str, shape: tuple[int, int, int], peer_strengths: int, peer_se
     settings = {"classes": classes, "max_iterations": 10000}
     list(logistic.path(features[:2 * classes], labels[:2 * classes], [1.0], **settings))  # traces
     start = time.perf_counter()
-    fits = list(logistic.path(features, labels, STRENGTHS, **settings))
+    fits = list(logistic.path(features, labels, L2_STRENGTHS, **settings))
     path_seconds = time.perf_counter() - start
     middle = fits[len(fits) // 2]
     refit, = logistic.path(more_features, more_labels, [middle.strength], start=middle, **settings)

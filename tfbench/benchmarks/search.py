@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tfbench import UserError
+from tfbench.errors import UserError
 from tfbench.results import store
 
 
@@ -18,7 +18,7 @@ def measure(results_dir) -> dict:
       UserError: no search was made both ways.
     """
     runs = {}
-    for row in store.read_rows(results_dir):
+    for row in store.read_records(results_dir):
         if "search" in row:
             spec = {name: value for name, value in row["spec"].items() if name != "search"}
             runs.setdefault(store.key_of(spec), {})[row["search"]["kind"]] = row

@@ -11,7 +11,7 @@ import sys
 from absl import app
 from absl import logging as absl_logging
 
-from tfbench import Preempted, UserError
+from tfbench.errors import Preempted, UserError
 
 INTERRUPTED = 130  # the shell's code for a program that ^C ended
 CONTINUE = 75  # EX_TEMPFAIL: the same command, given again, continues
@@ -45,7 +45,7 @@ def run(main) -> None:
 
 
 @contextlib.contextmanager
-def nothing_is_garbage():
+def gc_paused():
     """Within it, Python does not look for garbage, nor later among what is made in it: where so many objects are made
     to stay, that takes half the time."""
     enabled = gc.isenabled()

@@ -7,6 +7,7 @@ FLAGS when it is the main module; the study on fresh FlagValues per run. Default
 
 from absl import flags
 
+from tfbench import paper
 from tfbench.cli.parsers import (
     CommaSerializer,
     DatasetParser,
@@ -18,9 +19,9 @@ from tfbench.cli.parsers import (
     NumbersParser,
 )
 from tfbench.data.catalog import GROUPS
+from tfbench.files.paths import is_address
 from tfbench.models.catalog import GROUPS as MODEL_GROUPS
-from tfbench.results import paper
-from tfbench.results.places import is_address
+from tfbench.regimes import REGIMES
 
 flags.disclaim_key_flags()  # `--help` of a program lists these flags as the program's own
 
@@ -163,7 +164,7 @@ def define_weights_folder_flag(fv=flags.FLAGS) -> None:
 
 def define_search_flags(fv, regime: str) -> None:
     """The flags of a regime that searches a grid by training the whole network."""
-    steps, rates, decays = paper.SEARCHES[regime]
+    steps, rates, decays = REGIMES[regime].search
     origin = "v3 appendix A.5"
     flags.DEFINE_integer("steps", steps, f"training steps of each trial ({origin})", lower_bound=1, flag_values=fv)
     define_numbers("steps_curve", None, "instead of --steps: numbers of steps, comma-separated; a run of its own, with "
@@ -256,10 +257,10 @@ def define_subset_flags(fv) -> None:
 
 def search_of(options, regime: str) -> dict:
     """What the flags of define_search_flags search, as a part of the run's specification."""
-    search = paper.SEARCHES[regime]
+    search = REGIMES[regime].search
     return {"search": options.search, "steps": options.steps,
-            "learning_rate": list(options.learning_rate or paper.thinned(search.learning_rates, options.grid[0])),
-            "weight_decay": list(options.weight_decay or paper.thinned(search.weight_decays, options.grid[1]))}
+            "learning_rate": list(options.learning_rate or paper.evenly_spaced_subset(search.learning_rates, options.grid[0])),
+            "weight_decay": list(options.weight_decay or paper.evenly_spaced_subset(search.weight_decays, options.grid[1]))}
 
 
 def single_runs(options: flags.FlagValues) -> list[flags.FlagValues]:

@@ -6,10 +6,10 @@ import math
 
 from absl import flags
 
-from tfbench.data import find
+from tfbench.data import lookup
 from tfbench.data.catalog import DATASETS
+from tfbench.files.paths import is_address
 from tfbench.models.catalog import NETWORKS
-from tfbench.results.places import is_address
 
 
 class NameParser(flags.ArgumentParser):
@@ -30,21 +30,21 @@ class NameParser(flags.ArgumentParser):
 
 
 class DatasetParser(NameParser):
-    """A row of DATASETS, or a data set of the user's own (data/find.py); `more` are further names."""
+    """A row of DATASETS, or a data set of the user's own (data/lookup.py); `more` are further names."""
 
     def __init__(self, more=()):
         super().__init__("data set", (*DATASETS, *more))
 
     def parse(self, argument):
-        if argument.startswith((find.FOLDER, find.TFDS)) and not argument.endswith(":"):
+        if argument.startswith((lookup.FOLDER, lookup.TFDS)) and not argument.endswith(":"):
             if is_address(argument):
                 raise ValueError(f"expected a folder of this machine, found {argument!r}: copy the images there")
-            return argument  # whether it exists is for data/find.py to say
+            return argument  # whether it exists is for data/lookup.py to say
         return super().parse(argument)
 
 
 class NetworkParser(NameParser):
-    """A row of NETWORKS, or MODULE:FUNCTION of the user's own (models/find.py)."""
+    """A row of NETWORKS, or MODULE:FUNCTION of the user's own (models/lookup.py)."""
 
     def __init__(self):
         super().__init__("network", NETWORKS)
@@ -52,7 +52,7 @@ class NetworkParser(NameParser):
     def parse(self, argument):
         parts = argument.split(":")
         if len(parts) == 2 and all(name.isidentifier() for name in (*parts[0].split("."), parts[1])):
-            return argument  # whether it exists is for models/own.py to say
+            return argument  # whether it exists is for models/custom.py to say
         return super().parse(argument)
 
 

@@ -2,19 +2,19 @@
 
 from typing import NamedTuple
 
-from tfbench import UserError
 from tfbench.cli import flags as cli
-from tfbench.cli.plan import cost, matrix_rate
 from tfbench.cli.progress import Display
-from tfbench.data import find as find_data
 from tfbench.data import manifests
 from tfbench.data.catalog import Dataset
+from tfbench.data.lookup import get_dataset
 from tfbench.data.prepare import prepare
+from tfbench.errors import UserError
 from tfbench.models.catalog import Network
-from tfbench.models.find import certificate_of, check_network, find, is_own
-from tfbench.models.weights import IMAGENET, OWN, imagenet_path
+from tfbench.models.lookup import check_image_size, get_network, is_custom, weights_metadata
+from tfbench.models.weights import CUSTOM, IMAGENET, imagenet_path
 from tfbench.results import store
-from tfbench.results.row import summary
+from tfbench.results.record import summary
+from tfbench.sweep.plan import cost, matrix_rate
 
 
 class Resolved(NamedTuple):
@@ -22,13 +22,13 @@ class Resolved(NamedTuple):
 
     Attributes:
       network, dataset: catalog rows. manifest: of the prepared data.
-      certificate: of the pretrained weights; None for a program without --weights.
+      metadata: of the pretrained weights; None for a program without --weights.
     """
 
     network: Network
     dataset: Dataset
     manifest: dict
-    certificate: dict | None
+    metadata: dict | None
 
 
 def resolve(options, progress, *, prepared_only: bool = False) -> Resolved:
@@ -41,19 +41,19 @@ def resolve(options, progress, *, prepared_only: bool = False) -> Resolved:
       UserError: this version cannot do it, or a folder cannot be written. Before TensorFlow is
         imported, except to prepare a data set and for a network of the user's own.
     """
-    network = find(options.model)
+    network = get_network(options.model)
     dataset = dataset_of(options)
-    check_network(network, options.image_size or network.image_size)
+    check_image_size(network, options.image_size or network.image_size)
     if not prepared_only:
         store.check_writable(options.results_dir)
     manifest = manifest_of(dataset, options.data_dir, prepared_only=prepared_only)
-    certificate = certificate_of(network, weights_path(options)) if "weights" in options else None
-    return Resolved(network, dataset, manifest or make(dataset, options.data_dir, progress), certificate)
+    metadata = weights_metadata(network, weights_path(options)) if "weights" in options else None
+    return Resolved(network, dataset, manifest or make(dataset, options.data_dir, progress), metadata)
 
 
 def dataset_of(options) -> Dataset:
     """The catalog row of --dataset, read as the flags say."""
-    return find_data.find(options.dataset, options.data_dir, split_seed=options.split_seed,
+    return get_dataset(options.dataset, options.data_dir, split_seed=options.split_seed,
                           difficult=options.voc_difficult, crop_banner=options.aircraft_banner == "crop")
 
 
@@ -83,8 +83,8 @@ def weights_path(options) -> str:
       UserError: the public weights of such a network.
     """
     if options.weights == IMAGENET:
-        if is_own(options.model):
-            raise UserError(f"{options.model} has no public ImageNet weights: take --weights={OWN} for those that it "
+        if is_custom(options.model):
+            raise UserError(f"{options.model} has no public ImageNet weights: take --weights={CUSTOM} for those that it "
                             "loads itself, or --weights=FILE made by tfbench.pretrain")
         return str(imagenet_path(options.weights_dir, options.model))
     return options.weights
@@ -111,4 +111,4 @@ def tell(row: dict, new: bool, options) -> None:
     for warning in row["warnings"]:
         print(f"warning: {warning}")
     print(f"{'row' if new else 'finished before, nothing to do; row'}: "
-          f"{store.row_path(options.results_dir, row['spec'])}")
+          f"{store.record_path(options.results_dir, row['spec'])}")

@@ -33,7 +33,7 @@ class Dataset:
         letter is none.
       banner: rows of pixels at the lower edge of every image that are a credit line.
       variant_of: name of the paper's set of which this is another form.
-      source: folder whose images are copied, for a data set of the user's own (data/find.py).
+      source: folder whose images are copied, for a data set of the user's own (data/lookup.py).
 
       How it is read is an option, recorded with every result:
       split_seed: of the choice of held-out examples.
@@ -70,7 +70,7 @@ class Dataset:
         return self.metric == "voc_map"
 
     @property
-    def own(self) -> bool:
+    def custom(self) -> bool:
         """Whether it is the user's own, no row of DATASETS."""
         return ":" in self.name
 

@@ -11,10 +11,11 @@ import pathlib
 import re
 from collections.abc import Callable
 
-from tfbench import UserError
-from tfbench.data import builders, find, verify
+from tfbench.data import lookup, verify
+from tfbench.data.builders import common
 from tfbench.data.catalog import Dataset
 from tfbench.data.sources import SOURCES
+from tfbench.errors import UserError
 
 # What TFDS stores as the name of an image, from what a copy tells: {label} is its class as TFDS writes it, {name}
 # its file's name, {stem} that without ending; "" is the SHA-256 of the image (copies number CIFAR's in other ways).
@@ -54,7 +55,7 @@ def folder_builder(dataset: Dataset, data_dir, report=lambda images: None):
       UserError: some cannot be decoded; they are named.
     """
     root = pathlib.Path(dataset.source)
-    files = find.list_images(root)
+    files = lookup.list_images(root)
     paths = [file.path for file in files]
     scanned = verify.scan(lambda number: (root / paths[number]).read_bytes(), paths, report)
     if scanned["undecodable"]:
@@ -62,7 +63,7 @@ def folder_builder(dataset: Dataset, data_dir, report=lambda images: None):
                         f"{verify.shorten(scanned['undecodable'], 50)}; repair or delete them")
     names = sorted({file.label for file in files})
     splits = {split: [(file.path, {"key": file.path, "label": file.label, "image": root / file.path})
-                      for file in files if file.split == split] for split in find.SPLITS}
+                      for file in files if file.split == split] for split in lookup.SPLITS}
     return _builder(dataset, data_dir, "key", names, {split: part for split, part in splits.items() if part}), scanned
 
 
@@ -92,7 +93,7 @@ def import_builder(dataset: Dataset, source, data_dir):
         copied = [dataclasses.replace(image, split=("train", "test")[number % 2])
                   for number, image in enumerate(copied)]
     wanted = ("train", *["validation"] * dataset.official_validation, "test")
-    found = tuple(split for split in find.SPLITS if any(image.split == split for image in copied))
+    found = tuple(split for split in lookup.SPLITS if any(image.split == split for image in copied))
     if found != wanted:
         raise UserError(f"expected the splits {', '.join(wanted)} of {dataset.name} in {source}, found "
                         f"{', '.join(found)}")
@@ -147,7 +148,7 @@ def _builder(dataset: Dataset, data_dir, key_feature: str, names: list[str], spl
 
 def _from_folder(source) -> list[Copied]:
     return [Copied(file.split, file.label, file.path, (source / file.path).read_bytes)
-            for file in find.list_images(source)]
+            for file in lookup.list_images(source)]
 
 
 def _from_parquet(files) -> list[Copied]:
@@ -156,7 +157,7 @@ def _from_parquet(files) -> list[Copied]:
     copied = []
     for file in files:
         split = re.split(r"[-.]", file.name)[0]
-        split = next((ours for ours, names in find.SPLITS.items() if {split, file.parent.name} & set(names)), None)
+        split = next((ours for ours, names in lookup.SPLITS.items() if {split, file.parent.name} & set(names)), None)
         schema = pyarrow.parquet.read_schema(file)
         images = [field.name for field in schema if field.name in ("image", "img")]
         labels = [name for name in ("fine_label", "label", "labels") if name in schema.names]
@@ -224,7 +225,7 @@ def _class_names(dataset: Dataset, copied: list[Copied], data_dir) -> list[str]:
     if dataset.name in LABELLED_BY_ARCHIVE:
         names = sorted(told) if told else [str(number) for number in sorted(there)]
     else:
-        names = list(builders.make_builder(dataset, data_dir).info.features["label"].names)
+        names = list(common.make_builder(dataset, data_dir).info.features["label"].names)
     if told:
         found = {_plain(name): name for name in told}
         missing = [name for name in names if _plain(name) not in found]

@@ -90,7 +90,7 @@ def load_split(dataset: Dataset, split: str, data_dir, *, memory: int = MEMORY) 
     """Reads one split of a prepared data set.
 
     Args:
-      dataset: a row, with its options of reading (data/find.py).
+      dataset: a row, with its options of reading (data/lookup.py).
       split: "train", "validation" or "test".
       data_dir: where prepare.prepare put it.
       memory: bytes of encoded images up to which they are held in memory.

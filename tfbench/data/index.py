@@ -12,9 +12,9 @@ import pathlib
 
 import numpy as np
 
-from tfbench import UserError
 from tfbench.data.catalog import Dataset
 from tfbench.data.splits import held_out, per_class
+from tfbench.errors import UserError
 
 FILE = "tfbench_index.npz"
 _HEADER, _FOOTER = 12, 4  # bytes around each record of a TFRecord file: its length and checksums

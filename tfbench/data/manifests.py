@@ -14,12 +14,12 @@ import pathlib
 
 import numpy as np
 
-from tfbench import UserError
 from tfbench.data import index
 from tfbench.data.catalog import Dataset
-from tfbench.data.find import MANIFEST
+from tfbench.data.lookup import MANIFEST
 from tfbench.data.splits import split_hash
-from tfbench.results import store
+from tfbench.errors import UserError
+from tfbench.files import atomic
 
 SPLITS = ("train", "validation", "test")
 
@@ -63,7 +63,7 @@ def read(dataset: Dataset, data_dir) -> dict | None:
     path = folder(dataset, data_dir)
     if not (path / MANIFEST).exists():
         return None
-    manifest = store.read_json(path / MANIFEST,
+    manifest = atomic.read_json(path / MANIFEST,
                                cure=f"delete the data folder {path} and run the same command again")
     keys = {"dataset", "tfds", "splits", "content", "origin", "verification", "files", "versions"}
     if not isinstance(manifest, dict) or not keys <= set(manifest):
@@ -81,7 +81,7 @@ def read(dataset: Dataset, data_dir) -> dict | None:
 
 def write(dataset: Dataset, data_dir, manifest: dict) -> None:
     try:
-        store.write_json(folder(dataset, data_dir) / MANIFEST, manifest)
+        atomic.write_json(folder(dataset, data_dir) / MANIFEST, manifest)
     except UserError as error:
         raise unwritable(data_dir, error.__cause__) from error
 

@@ -19,8 +19,8 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from tfbench import UserError
 from tfbench.data.examples import Examples
+from tfbench.errors import UserError
 
 # Per-channel statistics of ImageNet: Caffe's mean (B, G, R; 0 to 255), torchvision's (R, G, B; 0 to 1).
 CAFFE_MEAN = (103.939, 116.779, 123.68)

@@ -11,12 +11,13 @@ import tempfile
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from tfbench import UserError
-from tfbench.data import builders, index, manifests, verify
+from tfbench.data import index, manifests, verify
+from tfbench.data.builders import common
 from tfbench.data.catalog import Dataset
-from tfbench.data.find import MANIFEST, TFDS, refuse_row, sizes_with_held_out, split_name
+from tfbench.data.lookup import MANIFEST, TFDS, refuse_row, sizes_with_held_out, split_name
 from tfbench.data.sources import SOURCES
-from tfbench.results import store
+from tfbench.errors import UserError
+from tfbench.files import atomic
 
 _PACKAGES = ("tensorflow", "tensorflow-datasets", "numpy", "scikit-learn", "matplotlib", "fonttools")
 
@@ -53,8 +54,8 @@ def prepare(dataset: Dataset, data_dir, *, copy=None, report=lambda images: None
     if manifest is not None:
         return manifest
     path = manifests.folder(dataset, data_dir)
-    if path.exists() and not (path / builders.INFO).exists():
-        raise manifests.damaged(path, f"it has no {builders.INFO}")
+    if path.exists() and not (path / common.INFO).exists():
+        raise manifests.damaged(path, f"it has no {common.INFO}")
     _check_writable(data_dir)
     made = not path.exists()
     scanned = _make(dataset, data_dir, copy, report) if made else None
@@ -91,7 +92,7 @@ def prepare_tfds(name: str, data_dir, report=lambda images: None) -> Dataset:
     """Prepares "tfds:NAME", which is not one of ours, through TFDS.
 
     Its images are named by their content. Where it has no test split, its validation split is for testing; what is
-    lacking is held out of the training split (data/find.py).
+    lacking is held out of the training split (data/lookup.py).
 
     Returns:
       Its row.
@@ -108,7 +109,7 @@ def prepare_tfds(name: str, data_dir, report=lambda images: None) -> Dataset:
         builder = tfds.builder(f"{wanted}:{version}" if version else wanted,
                                data_dir=pathlib.Path(data_dir).expanduser())
     except (tfds.core.DatasetNotFoundError, AssertionError, ValueError) as error:
-        raise UserError(f"TFDS has no data set {name.removeprefix(TFDS)} ({builders.first_line(error)})") from error
+        raise UserError(f"TFDS has no data set {name.removeprefix(TFDS)} ({common.first_line(error)})") from error
     features = dict(builder.info.features)
     if not isinstance(features.get("label"), tfds.features.ClassLabel) or not isinstance(
             features.get("image"), tfds.features.Image):
@@ -118,8 +119,8 @@ def prepare_tfds(name: str, data_dir, report=lambda images: None) -> Dataset:
     config = f"/{builder.builder_config.name}" if builder.builder_config else ""
     row = Dataset(name, builder.name, f"{builder.name}{config}:{builder.version}", features["label"].num_classes,
                   "top1", 0, 0, 0, key="")
-    if not (manifests.folder(row, data_dir) / builders.INFO).exists():
-        builders.run(row, data_dir, lambda: builder, manifests.manual_folder(data_dir).parent)
+    if not (manifests.folder(row, data_dir) / common.INFO).exists():
+        common.run(row, data_dir, lambda: builder, manifests.manual_folder(data_dir).parent)
         builder = tfds.builder_from_directory(manifests.folder(row, data_dir))
     sizes = {split: info.num_examples for split, info in builder.info.splits.items()}
     test_split = next((split for split in ("test", "validation") if sizes.get(split)), "")
@@ -148,19 +149,19 @@ def _make(dataset: Dataset, data_dir, copy, report) -> dict | None:
     """
     scanned = None
     if dataset.embedded:
-        with builders.quiet(), tempfile.TemporaryDirectory() as downloads:  # TFDS wants one
-            builders.run(dataset, data_dir, lambda: builders.make_builder(dataset, data_dir), downloads)
+        with common.quiet(), tempfile.TemporaryDirectory() as downloads:  # TFDS wants one
+            common.run(dataset, data_dir, lambda: common.make_builder(dataset, data_dir), downloads)
     elif copy is not None or dataset.source:
         from tfbench.data import copies
 
-        with builders.quiet(), tempfile.TemporaryDirectory() as downloads:
+        with common.quiet(), tempfile.TemporaryDirectory() as downloads:
             if copy is not None:
                 builder = copies.import_builder(dataset, copy, data_dir)
             else:
                 builder, scanned = copies.folder_builder(dataset, data_dir, report)
-            builders.run(dataset, data_dir, lambda: builder, downloads)
+            common.run(dataset, data_dir, lambda: builder, downloads)
     else:
-        builders.run(dataset, data_dir, lambda: builders.make_builder(dataset, data_dir),
+        common.run(dataset, data_dir, lambda: common.make_builder(dataset, data_dir),
                      manifests.manual_folder(data_dir).parent)
     return scanned
 
@@ -172,7 +173,7 @@ def _describe(dataset: Dataset, data_dir, *, made: bool, copied: bool, scanned: 
     path = manifests.folder(dataset, data_dir)
     dataset = dataclasses.replace(dataset, split_seed=0)
     try:
-        with builders.quiet():
+        with common.quiet():
             found = index.build(dataset, path)
     except (tf.errors.OpError, OSError, ValueError, KeyError, IndexError, DecodeError) as error:
         raise manifests.damaged(path, str(error).splitlines()[0][:200]) from error
@@ -189,7 +190,7 @@ def _describe(dataset: Dataset, data_dir, *, made: bool, copied: bool, scanned: 
             raise manifests.damaged(path, f"expected labels 0 to {dataset.classes - 1} in {split}, found others")
     origin = ("copy" if copied else "drawn" if dataset.embedded else "folder" if dataset.source
               else "tfds" if dataset.name.startswith(TFDS) else "archives")
-    if dataset.own and scanned is None:
+    if dataset.custom and scanned is None:
         scanned = _scan(path, found, report)
         if broken := scanned["undecodable"]:
             raise UserError(f"{len(broken):,} images of {dataset.name} cannot be decoded: {verify.shorten(broken, 50)}")
@@ -200,7 +201,7 @@ def _describe(dataset: Dataset, data_dir, *, made: bool, copied: bool, scanned: 
     return {
         "dataset": dataset.name,
         "tfds": dataset.tfds,
-        **({"row": dataclasses.asdict(dataset)} if dataset.own else {}),
+        **({"row": dataclasses.asdict(dataset)} if dataset.custom else {}),
         "splits": manifests.describe_splits(dataset, found),
         "content": manifests.content_hash(found),
         "origin": origin,
@@ -215,7 +216,7 @@ def _write_index(found: index.Index, path, data_dir) -> None:
     buffer = io.BytesIO()
     found.save(buffer)
     try:
-        store.write_atomically(path / index.FILE, buffer.getbuffer())
+        atomic.write_atomically(path / index.FILE, buffer.getbuffer())
     except UserError as error:
         raise manifests.unwritable(data_dir, error.__cause__) from error
 
@@ -228,13 +229,13 @@ def _archives(dataset: Dataset, path, origin: str, data_dir, made: bool) -> dict
         return verify.level(verify.UNKNOWN, {"copy": "made from a copy, not from the publishers' archives"}.get(
             origin, "there are none"))
     files = SOURCES[dataset.name].files
-    if not made or dataset.name in builders.UNCHECKED:
+    if not made or dataset.name in common.UNCHECKED:
         return verify.archives(manifests.manual_folder(data_dir), files)
     if all(file.checksum for file in files):
         return verify.level(verify.PASS, f"{', '.join(file.name for file in files)} checked")
     lists = verify.expected(dataset)["lists"]
     altered = [name for name, sha256 in lists.items()
-               if store.file_sha256(manifests.manual_folder(data_dir) / "birdsnap" / name) != sha256]
+               if atomic.file_sha256(manifests.manual_folder(data_dir) / "birdsnap" / name) != sha256]
     metadata = tfds.builder_from_directory(path).info.metadata
     images = int(metadata["train_altered"]) + int(metadata["test_altered"])
     if altered or images:

@@ -21,11 +21,11 @@ import os
 
 import numpy as np
 
-from tfbench import UserError
-from tfbench.data import fetch
 from tfbench.data.catalog import Dataset
 from tfbench.data.index import Index
 from tfbench.data.splits import split_hash
+from tfbench.errors import UserError
+from tfbench.files import downloads
 
 PASS, FAIL, UNKNOWN = "PASS", "FAIL", "UNKNOWN"
 LEVELS = ("archives", "counts", "labels", "keys", "images", "leakage")
@@ -64,7 +64,7 @@ def of_index(dataset: Dataset, index: Index, membership: dict[str, np.ndarray]) 
 def _counts(dataset, rows, facts, membership) -> dict:
     if not facts:
         sizes = {split: len(members) for split, members in membership.items()}
-        if dataset.own:
+        if dataset.custom:
             return level(UNKNOWN, "nothing published to compare with")
         right = all(sizes[split] == getattr(dataset, split) for split in sizes)
         return level(PASS if right else FAIL, " / ".join(f"{size:,}" for size in sizes.values()))
@@ -230,7 +230,7 @@ def archives(folder, files) -> dict:
         return level(UNKNOWN, f"{', '.join(missing)} not there any more")
     for file in known:
         try:
-            fetch.check(folder / file.name, size=file.size or None, checksum=file.checksum, cure="replace it")
+            downloads.check(folder / file.name, size=file.size or None, checksum=file.checksum, cure="replace it")
         except UserError as error:
             return level(FAIL, str(error))
     return level(PASS, f"{', '.join(file.name for file in known)} checked")

@@ -17,8 +17,9 @@ import zipfile
 import numpy as np
 
 from tfbench.data.manifests import SPLITS
+from tfbench.files import atomic
+from tfbench.files.paths import Path, as_path, readable
 from tfbench.results import store
-from tfbench.results.places import Place, place, readable
 
 LAYOUT = 1
 SHARD = 1024  # examples
@@ -28,7 +29,7 @@ def make_key(spec: dict, manifest: dict, *, processor: str) -> dict:
     """What determines the features of a run's data set.
 
     Args:
-      spec: the run's specification (results/row.py).
+      spec: the run's specification (results/record.py).
       manifest: of the prepared data set (data/manifests.py).
       processor: "CPU" or "GPU", which add in different orders.
     """
@@ -47,7 +48,7 @@ def make_key(spec: dict, manifest: dict, *, processor: str) -> dict:
 class Cache:
     """The features of one network on one data set."""
 
-    folder: Place
+    folder: Path
 
     def read(self, split: str, number: int, keys: list[str]) -> np.ndarray | None:
         """Features of a shard, float32 [len(keys), width]; None if they are not there, damaged or of others."""
@@ -66,9 +67,9 @@ class Cache:
         """
         buffer = io.BytesIO()
         np.savez(buffer, keys=np.array(keys), features=features)
-        store.write_atomically(self._path(split, number), buffer.getvalue())
+        atomic.write_atomically(self._path(split, number), buffer.getvalue())
 
-    def _path(self, split: str, number: int) -> Place:
+    def _path(self, split: str, number: int) -> Path:
         return self.folder / f"{split}-{number:05d}.npz"
 
 
@@ -79,17 +80,17 @@ def open_cache(results_dir, key: dict) -> Cache:
       UserError: the folder cannot be written.
     """
     name = "-".join(re.sub(r"[^\w.]+", "_", key[part]) for part in ("network", "dataset"))
-    folder = place(results_dir) / "features" / f"{name}-{store.key_of(key)}"
+    folder = as_path(results_dir) / "features" / f"{name}-{store.key_of(key)}"
     if not (folder / "key.json").exists():
-        store.write_json(folder / "key.json", key)
+        atomic.write_json(folder / "key.json", key)
     return Cache(folder)
 
 
 def describe_all(results_dir) -> list[str]:
     """One line for each folder of cached features: whose they are, how many, how large."""
     lines = []
-    for path in sorted(place(results_dir).glob("features/*/key.json")):
-        key = store.read_json(path, cure=f"delete {path.parent}")
+    for path in sorted(as_path(results_dir).glob("features/*/key.json")):
+        key = atomic.read_json(path, cure=f"delete {path.parent}")
         shards = list(path.parent.glob("*-[0-9]*.npz"))
         parts = {split: min(sum(shard.name.startswith(f"{split}-") for shard in shards) * SHARD, images)
                  for split, images in key["images"].items()}

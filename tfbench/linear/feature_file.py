@@ -11,10 +11,10 @@ import zipfile
 
 import numpy as np
 
-from tfbench import UserError
 from tfbench.data.manifests import SPLITS
-from tfbench.results import store
-from tfbench.results.places import place, readable
+from tfbench.errors import UserError
+from tfbench.files import atomic
+from tfbench.files.paths import as_path, readable
 
 EXPECTED = ("X [n, width] float, y [n] int or [n, classes] of 0 and 1 (multi-label), split [n] of "
             f"{', '.join(SPLITS)}")
@@ -46,7 +46,7 @@ def read(path) -> FeatureFile:
     Raises:
       UserError: it is not there, damaged, lacks an array, or an array is of another kind than expected.
     """
-    path = place(path).expanduser()
+    path = as_path(path).expanduser()
     if not path.is_file():
         raise UserError(f"there is no file {path}: --features expects an .npz file with {EXPECTED}")
     try:
@@ -74,7 +74,7 @@ def read(path) -> FeatureFile:
                         + f": expected examples of {', '.join(SPLITS)}")
     labels, classes = _labels(labels, path)
     features = features.astype(np.promote_types(features.dtype, np.float32), copy=False)
-    return FeatureFile(path.stem, store.file_sha256(path), features, labels, classes, rows)
+    return FeatureFile(path.stem, atomic.file_sha256(path), features, labels, classes, rows)
 
 
 def _labels(labels: np.ndarray, path):

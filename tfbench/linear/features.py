@@ -15,12 +15,12 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from tfbench import UserError
 from tfbench.data.examples import Examples, part_of
 from tfbench.data.pipeline import evaluation_batches, to_network
+from tfbench.errors import UserError
+from tfbench.files import atomic
 from tfbench.linear.cache import SHARD, Cache
 from tfbench.models.build import build_network
-from tfbench.results import store
 from tfbench.training.devices import graph_rewriting, make_strategy, processor
 from tfbench.training.predictor import Predictor
 
@@ -140,8 +140,8 @@ class FixedFeatures:
             reduced, exact = (self.make(precision)(self._batches(some), len(some.keys), "features")
                               for precision in (self.precision, "float32"))
             error = np.linalg.norm(reduced - exact) / np.linalg.norm(exact)
-            store.write_json(record, {"relative_error": float(error), "images": len(some.keys)})
-        return store.read_json(record, cure="delete it")["relative_error"]
+            atomic.write_json(record, {"relative_error": float(error), "images": len(some.keys)})
+        return atomic.read_json(record, cure="delete it")["relative_error"]
 
     def _batches(self, examples: Examples):
         return lambda part: evaluation_batches(examples, image_size=self.image_size, batch_size=self.batch_size,

@@ -21,7 +21,7 @@ import numpy as np
 import scipy.linalg
 import scipy.special
 
-from tfbench import UserError
+from tfbench.errors import UserError
 
 # The gap that a certificate allows: this share of the objective at λ ≥ WEAK, of n · log(classes) below.
 TOLERANCE = 1e-6

@@ -5,12 +5,12 @@ import re
 
 import keras
 
-from tfbench import UserError
-from tfbench.models import own
+from tfbench.errors import UserError
+from tfbench.models import custom
 from tfbench.models import weights as weights_files
-from tfbench.models.find import certificate_of, check_network, find, is_own
-from tfbench.models.layers import Dropout, Switches, truncated_normal, variance_scaling
-from tfbench.models.names import FAMILIES
+from tfbench.models.layers import BuildOptions, Dropout, truncated_normal, variance_scaling
+from tfbench.models.lookup import check_image_size, get_network, is_custom, weights_metadata
+from tfbench.models.original_names import FAMILIES
 
 # Initialiser of the classifier in the original definitions, by network or family.
 CLASSIFIERS = {
@@ -24,7 +24,7 @@ CLASSIFIERS = {
     "densenet": lambda: keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform"),
     "nasnet": lambda: keras.initializers.VarianceScaling(2.0, "fan_out", "truncated_normal"),
     "pnasnet": lambda: keras.initializers.VarianceScaling(2.0, "fan_out", "truncated_normal"),
-    "own": keras.initializers.GlorotUniform,
+    "custom": keras.initializers.GlorotUniform,
 }
 
 
@@ -38,7 +38,7 @@ def build_network(name: str, *, weights: str | None = None, num_classes: int | N
     and the label smoothing of the loss; they are independent of each other.
 
     Args:
-      name: a key of NETWORKS; or "MODULE:FUNCTION" of the user's own, to which the switches but `num_classes`,
+      name: a key of NETWORKS; or "MODULE:FUNCTION" of the user's own, to which the options but `num_classes`,
         `image_size`, `dropout`, `seed` and `precision` do not apply.
       weights: a file NAME.weights.h5 made by prepare_models or pretrain; "own" for those that a function of the
         user's own loads; None for random weights.
@@ -57,7 +57,7 @@ def build_network(name: str, *, weights: str | None = None, num_classes: int | N
 
     Returns:
       A Keras model. Input: images [batch, image_size, image_size, 3] float32 in the value range of the
-      weights' certificate or, for random ones, of the network's row. Output: {"features": [batch,
+      weights' metadata or, for random ones, of the network's row. Output: {"features": [batch,
       feature_width] float32, the global average of the last feature map (VGG: fc7) before dropout,
       "logits": [batch, num_classes] float32} and, with the auxiliary classifier, "auxiliary_logits".
 
@@ -66,21 +66,21 @@ def build_network(name: str, *, weights: str | None = None, num_classes: int | N
     """
     if initializer not in ("original", "keras"):
         raise ValueError(f"initializer is 'original' or 'keras', not {initializer!r}")
-    row = find(name)
+    row = get_network(name)
     size = image_size or row.image_size
-    check_network(row, size)
+    check_image_size(row, size)
     if weights:
-        certificate = certificate_of(row, weights)
-        bn_scale = certificate["bn_scale"] if bn_scale is None else bn_scale
-    classes = num_classes or (certificate["classes"] if weights else None) or 1000
-    switches = Switches(
+        metadata = weights_metadata(row, weights)
+        bn_scale = metadata["bn_scale"] if bn_scale is None else bn_scale
+    classes = num_classes or (metadata["classes"] if weights else None) or 1000
+    options = BuildOptions(
         bn_scale=row.bn_scale if bn_scale is None else bn_scale, bn_epsilon=row.bn_epsilon,
         bn_momentum=row.bn_momentum, dropout=dropout, num_classes=classes,
         auxiliary_head=auxiliary_head, original_initializer=initializer == "original")
 
     keras.utils.set_random_seed(seed)
     with _dtype_policy(precision):
-        model = _assemble(name, row, size, switches)
+        model = _assemble(name, row, size, options)
     if weights:
         load_weights(model, name, weights, classifier=num_classes is None)
     return model
@@ -95,31 +95,31 @@ def load_weights(model: keras.Model, name: str, weights: str, *, classifier: boo
     Raises:
       UserError: they do not fit.
     """
-    if not is_own(name):
+    if not is_custom(name):
         weights_files.load(model, weights, classifier=classifier)
         return
-    row, size = find(name), model.input_shape[1]
-    if weights == weights_files.OWN:
-        pairs = [(model.get_layer(own.BODY), own.build(name, size, pretrained=True))]
+    row, size = get_network(name), model.input_shape[1]
+    if weights == weights_files.CUSTOM:
+        pairs = [(model.get_layer(custom.BODY), custom.build(name, size, pretrained=True))]
     else:
-        donor = build_network(name, num_classes=certificate_of(row, weights)["classes"], image_size=size)
+        donor = build_network(name, num_classes=weights_metadata(row, weights)["classes"], image_size=size)
         try:
             donor.load_weights(weights)
         except ValueError as error:
             raise UserError(f"{weights} does not fit {name} for images of {size} pixels a side: take the --image_size "
                             "at which it was pretrained") from error
-        pairs = [(model.get_layer(part), donor.get_layer(part)) for part in (own.BODY, "logits")[:1 + classifier]]
+        pairs = [(model.get_layer(part), donor.get_layer(part)) for part in (custom.BODY, "logits")[:1 + classifier]]
     for layer, source in pairs:
         for variable, value in zip(layer.weights, source.weights, strict=True):
             variable.assign(value)
 
 
-def _assemble(name: str, row, size: int, switches: Switches) -> keras.Model:
+def _assemble(name: str, row, size: int, options: BuildOptions) -> keras.Model:
     """Body and classifier as one model."""
-    images, features, auxiliary_logits = FAMILIES[row.family].body(row, size, switches)
-    kept = Dropout(switches.dropout, name="dropout")(features)
+    images, features, auxiliary_logits = FAMILIES[row.family].body(row, size, options)
+    kept = Dropout(options.dropout, name="dropout")(features)
     classifier = CLASSIFIERS.get(name) or CLASSIFIERS[row.family]
-    logits = keras.layers.Dense(switches.num_classes, kernel_initializer=switches.initializer(classifier()),
+    logits = keras.layers.Dense(options.num_classes, kernel_initializer=options.initializer(classifier()),
                                 dtype="float32", name="logits")(kept)
     outputs = {"features": features, "logits": logits}
     if auxiliary_logits is not None:
@@ -144,7 +144,7 @@ def set_batch_norm(model: keras.Model, *, momentum: float, synchronized: bool = 
       momentum: decay of the moving statistics in a step.
       synchronized: whether images are normalised with the statistics of all devices' images, not of their device's.
     """
-    for layer in own.all_layers(model):
+    for layer in custom.all_layers(model):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum, layer.synchronized = momentum, synchronized
 
@@ -162,5 +162,5 @@ def decayed_kernels(model: keras.Model) -> list[keras.Variable]:
             return False
         return "kernel" in variable.name or (model.name == "inception_resnet_v2" and variable.name == "bias")
 
-    holders = {id(variable): layer for layer in own.all_layers(model) for variable in layer.trainable_variables}
+    holders = {id(variable): layer for layer in custom.all_layers(model) for variable in layer.trainable_variables}
     return [variable for variable in model.trainable_variables if decayed(holders[id(variable)], variable)]

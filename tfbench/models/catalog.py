@@ -27,18 +27,18 @@ class Network:
     Attributes:
       name: what `--model` takes.
       title: the name in figures and tables.
-      family: "inception", "resnet_v1", …: which module builds it (models/names.py).
+      family: "inception", "resnet_v1", …: which module builds it (models/original_names.py).
       image_size: side of the square input in pixels at which the network was trained on ImageNet.
       minimum_size: smallest side for which it can be built.
       feature_width: number of penultimate (global-average-pooled) activations.
       parameters: trainable parameters without the logits layer, with the original's batch norm.
       multiply_adds: 10^9 multiply-adds of one image at `image_size`, without the logits layer.
       value_range: of the network trained from random weights, that of its original, one of VALUE_RANGES. With
-        pretrained weights their certificate says it.
+        pretrained weights their metadata says it.
       bn_scale, bn_epsilon, bn_momentum: the original's batch norm.
       dropout: fraction of the features that the original dropped before its logits.
       public_top1, retrained_top1: ImageNet top-1 accuracy in [0, 1], or None.
-      architecture: of a network of the user's own (models/own.py) a hash of what it computes; else "".
+      architecture: of a network of the user's own (models/custom.py) a hash of what it computes; else "".
     """
 
     name: str
@@ -59,7 +59,7 @@ class Network:
     architecture: str = ""
 
     @property
-    def own(self) -> bool:
+    def custom(self) -> bool:
         """Whether it is the user's own, no row of NETWORKS."""
         return bool(self.architecture)
 
@@ -81,7 +81,7 @@ def _densenet(layers, width, parameters, multiply_adds, retrained):
                    multiply_adds, "torch", True, 1e-5, .9, 0., None, retrained)
 
 
-OWN_FEATURES = "features"  # in place of a network's name, in rows of features of the user's own
+CUSTOM_FEATURES = "features"  # in place of a network's name, in rows of features of the user's own
 
 NETWORKS = {row.name: row for row in (
     _inception("inception_v1", "Inception v1", 224, 32, 1024, 5_592_624, 1.497, .698, .736),

@@ -10,10 +10,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfbench import UserError
+from tfbench.errors import UserError
 from tfbench.models.build import build_network
 from tfbench.models.catalog import NETWORKS
-from tfbench.models.names import original_names
+from tfbench.models.original_names import original_names
 
 AVERAGE = "/ExponentialMovingAverage"
 
@@ -67,7 +67,7 @@ def assign(model: keras.Model, tensors: dict[str, np.ndarray]) -> dict:
       tensors: of read_checkpoint; nothing else may be in it than what NOT_NEEDED names.
 
     Returns:
-      For the certificate: {"tensors_used", "averaged", "not_needed": {why: count}}.
+      For the metadata: {"tensors_used", "averaged", "not_needed": {why: count}}.
 
     Raises:
       UserError: naming every tensor that is missing, left over or of another shape.

@@ -15,8 +15,8 @@ import tensorflow as tf
 from google.protobuf import json_format
 from scipy import stats
 
-from tfbench import UserError
 from tfbench.data.pipeline import to_value_range
+from tfbench.errors import UserError
 
 VALIDATION_IMAGES = 50_000  # all of them: only they can be compared with a published accuracy
 TOLERANCE = 0.3  # percentage points between the two that are not flagged

@@ -5,9 +5,9 @@ import re
 import keras
 import numpy as np
 
-from tfbench import UserError
-from tfbench.models import inception, keras_networks
-from tfbench.models.names import original_names
+from tfbench.errors import UserError
+from tfbench.models.families import inception, keras_networks
+from tfbench.models.original_names import original_names
 
 # name -> (builder in keras.applications, its arguments); the three networks that Keras lacks are not here.
 BUILDERS = {name: (builder, arguments) for name, (builder, arguments, _) in keras_networks.BUILDERS.items()} | {

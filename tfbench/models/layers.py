@@ -1,4 +1,4 @@
-"""What all builders share: the switches of a network, its initialisers, batch norm, dropout and drop-path."""
+"""What all builders share: the options of a network, its initialisers, batch norm, dropout and drop-path."""
 
 import contextlib
 import contextvars
@@ -10,7 +10,7 @@ import tensorflow as tf
 
 
 @dataclasses.dataclass(frozen=True)
-class Switches:
+class BuildOptions:
     """How a network is built; `build_network` makes it from its arguments and the network's row.
 
     Attributes:

@@ -1,9 +1,9 @@
-"""Weights files: NAME.weights.h5, a network with its classifier, and NAME.json, its certificate.
+"""Weights files: NAME.weights.h5, a network with its classifier, and NAME.json, its metadata.
 
-The certificate says what the weights are: network, source data set and the accuracy reached there,
+The metadata says what the weights are: network, source data set and the accuracy reached there,
 value range of the images, whether batch norm has a scale, SHA-256 of the file. Programs take the pair
 as `--weights=NAME.weights.h5`, or `--weights=imagenet` for what prepare_models made; a file whose bytes
-are not those certified is refused. Reading a certificate needs no TensorFlow.
+are not those certified is refused. Reading a metadata needs no TensorFlow.
 """
 
 import os
@@ -12,63 +12,63 @@ import tempfile
 
 import numpy as np
 
-from tfbench import UserError
+from tfbench.errors import UserError
+from tfbench.files import atomic
+from tfbench.files.paths import Path, Remote, as_path, readable
 from tfbench.models.catalog import Network
-from tfbench.results import store
-from tfbench.results.places import Place, Remote, place, readable
 
 ENDING = ".weights.h5"
-IMAGENET, OWN = "imagenet", "own"  # --weights: prepare_models' public ones; those that a function of the user's loads
+IMAGENET, CUSTOM = "imagenet", "own"  # --weights: prepare_models' public ones; those that a custom network loads
 
 
-def certificate_path(path) -> Place:
-    """The certificate beside a weights file."""
-    return place(str(path).removesuffix(ENDING) + ".json")
+def metadata_path(path) -> Path:
+    """The metadata beside a weights file."""
+    return as_path(str(path).removesuffix(ENDING) + ".json")
 
 
-def imagenet_path(weights_dir, network_name: str) -> Place:
+def imagenet_path(weights_dir, network_name: str) -> Path:
     """Where prepare_models puts a network's public ImageNet weights."""
-    return place(weights_dir).expanduser() / f"{network_name}{ENDING}"
+    return as_path(weights_dir).expanduser() / f"{network_name}{ENDING}"
 
 
-def read_certificate(path, network: Network) -> dict:
-    """Checks that `path` holds weights for `network` and returns their certificate.
+def read_metadata(path, network: Network) -> dict:
+    """Checks that `path` holds weights for `network` and returns their metadata.
 
     Returns:
       {"network", "dataset", "accuracy", "n_test", "sha256", "value_range", "bn_scale", "classes", ...}:
       accuracy is the test accuracy on the source data set in [0, 1].
 
     Raises:
-      UserError: the file or its certificate is missing, damaged or of another network.
+      UserError: the file or its metadata is missing, damaged or of another network.
     """
     public = f"`python -m tfbench.prepare_models --model={network.name}` (public ImageNet weights) or "
-    remake = (f"make it with {'' if network.own else public}`python -m tfbench.pretrain --model={network.name} "
+    remake = (f"make it with {'' if network.custom else public}`python -m tfbench.pretrain --model={network.name} "
               "--dataset=glyphs`")
-    for file in (place(path), certificate_path(path)):
+    for file in (as_path(path), metadata_path(path)):
         if not file.is_file():
             raise UserError(f"there is no weights file {file}: {remake}, or correct --weights")
-    certificate = store.read_json(certificate_path(path), cure=remake)
-    if certificate["network"] != network.name:
-        raise UserError(f"{path} holds weights of {certificate['network']}, not of {network.name}: "
+    metadata = atomic.read_json(metadata_path(path), cure=remake)
+    if metadata["network"] != network.name:
+        raise UserError(f"{path} holds weights of {metadata['network']}, not of {network.name}: "
                         "correct --weights or --model")
-    if network.own and certificate["spec"]["architecture"] != network.architecture:
+    if network.custom and metadata["spec"]["architecture"] != network.architecture:
         raise UserError(f"{path} holds weights of another architecture of {network.name}, which has changed since: "
                         f"{remake}, or take the function back")
-    if certificate["sha256"] != store.file_sha256(path):
-        raise UserError(f"{path} is not the file its certificate {certificate_path(path)} describes "
+    if metadata["sha256"] != atomic.file_sha256(path):
+        raise UserError(f"{path} is not the file its metadata {metadata_path(path)} describes "
                         f"(SHA-256 differs): {remake}")
-    return certificate
+    return metadata
 
 
-def save(model, path, certificate: dict) -> None:
-    """Atomically writes a network's weights, then their certificate with what the network itself tells.
+def save(model, path, metadata: dict) -> None:
+    """Atomically writes a network's weights, then their metadata with what the network itself tells.
 
     Args:
       model: of build_network.
       path: NAME.weights.h5.
-      certificate: at least "network", "dataset", "accuracy", "value_range".
+      metadata: at least "network", "dataset", "accuracy", "value_range".
     """
-    path = place(path)
+    path = as_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     remote = isinstance(path, Remote)
     with tempfile.TemporaryDirectory(dir=None if remote else path.parent, prefix=".weights-") as folder:
@@ -76,13 +76,13 @@ def save(model, path, certificate: dict) -> None:
         model.save_weights(written)
         _copy_weights(written, temporary)
         if remote:
-            store.write_atomically(path, pathlib.Path(temporary).read_bytes())
+            atomic.write_atomically(path, pathlib.Path(temporary).read_bytes())
         else:
             os.replace(temporary, path)
     scales = [layer.scale for layer in model.layers if type(layer).__name__ == "BatchNormalization"]
-    store.write_json(certificate_path(path), certificate | {
+    atomic.write_json(metadata_path(path), metadata | {
         "classes": model.output["logits"].shape[-1], "bn_scale": all(scales),
-        "sha256": store.file_sha256(path)})
+        "sha256": atomic.file_sha256(path)})
 
 
 def _copy_weights(source, target) -> None:
@@ -110,7 +110,7 @@ def load(model, path, *, classifier: bool) -> None:
     Raises:
       UserError: anything else does not fit; every layer that does not is named.
     """
-    import h5py  # here, so that certificates are read without it
+    import h5py  # here, so that metadata are read without it
 
     wrong, found = [], set()
     with h5py.File(readable(path)) as file:
@@ -132,7 +132,7 @@ def load(model, path, *, classifier: bool) -> None:
     if wrong:
         shown = ", ".join(wrong[:5]) + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
         raise UserError(f"{path} does not fit the network {model.name}: {shown} differ in the file or are not in it. "
-                        "Build the network as its weights were made (batch-norm scale, see the certificate)")
+                        "Build the network as its weights were made (batch-norm scale, see the metadata)")
 
 
 def is_auxiliary(layer_name: str) -> bool:

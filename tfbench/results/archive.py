@@ -1,7 +1,7 @@
 """A study as an archive that others can analyse and extend: all of it but weights, features and checkpoints.
 
     DIR/rows/        rows, predictions and flagfiles, as in a results folder
-    DIR/weights/     certificates of the weights that pretraining made
+    DIR/weights/     metadata of the weights that pretraining made
     DIR/archive.json what is in it: SHA-256 of every file, number of rows, versions
 
 So it is a results folder: `analysis --results_dir=DIR` reads it, and a study with `--results_dir=DIR` adds to it.
@@ -12,9 +12,10 @@ import contextlib
 import pathlib
 import tempfile
 
-from tfbench import UserError
-from tfbench.results import row, store
-from tfbench.results.places import Place, Remote, place
+from tfbench.errors import UserError
+from tfbench.files import atomic
+from tfbench.files.paths import Path, Remote, as_path
+from tfbench.results import record, store
 
 
 def export(results_dir, target) -> int:
@@ -23,13 +24,13 @@ def export(results_dir, target) -> int:
     Raises:
       UserError: there is no row, a row is damaged or lacks its predictions, or `target` is there or cannot be written.
     """
-    results_dir, target = place(results_dir), place(target)
-    rows = store.read_rows(results_dir)
+    results_dir, target = as_path(results_dir), as_path(target)
+    rows = store.read_records(results_dir)
     if not rows:
         raise UserError(f"expected rows of finished runs in {results_dir / 'rows'}, found none: run the study first")
     if target.exists():
         raise UserError(f"{target} is there already: name a folder that is not with --export=DIR")
-    files = [path for found in rows for path in _files_of(place(found["path"]))]
+    files = [path for found in rows for path in _files_of(as_path(found["path"]))]
     files += sorted(results_dir.glob("weights/*.json"))
     try:
         with _whole(target) as half:
@@ -38,9 +39,9 @@ def export(results_dir, target) -> int:
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 copy.write_bytes(path.read_bytes())
             versions = collections.Counter(str(sorted((found.get("versions") or {}).items())) for found in rows)
-            store.write_json(half / "archive.json", {
-                "rows": len(rows), "written_by": row.versions()["tfbench"], "versions": dict(versions),
-                "sha256": {str(path.relative_to(results_dir)): store.file_sha256(path) for path in files}})
+            atomic.write_json(half / "archive.json", {
+                "rows": len(rows), "written_by": record.versions()["tfbench"], "versions": dict(versions),
+                "sha256": {str(path.relative_to(results_dir)): atomic.file_sha256(path) for path in files}})
     except OSError as error:
         raise UserError(f"cannot write {target} ({error.strerror}): make the folder writable and free some space, or "
                         "name another with --export=DIR") from error
@@ -66,7 +67,7 @@ def _whole(target):
         half.rename(target)
 
 
-def _files_of(path: Place) -> list[Place]:
+def _files_of(path: Path) -> list[Path]:
     """A row's file and what lies beside it."""
     beside = [path, path.with_suffix(".npz"), path.with_suffix(".flags")]
     for file in beside[1:]:

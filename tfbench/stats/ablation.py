@@ -3,12 +3,12 @@
 import numpy as np
 import pandas as pd
 
-from tfbench import UserError
+from tfbench.errors import UserError
+from tfbench.results.titles import network_title
 from tfbench.stats import accuracies
 from tfbench.stats.correlation import named_logit
-from tfbench.stats.titles import network_title
 
-# Switches of pretraining by the number of the setting (flags/ablation_NUMBER.flags). Each takes a step from the one
+# BuildOptions of pretraining by the number of the setting (flags/ablation_NUMBER.flags). Each takes a step from the one
 # before: batch-norm scale is added, then label smoothing, dropout and the auxiliary head are left out.
 SWITCHES = ("bn_scale", "label_smoothing", "dropout", "auxiliary_head")
 SETTINGS = {(False, True, True, True): 1, (True, True, True, True): 2, (True, False, True, True): 3,
@@ -28,13 +28,13 @@ def from_folders(folders: dict[str, list[dict]]) -> pd.DataFrame:
       the network has in all the folders.
 
     Raises:
-      UserError: rows that do not go together (accuracies.from_rows), pretraining that is none of the five ways or is
+      UserError: rows that do not go together (accuracies.from_records), pretraining that is none of the five ways or is
         not there, two folders with the same network and way.
     """
     parts = []
     for folder, rows in folders.items():
         settings = _settings(folder, rows)
-        table = accuracies.from_rows(rows)
+        table = accuracies.from_records(rows)
         table = table[table["regime"] != "train_from_scratch"]
         if unknown := sorted(set(table["network"]) - set(settings)):
             raise UserError(f"{folder}: expected the pretrain row of {unknown[0]}, which says how it was pretrained, "

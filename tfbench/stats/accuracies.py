@@ -9,7 +9,7 @@ A pandas DataFrame with the columns
     source_accuracy  the network's accuracy on the source (ImageNet) test split, NaN where unknown
     source_n         test examples of that, <NA> where unknown
 
-Nothing is imputed: a cell that was not measured has no line. It comes from rows (from_rows) or from
+Nothing is imputed: a cell that was not measured has no line. It comes from rows (from_records) or from
 a CSV file (csv_table.from_csv).
 """
 
@@ -21,10 +21,12 @@ from collections import defaultdict
 import numpy as np
 import pandas as pd
 
-from tfbench import UserError
 from tfbench.data.catalog import DATASETS
+from tfbench.errors import UserError
+from tfbench.regimes import REGIMES
+from tfbench.results.titles import dataset_title, record_label
 from tfbench.stats import budgets
-from tfbench.stats.titles import REGIMES, count, dataset_title, row_label
+from tfbench.wording import count
 
 COLUMNS = ("regime", "network", "dataset", "accuracy", "n", "source_accuracy", "source_n")
 
@@ -57,8 +59,8 @@ def table_of(records: list[dict]) -> pd.DataFrame:
         {"accuracy": float, "n": "Int64", "source_accuracy": float, "source_n": "Int64"})
 
 
-def from_rows(rows: list[dict], *, allow_unequal: bool = False) -> pd.DataFrame:
-    """The table of a results folder's rows (tfbench.results.store.read_rows).
+def from_records(rows: list[dict], *, allow_unequal: bool = False) -> pd.DataFrame:
+    """The table of a results folder's rows (tfbench.results.store.read_records).
 
     Rows of features of the user's own belong to no network and are left out. So are those on a few examples per
     class, and those of other than their regime's largest budget (budgets.split): the table may be empty.
@@ -121,7 +123,7 @@ def _check_row(row: dict) -> None:
 
 
 def _damaged(row: dict, expected: str, found) -> UserError:
-    return UserError(f"row {row_label(row)}: expected {expected}, found {found!r}: delete the row and run its "
+    return UserError(f"row {record_label(row)}: expected {expected}, found {found!r}: delete the row and run its "
                      "command again")
 
 
@@ -144,7 +146,7 @@ def _sources(rows: list[dict]) -> dict[str, tuple[float, int]]:
         source = row.get("source") or (row if row["regime"] == "pretrain" else None)
         if source and source["accuracy"] is not None:
             key = (source["dataset"], round(float(source["accuracy"]), 9))
-            found[row["network"]].setdefault(key, (source["n_test"], row_label(row)))
+            found[row["network"]].setdefault(key, (source["n_test"], record_label(row)))
     for network, values in found.items():
         if len(values) > 1:
             seen = "; ".join(f"{accuracy:.4f} on {dataset} ({label})"
@@ -165,8 +167,8 @@ def _check_metrics(rows: list[dict]) -> None:
     for row in rows:
         other = first.setdefault(row["dataset"], row)
         if row["metric"] != other["metric"]:
-            raise UserError(f"results on {row['dataset']} are not comparable: {other['metric']} ({row_label(other)}) "
-                            f"against {row['metric']} ({row_label(row)}). Expected one metric: repeat the wrong runs")
+            raise UserError(f"results on {row['dataset']} are not comparable: {other['metric']} ({record_label(other)}) "
+                            f"against {row['metric']} ({record_label(row)}). Expected one metric: repeat the wrong runs")
 
 
 def mismatches(rows: list[dict]) -> list[str]:
@@ -175,7 +177,7 @@ def mismatches(rows: list[dict]) -> list[str]:
     for row in rows:
         splits[row["dataset"]][row["n_test"], (row.get("test_split") or {}).get("sha256")].append(row)
     return [f"{dataset}: " + " against ".join(
-        f"{n:,} examples, split {str(sha)[:12]}, in {count(len(group), 'row')} ({row_label(group[0])})"
+        f"{n:,} examples, split {str(sha)[:12]}, in {count(len(group), 'row')} ({record_label(group[0])})"
         for (n, sha), group in found.items()) for dataset, found in splits.items() if len(found) > 1]
 
 

@@ -9,9 +9,11 @@ spent, not networks. So each regime's table takes the runs of one budget, the la
 import itertools
 from typing import NamedTuple
 
-from tfbench import UserError
-from tfbench.models.catalog import OWN_FEATURES
-from tfbench.stats.titles import REGIMES, count, row_label
+from tfbench.errors import UserError
+from tfbench.models.catalog import CUSTOM_FEATURES
+from tfbench.regimes import REGIMES
+from tfbench.results.titles import record_label
+from tfbench.wording import count
 
 
 class Budget(NamedTuple):
@@ -82,7 +84,7 @@ def details(row: dict) -> str:
 
 def transfers(rows: list[dict]) -> list[dict]:
     """The rows of networks' transfers: no pretraining, and no features of the user's own, which have no network."""
-    return [row for row in rows if row["regime"] in REGIMES and row["network"] != OWN_FEATURES]
+    return [row for row in rows if row["regime"] in REGIMES and row["network"] != CUSTOM_FEATURES]
 
 
 def unique(rows: list[dict]) -> list[dict]:
@@ -97,7 +99,7 @@ def unique(rows: list[dict]) -> list[dict]:
         if other is not row and (other["key"] != row["key"] or other.get("spec") != row.get("spec")):
             said = f" ({found})" if (found := details(row)) else ""
             raise UserError(f"two different runs of {row['regime']}, {row['network']}, {row['dataset']}{said}: "
-                            f"{row_label(other)} and {row_label(row)}. Expected one: move the other one's "
+                            f"{record_label(other)} and {record_label(row)}. Expected one: move the other one's "
                             "files to another results folder")
     return list(cells.values())
 

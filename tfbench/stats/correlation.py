@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from tfbench import UserError
 from tfbench.data.catalog import DATASETS
+from tfbench.errors import UserError
 from tfbench.stats.accuracies import Matrix, complete, regimes
 from tfbench.stats.transforms import logit, standard_errors
 

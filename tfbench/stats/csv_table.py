@@ -6,12 +6,12 @@ import math
 
 import pandas as pd
 
-from tfbench import UserError
 from tfbench.data.catalog import DATASETS
+from tfbench.errors import UserError
+from tfbench.files.paths import as_path
 from tfbench.models.catalog import NETWORKS
-from tfbench.results.places import place
+from tfbench.regimes import REGIMES
 from tfbench.stats.accuracies import COLUMNS, table_of
-from tfbench.stats.titles import REGIMES
 
 NAMES = {row.title: name for catalog in (NETWORKS, DATASETS) for name, row in catalog.items()}  # by their titles
 SETTINGS = {"logreg": "logistic_regression", "finetune": "finetune", "random_init": "train_from_scratch"}
@@ -49,7 +49,7 @@ def from_csv(path, source_column: str | None = None) -> pd.DataFrame:
 def _read(path) -> tuple[list[str], list[tuple[int, dict]]]:
     """Column names, and (line number, {column: cell}) per line that is not empty."""
     try:
-        with io.StringIO(place(path).read_bytes().decode("utf-8-sig"), newline="") as file:
+        with io.StringIO(as_path(path).read_bytes().decode("utf-8-sig"), newline="") as file:
             reader = csv.reader(file, strict=True)
             numbered = [(reader.line_num, [cell.strip() for cell in line]) for line in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:

@@ -11,8 +11,9 @@ import pandas as pd
 
 from tfbench.data.catalog import DATASETS
 from tfbench.models.catalog import NETWORKS
+from tfbench.regimes import REGIMES
 from tfbench.stats import budgets
-from tfbench.stats.titles import REGIMES, count
+from tfbench.wording import count
 
 CONVERGENCE = "Test accuracy in % by training steps. Each number of steps is a run of its own, searched for anew."
 FEW_EXAMPLES = "Test accuracy in % by training examples per class: mean over subsets ± standard error of that mean."
@@ -78,10 +79,10 @@ def left_out(rows: list[dict]) -> list[str]:
     for regime in in_order({row["regime"] for row in others}, "regime"):
         instead = [row for row in kept if row["regime"] == regime]
         if instead:
-            lines.append(f"{REGIMES[regime]}: the table has {count(len(instead), 'row')} with "
+            lines.append(f"{REGIMES[regime].title}: the table has {count(len(instead), 'row')} with "
                          f"{budgets.budget(instead[0]).text}")
         for group in sorted((group for group in groups if group[0] == regime), reverse=True):
-            lines.append(f"{REGIMES[regime]}: left out of the table: {_described(groups[group])} "
+            lines.append(f"{REGIMES[regime].title}: left out of the table: {_described(groups[group])} "
                          f"({'drawn as curves' if group[-1] else 'in no curve either'})")
     return lines
 

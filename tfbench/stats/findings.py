@@ -7,16 +7,17 @@ import numpy as np
 import pandas as pd
 
 from tfbench.models.catalog import NETWORKS
-from tfbench.results.row import fits, images_per_second
+from tfbench.results.record import fits, images_per_second
+from tfbench.results.titles import dataset_title
 from tfbench.stats import accuracies, additive, budgets, correlation, curves, pairs, published
-from tfbench.stats.titles import count, dataset_title
+from tfbench.wording import count
 
 CELL = ["regime", "network", "dataset"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Findings:
-    """What was found. Frames hold fractions and log-odds; stats/tables.py says what their columns mean.
+    """What was found. Frames hold fractions and log-odds; report/tables.py says what their columns mean.
 
     Attributes:
       origin: where the accuracies came from, in words.
@@ -64,7 +65,7 @@ def find(table: pd.DataFrame, rows=(), *, origin="", ablation=None, mismatches=(
 
     Args:
       table: accuracies (stats/accuracies.py).
-      rows: the runs that the table came from (store.read_rows); their predictions are read and tested.
+      rows: the runs that the table came from (store.read_records); their predictions are read and tested.
       ablation: of stats/ablation.py, or None.
       mismatches: of accuracies.mismatches, where they were allowed.
 

@@ -9,9 +9,9 @@ import pandas as pd
 from scipy import special
 
 from tfbench.results import store
+from tfbench.results.titles import dataset_title, record_label
 from tfbench.stats import accuracies, intervals, metrics, significance, transforms
 from tfbench.stats.correlation import named_logit
-from tfbench.stats.titles import dataset_title, row_label
 
 TESTS = {"top1": "exact McNemar", "mean_per_class": "permutation", "voc_map": "permutation of class decisions"}
 WRONG = "wrong"
@@ -26,7 +26,7 @@ def on_data_sets(rows: list[dict]) -> tuple[pd.DataFrame, pd.DataFrame, list[str
     """Tests of all pairs of networks on each data set in each regime, and an interval for each accuracy.
 
     Args:
-      rows: of the main table (budgets.split), as store.read_rows gives them.
+      rows: of the main table (budgets.split), as store.read_records gives them.
 
     Returns:
       (cells, pairs, notes). Cells, a line per row: CELLS, where low and high are the ends of the accuracy's 95 %
@@ -95,7 +95,7 @@ def _on_one(rows: list[dict]) -> tuple[list[dict], list[dict], list[str]]:
     kept = [store.read_predictions(row) for row in rows]
     with ThreadPoolExecutor() as threads:  # NumPy lets go of the interpreter's lock
         found = list(threads.map(_outputs, rows, kept))
-        notes = [f"the predictions beside {row_label(row)} do not give its accuracy: not tested"
+        notes = [f"the predictions beside {record_label(row)} do not give its accuracy: not tested"
                  for row, outputs in zip(rows, found, strict=True) if outputs == WRONG]
         found = [None if outputs == WRONG else outputs for outputs in found]
         if absent := sum(outputs is None for outputs in found) - len(notes):

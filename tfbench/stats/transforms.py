@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tfbench import UserError
+from tfbench.errors import UserError
 
 
 def logit(p, n=None) -> np.ndarray:

@@ -11,7 +11,7 @@ import sys
 
 import tensorflow as tf
 
-from tfbench import UserError
+from tfbench.errors import UserError
 
 KEPT = 2
 

@@ -7,8 +7,8 @@ import os
 
 import tensorflow as tf
 
-from tfbench import Preempted, UserError
 from tfbench.data.pipeline import Part
+from tfbench.errors import Preempted, UserError
 
 
 @functools.cache  # a process can join the other hosts only once
@@ -81,7 +81,7 @@ def on_all_hosts(strategy: tf.distribute.Strategy, number: int) -> list[int]:
 
 
 @contextlib.contextmanager
-def hosts_heard(strategy: tf.distribute.Strategy):
+def preempt_on_lost_host(strategy: tf.distribute.Strategy):
     """Within it, the loss of another host is Preempted: the same command on all of them continues."""
     try:
         yield
@@ -189,6 +189,6 @@ def graph_rewriting(*, bfloat16: bool = False):
 
 
 def set_determinism(deterministic: bool) -> None:
-    """Switches TensorFlow to operations that give the same bits every time."""
+    """BuildOptions TensorFlow to operations that give the same bits every time."""
     if deterministic:
         tf.config.experimental.enable_op_determinism()

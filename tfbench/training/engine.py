@@ -5,11 +5,11 @@ import gc
 
 import numpy as np
 
-from tfbench import UserError
+from tfbench import paper
 from tfbench.data.pipeline import to_network
+from tfbench.errors import UserError
 from tfbench.models.build import build_network, load_weights, set_batch_norm
-from tfbench.models.find import find
-from tfbench.training import protocol
+from tfbench.models.lookup import get_network
 from tfbench.training.devices import kind_of, make_strategy
 from tfbench.training.predictor import Predictor
 from tfbench.training.schedules import Cosine, WarmupDecay
@@ -22,7 +22,7 @@ class Settings:
 
     Attributes:
       step: what a step does.
-      batch_norm_momentum: in a step (protocol.batch_norm_momentum).
+      batch_norm_momentum: in a step (paper.batch_norm_momentum).
       warmup: whether the learning rate follows WarmupDecay instead of Cosine.
       strategy, tpu, devices: see devices.make_strategy.
       Others: see models.build.build_network and data.pipeline.to_network.
@@ -101,7 +101,7 @@ def make_engine(settings: Settings) -> Engine:
     def make_model():
         model = build_network(
             settings.network, num_classes=settings.num_classes, image_size=settings.image_size,
-            bn_scale=settings.bn_scale, dropout=find(settings.network).dropout if settings.dropout else 0.0,
+            bn_scale=settings.bn_scale, dropout=get_network(settings.network).dropout if settings.dropout else 0.0,
             auxiliary_head=settings.auxiliary_head, seed=step.seed, precision=settings.precision)
         # Micro-batches update the moving statistics once each: together they decay as one step does.
         set_batch_norm(model, momentum=settings.batch_norm_momentum ** (1 / step.accumulate),
@@ -116,7 +116,7 @@ def make_engine(settings: Settings) -> Engine:
 
 
 def settings_of(spec: dict, options, *, classes: int, multi_label: bool, train_images: int) -> Settings:
-    """The settings of the run that `spec` describes (results/row.py).
+    """The settings of the run that `spec` describes (results/record.py).
 
     Args:
       options: flag values, for what does not determine the outcome: which devices.
@@ -131,6 +131,6 @@ def settings_of(spec: dict, options, *, classes: int, multi_label: bool, train_i
         network=spec["network"], num_classes=classes, image_size=spec["image_size"], value_range=spec["value_range"],
         bn_scale=spec["bn_scale"], dropout=spec.get("dropout", False),
         auxiliary_head=spec.get("auxiliary_head", False), precision=spec["precision"],
-        batch_norm_momentum=protocol.batch_norm_momentum(train_images, spec["batch_size"]),
+        batch_norm_momentum=paper.batch_norm_momentum(train_images, spec["batch_size"]),
         sync_batch_norm=spec["sync_batch_norm"], step=step, warmup="warmup_epochs" in spec,
         strategy=options.strategy, tpu=options.tpu, devices=options.devices)

@@ -85,7 +85,7 @@ def survivors(scores: dict[int, float]) -> list[int]:
     return [number for number in sorted(scores) if goes_on(number)]
 
 
-def needless(spec: dict, work, number: int) -> bool:
+def is_not_needed(spec: dict, work, number: int) -> bool:
     """Whether a trial is recorded, or never to be run because its point did not come so far.
 
     Args:

@@ -13,9 +13,9 @@ import numpy as np
 import orbit
 import tensorflow as tf
 
+from tfbench import paper
 from tfbench.models.build import decayed_kernels
 from tfbench.models.layers import noise
-from tfbench.training import protocol
 from tfbench.training.schedules import Cosine
 
 FIRST_SCALE, LARGEST_SCALE = 2.0 ** 15, 2.0 ** 24  # of the loss in float16
@@ -81,7 +81,7 @@ class Trainer(orbit.StandardTrainer):
             self.schedule = make_schedule()
             self.l2 = tf.Variable(0.0, trainable=False)
             self.steps = tf.Variable(1.0, trainable=False)
-            self.optimizer = keras.optimizers.SGD(self.schedule, momentum=protocol.MOMENTUM, nesterov=True)
+            self.optimizer = keras.optimizers.SGD(self.schedule, momentum=paper.MOMENTUM, nesterov=True)
             self.optimizer.build(self.model.trainable_variables)
             self.global_step = orbit.utils.create_global_step()
             self.elapsed, self.waited = (tf.Variable(0.0, trainable=False, dtype=tf.float64) for _ in range(2))
@@ -218,7 +218,7 @@ class Trainer(orbit.StandardTrainer):
                 outputs = self.model(self.to_input(images), training=True)
             loss = self._loss(outputs["logits"], labels)
             if "auxiliary_logits" in outputs:
-                loss += protocol.AUXILIARY_WEIGHT * self._loss(outputs["auxiliary_logits"], labels)
+                loss += paper.AUXILIARY_WEIGHT * self._loss(outputs["auxiliary_logits"], labels)
             scaled = scale * loss if self.step.scale_loss else loss
         return loss, tape.gradient(scaled, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
@@ -262,7 +262,7 @@ class Trainer(orbit.StandardTrainer):
             # optimizer.update_step as one operation instead of eight: BN-Inception's first trial starts a fifth sooner.
             tf.raw_ops.ResourceApplyKerasMomentum(
                 var=variable.handle, accum=velocity.handle, lr=rate,
-                grad=gradient if scale is None else gradient / scale, momentum=protocol.MOMENTUM, use_nesterov=True)
+                grad=gradient if scale is None else gradient / scale, momentum=paper.MOMENTUM, use_nesterov=True)
 
         velocities = [momentum.value for momentum in self.optimizer.momentums]
         for variable, gradient, velocity in zip(variables, gradients, velocities, strict=True):

@@ -9,8 +9,8 @@ import numpy as np
 import orbit
 import tensorflow as tf
 
-from tfbench import Preempted, UserError
-from tfbench.results.places import Place, Remote
+from tfbench.errors import Preempted, UserError
+from tfbench.files.paths import Path, Remote
 from tfbench.training import checkpoints
 from tfbench.training.devices import distribute, is_chief, on_all_hosts
 
@@ -34,7 +34,7 @@ class Outcome(NamedTuple):
 
 
 def train(trainer, weights: list[np.ndarray], make_batches, *, l2: float, steps: int, rates: dict[str, float],
-          folder: Place, checkpoint_every: int, report=lambda **facts: None) -> Outcome:
+          folder: Path, checkpoint_every: int, report=lambda **facts: None) -> Outcome:
     """Trains `trainer` for `steps` steps; its model holds the result.
 
     A trial longer than `checkpoint_every` leaves its last checkpoint in `folder` (see `forget`): whoever is
@@ -139,14 +139,14 @@ def _save(trainer, folder, step: int) -> None:
         checkpoints.save(trainer.checkpoint, folder / "checkpoints", step)
 
 
-def summarise(folder: Place, step: int, values: dict[str, float]) -> None:
+def summarise(folder: Path, step: int, values: dict[str, float]) -> None:
     """Adds scalars to the trial's TensorBoard summaries, beside Orbit's of its training."""
     with tf.summary.create_file_writer(str(folder / "summaries" / "validation")).as_default():
         for name, value in values.items():
             tf.summary.scalar(name, value, step=step)
 
 
-def forget(folder: Place) -> None:
+def forget(folder: Path) -> None:
     """Deletes the checkpoints of a trial whose result is recorded."""
     checkpoints.clear(folder / "checkpoints")
 

@@ -1,0 +1,268 @@
+"""A data set of the user's own: folders of images, TFDS data sets that are not the paper's."""
+
+import io
+import itertools
+import os
+import tarfile
+import types
+
+import numpy as np
+import pytest
+from helpers import archives
+
+from tfbench import UserError, finetune, logistic_regression, prepare_data, pretrain
+from tfbench.cli import flags as cli
+from tfbench.data import examples, index, lookup, manifests, prepare, verify
+from tfbench.data.catalog import DATASETS
+
+
+def write(root, *parts, number=6, kind="JPEG", classes=("cat", "dog")):
+    """Fills folders ROOT/PART/CLASS with images; returns the root."""
+    for part, (label, name) in itertools.product(parts or ("",), enumerate(classes)):
+        folder = root / part / name
+        folder.mkdir(parents=True)
+        for i in range(number):
+            content = archives.picture(label, i + 100 * len(part), kind=kind)
+            (folder / f"{i}.{kind.lower()}").write_bytes(content)
+    return root
+
+
+def row(root):
+    return lookup.folder_row.__wrapped__(str(root))
+
+
+def parts(dataset, data_dir) -> dict:
+    prepare.prepare(dataset, data_dir)
+    return {split: examples.load_split(dataset, split, data_dir) for split in manifests.SPLITS}
+
+
+def test_a_folder_with_splits_is_taken_as_it_is(tmp_path):
+    root = write(tmp_path / "pets of mine", "train", "val", "test")
+    dataset = lookup.get_dataset(f"folder:{root}", tmp_path)
+    assert (dataset.name, dataset.classes, dataset.train, dataset.validation, dataset.test) == (
+        "folder:pets of mine", 2, 12, 12, 12)
+    loaded = parts(dataset, tmp_path)
+    for split, folder in (("train", "train"), ("validation", "val"), ("test", "test")):
+        assert loaded[split].keys == [f"{folder}/{name}/{i}.jpeg" for name in ("cat", "dog") for i in range(6)]
+        assert loaded[split].labels.tolist() == [0] * 6 + [1] * 6
+        assert loaded[split].images[3] == (root / folder / "cat/3.jpeg").read_bytes()
+
+
+@pytest.mark.parametrize("given, sizes", [((), (16, 4, 5)), (("train",), (16, 4, 5)), (("train", "test"), (20, 5, 25)),
+                                          (("train", "val"), (20, 25, 5))])
+def test_what_a_folder_lacks_is_held_out_of_its_training_images(tmp_path, given, sizes):
+    classes = ("a", "b", "c", "d", "e")
+    dataset = row(write(tmp_path / "x", *given, number=5, classes=classes))
+    loaded = parts(dataset, tmp_path)
+    assert tuple(len(part.keys) for part in loaded.values()) == sizes
+    assert sizes == (dataset.train, dataset.validation, dataset.test)
+    assert sorted(set(loaded["test"].labels)) == list(range(5))  # stratified
+    keys = [key for part in loaded.values() for key in part.keys]
+    assert len(set(keys)) == len(keys) == sum(sizes)
+
+
+def test_a_split_is_the_same_whatever_order_the_folder_is_listed_in(tmp_path, monkeypatch):
+    root = write(tmp_path / "x", number=30)
+    plain = lookup.list_images(root)
+    walk, scan = os.walk, os.scandir
+
+    def shuffled_walk(top, **options):
+        for number, (place, folders, names) in enumerate(walk(top, **options)):
+            random = np.random.RandomState(number)
+            random.shuffle(folders)
+            random.shuffle(names)
+            yield place, folders, names
+
+    monkeypatch.setattr(lookup, "os", types.SimpleNamespace(walk=shuffled_walk, scandir=lambda path: sorted(
+        scan(path), key=lambda entry: entry.name, reverse=True)))
+    assert lookup.list_images(root) == plain
+    elsewhere = write(tmp_path / "elsewhere" / "x", number=30)
+    first, second = (parts(row(place), tmp_path / str(number)) for number, place in enumerate((root, elsewhere)))
+    assert {split: part.split_sha256 for split, part in first.items()} == {
+        split: part.split_sha256 for split, part in second.items()}
+
+
+def test_another_seed_holds_out_others_and_says_so(tmp_path):
+    name = f"folder:{write(tmp_path / 'x', number=30)}"
+    plain, other = (lookup.get_dataset(name, tmp_path, split_seed=seed) for seed in (0, 1))
+    parts(plain, tmp_path)
+    splits = [manifests.read(dataset, tmp_path)["splits"] for dataset in (plain, other)]
+    for split in manifests.SPLITS:
+        assert splits[0][split]["n"] == splits[1][split]["n"]
+        assert splits[0][split]["sha256"] != splits[1][split]["sha256"]
+        assert examples.load_split(other, split, tmp_path).split_sha256 == splits[1][split]["sha256"]
+
+
+def test_a_changed_folder_is_another_data_set(tmp_path):
+    root = write(tmp_path / "x")
+    before = row(root)
+    (root / "cat" / "0.jpeg").unlink()
+    assert row(root).tfds != before.tfds and row(root).name == before.name
+
+
+def test_images_of_every_kind_are_taken(tmp_path):
+    root = write(tmp_path / "x", number=5)
+    for number, (mode, kind) in enumerate((("L", "JPEG"), ("CMYK", "JPEG"), ("RGBA", "PNG"), ("P", "PNG"), ("P", "GIF"),
+                                           ("RGB", "BMP"))):
+        (root / "cat" / f"odd{number}.{kind.lower()}").write_bytes(archives.picture(0, number, mode, kind))
+    (root / "cat" / "notes.txt").write_text("no image")
+    (root / ".hidden").mkdir()
+    dataset = row(root)
+    loaded = parts(dataset, tmp_path)
+    assert sum(len(part.keys) for part in loaded.values()) == 16
+    verification = manifests.read(dataset, tmp_path)["verification"]
+    assert verification["images"]["result"] == "PASS"
+    assert set(verification["images"]["other_than_rgb"].values()) == {"L", "CMYK", "RGBA", "P"}
+    assert verify.results(verification)["archives"] == verify.results(verification)["keys"] == "UNKNOWN"
+
+
+def truncate(file):
+    file.write_bytes(file.read_bytes()[:-200])
+
+
+def clear(folder):
+    for file in folder.iterdir():
+        file.unlink()
+
+
+@pytest.mark.parametrize("damage, told", [
+    (lambda root: truncate(root / "train/cat/3.jpeg"), r"1 images of .* cannot be decoded: train/cat/3.jpeg; repair"),
+    (lambda root: (root / "test/dog/0.jpeg").write_text("<html>"), "cannot be decoded: test/dog/0.jpeg"),
+    (lambda root: clear(root / "test/dog"), "test/dog has no images"),
+    (lambda root: (clear(root / "test/dog"), (root / "test/dog").rmdir()), "dog is in one of train and test only"),
+    (lambda root: (root / "test/bird").mkdir(), "test/bird has no images"),
+    (lambda root: [clear(root / "test" / name) for name in ("cat", "dog")], "has no images"),
+    (lambda root: [((clear(root / part / "dog"), (root / part / "dog").rmdir()) for part in ("train",)),
+                   *[(clear(root / part / "dog"), (root / part / "dog").rmdir()) for part in ("train", "test")]],
+     "has 1 class folder"),
+    (lambda root: (root / "test/lost.jpg").write_bytes(b""), "lost.jpg lies in no class folder"),
+])
+def test_what_is_wrong_with_a_folder_is_named_and_nothing_half_made_stays(tmp_path, damage, told):
+    root = write(tmp_path / "x", "train", "test")
+    damage(root)
+    with pytest.raises(UserError, match=told):
+        prepare.prepare(row(root), tmp_path / "data")
+    assert not list((tmp_path / "data").glob("folder/*/1.0.0"))
+    assert not list((tmp_path / "data").rglob("*incomplete*"))
+
+
+def test_small_classes_empty_and_missing_folders_are_told(tmp_path):
+    with pytest.raises(UserError, match="class cat has only 3 images"):
+        row(write(tmp_path / "small", number=3))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="has no images"):
+        row(tmp_path / "empty")
+    with pytest.raises(UserError, match="there is no folder"):
+        row(tmp_path / "missing")
+
+
+def test_an_unreadable_folder_is_named(tmp_path, monkeypatch):
+    root, walk = write(tmp_path / "x"), os.walk
+
+    def refused(top, onerror, **options):  # the tests' user may read everything
+        onerror(PermissionError(13, "Permission denied", f"{top}/cat"))
+        return walk(top, **options)
+
+    monkeypatch.setattr(os, "walk", refused)
+    with pytest.raises(UserError, match="x/cat cannot be read .Permission denied.: make it readable"):
+        row(root)
+
+
+def test_a_full_disk_leaves_nothing_half_made(tmp_path, monkeypatch):
+    import tensorflow as tf
+
+    dataset, write_record = row(write(tmp_path / "x")), tf.io.TFRecordWriter.write
+    written = []
+
+    def fill(self, record):
+        written.append(record)
+        if len(written) > 5:
+            raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+        return write_record(self, record)
+
+    monkeypatch.setattr(tf.io.TFRecordWriter, "write", fill)
+    with pytest.raises(UserError, match="No space left on device.*free some space"):
+        prepare.prepare(dataset, tmp_path / "data")
+    monkeypatch.undo()
+    assert not list((tmp_path / "data").rglob("*tfrecord*"))
+    assert sum(len(part.keys) for part in parts(dataset, tmp_path / "data").values()) == 12
+
+
+def test_a_class_called_train_is_a_class(tmp_path):
+    root = write(tmp_path / "vehicles", classes=("bus", "train"))
+    assert {file.label for file in lookup.list_images(root)} == {"bus", "train"}
+
+
+class Quiet:
+    """A progress display that nobody sees."""
+
+    def __getattr__(self, name):
+        return lambda *arguments, **named: None
+
+
+def test_every_regime_takes_a_folder(tmp_path):
+    root = write(tmp_path / "mine", number=12)
+    shared = [f"--dataset=folder:{root}", f"--results_dir={tmp_path}/results", f"--data_dir={tmp_path}/data",
+              "--model=mobilenet_v1", "--image_size=32", "--batch_size=8"]
+
+    def call(program, *arguments):
+        return program.run(cli.parse(program.define_flags, [*shared, *arguments]), Quiet())
+
+    source, _ = call(pretrain, "--steps=2", "--learning_rate=0.01", "--weight_decay=0")
+    weights = pretrain.weights_file(f"{tmp_path}/results", source["spec"])
+    for program, arguments in ((logistic_regression, ["--l2=1,10"]),
+                               (finetune, ["--steps=2", "--learning_rate=0.01", "--weight_decay=0"])):
+        result, new = call(program, f"--weights={weights}", *arguments)
+        assert new and result["dataset"] == "folder:mine" and result["n_test"] == 5
+        assert result["verification"]["images"] == "PASS" and result["test_split"]["expected"] is None
+        assert "the user's own data set instead of one of the paper's twelve" in result["deviations"]
+
+
+def tf_flowers(folder):
+    """A fabricated archive of TFDS's tf_flowers, which has a training split only."""
+    folder.mkdir(parents=True)
+    with tarfile.open(folder / "flower_photos.tgz", "w:gz") as tar:
+        for label, name in enumerate(("dandelion", "daisy", "tulips", "sunflowers", "roses")):
+            for number in range(20):
+                content = archives.picture(label, number if (label, number) != (2, 7) else 6)  # two are the same
+                member = tarfile.TarInfo(f"flower_photos/{name}/{number}.jpg")
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+
+
+def test_a_tfds_data_set_is_prepared_named_by_content_and_found_again(tmp_path, run_program):
+    with pytest.raises(UserError, match="tfds:tf_flowers is not prepared .*prepare_data --dataset=tfds:tf_flowers"):
+        lookup.get_dataset("tfds:tf_flowers", tmp_path)
+    tf_flowers(manifests.manual_folder(tmp_path))
+    with archives.patched_checksums(manifests.manual_folder(tmp_path)):
+        output = run_program(prepare_data, "--dataset=tfds:tf_flowers", f"--data_dir={tmp_path}")
+    assert "tfds:tf_flowers: 64 / 16 / 20 images" in output
+    dataset = lookup.get_dataset("tfds:tf_flowers", tmp_path)
+    assert (dataset.classes, dataset.train, dataset.validation, dataset.test) == (5, 64, 16, 20)
+    loaded = parts(dataset, tmp_path)
+    keys = sorted(key for part in loaded.values() for key in part.keys)
+    assert len(set(keys)) == 100 and [key for key in keys if key.endswith("-1")] == [
+        key + "-1" for key in keys if key + "-1" in keys]
+    assert np.bincount(loaded["test"].labels).tolist() == [4] * 5
+    images = index.load(manifests.folder(dataset, tmp_path)).sha256
+    assert len({image.tobytes() for image in images}) == 99
+
+
+def test_tfds_names_that_lead_nowhere_are_told(tmp_path):
+    for name, row in (("tfds:dtd", "dtd"), ("tfds:cifar10:3.0.2", "cifar10"), ("tfds:voc/2007", "voc2007"),
+                      ("tfds:imagenet2012", "imagenet2012")):
+        for use in (lookup.get_dataset, prepare.prepare_tfds):
+            with pytest.raises(UserError, match=f"is a row of the catalog: use --dataset={row}"):
+                use(name, tmp_path)
+    with pytest.raises(UserError, match="TFDS has no data set no_such_set"):
+        prepare.prepare_tfds("tfds:no_such_set", tmp_path)
+    with pytest.raises(UserError, match="no set of classified images"):
+        prepare.prepare_tfds("tfds:wider_face", tmp_path)
+
+
+def test_catalog_rows_take_their_options_of_reading():
+    voc = lookup.get_dataset("voc2007", "/d", difficult="negative", crop_banner=True, split_seed=3)
+    assert (voc.difficult, voc.crop_banner, voc.split_seed) == ("negative", False, 3)
+    assert lookup.get_dataset("aircraft", "/d", difficult="negative", crop_banner=True).crop_banner
+    assert lookup.get_dataset("aircraft", "/d", difficult="negative").difficult == "ignore"
+    assert lookup.get_dataset("dtd", "/d") == DATASETS["dtd"]

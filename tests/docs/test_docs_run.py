@@ -1,0 +1,133 @@
+"""A reader's first day: README's and BUILD's commands and code, typed in their order into a clone, with less work.
+
+Every command of the two has its place here: it is run, or it is among those that cannot be, with the reason.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+import test_docs
+from helpers.readers import PRETRAIN, SHORT_STUDY, make_clone
+
+MINIATURE = "study --flagfile=flags/miniature.flags"
+
+# Beginnings of commands → what is added to make them short; of several that fit, the longest.
+RUN = {
+    f"{MINIATURE} --yes": SHORT_STUDY,
+    f"{MINIATURE} --status": SHORT_STUDY,
+    f"{MINIATURE} --status --json": SHORT_STUDY,
+    f"{MINIATURE} --watch=60": SHORT_STUDY,
+    f"{MINIATURE} --export=archive": SHORT_STUDY,
+    f"{MINIATURE} --results_dir=results/ablation_1": "--models=mobilenet_v1,mobilenet_v2 "
+    "--datasets=digits --regimes=logistic_regression "
+    f"--logistic_regression=--l2=1,100 '--pretrain={PRETRAIN} --flagfile=flags/ablation_1.flags'",
+    "study --flagfile=flags/paper_v3.flags --plan": "",
+    "logistic_regression --model=inception_v4": "",
+    "finetune --model=inception_v4": "",
+    "train_from_scratch --model=inception_v4": "",
+    "pretrain --model=mobilenet_v2": "--steps=4",
+    "finetune --model=mobilenet_v2": "--steps=2",
+    "pretrain --model=nets:small": "--steps=4",
+    "finetune --model=nets:small": "--steps=2 --learning_rate=0.01 --weight_decay=0 --batch_size=64",
+    "logistic_regression --features=mine.npz": "",
+    "prepare_data --dataset=all --action=plan": "",
+    "analysis --results_dir=results": "",
+    "analysis --results_dir=results --dataset=digits": "",
+    "analysis --results_dir=results --ablation=results/ablation_1,results/ablation_5,paper": "",
+    "analysis --accuracies=": "",
+}
+NOT_RUN = {  # these are parsed, in test_docs.py
+    "prepare_models": "fetches a checkpoint",
+    "prepare_data --dataset=": "fetches archives, or needs a data set or a copy that is there",
+    "benchmark": "takes minutes; test_benchmark.py runs each in small",
+    "study --models=mobilenet_v2,resnet_50,inception_v4": "needs public weights, and images of the reader's",
+    "study --flagfile=flags/paper_v3.flags --flagfile=flags/cluster.flags": "needs a Ray cluster and the paper's data",
+}
+MISSING_DATA = "tfbench.prepare_data --dataset=birdsnap"  # what the paper's own commands ask for, with exit code 2
+
+
+def beginning(command: str, table: dict) -> str | None:
+    return max((known for known in table if command.startswith(known)), key=len, default=None)
+
+
+def typed(where: str) -> list[str]:
+    """The commands of a document in their order, each once, without `python -m tfbench.`."""
+    return list(dict.fromkeys(f"{program} {arguments.strip()}" for found, program, arguments in test_docs.commands()
+                              if found == where))
+
+
+@pytest.mark.parametrize("command", typed("README.md") + typed("BUILD.md"))
+def test_every_command_has_its_place(command):
+    run = beginning(command, RUN)
+    assert run is not None or beginning(command, NOT_RUN), "run it below, or say why not"
+
+
+def code(where: str, first: str) -> str:
+    """The Python block of a document that begins with `first`."""
+    return next(block for block in re.findall(r"```python\n(.*?)```", test_docs.TEXTS[where], re.DOTALL)
+                if block.startswith(first))
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """A clone of this project and an empty home."""
+    folder = make_clone(tmp_path_factory.mktemp("reader") / "clone")
+    (folder / "nets.py").write_text(code("BUILD.md", "# nets.py"))
+    return folder
+
+
+def run(clone, *arguments, code=0) -> str:
+    """What a command prints, line by line; errors after it."""
+    start = time.monotonic()
+    done = subprocess.run([sys.executable, *arguments], cwd=clone, capture_output=True, text=True, timeout=600,
+                          env=os.environ | {"HOME": str(clone.parent), "TF_CPP_MIN_LOG_LEVEL": "2"})
+    print(f"{time.monotonic() - start:5.1f} s  {' '.join(arguments)[:100]}")
+    assert done.returncode == code, done.stdout[-2000:] + done.stderr[-4000:]
+    return done.stdout + done.stderr
+
+
+def run_command(clone, command: str, weights: dict[str, str]) -> None:
+    """Runs a command of the documents; FILE_THAT_PRETRAIN_NAMED is what was printed for the network before."""
+    added = RUN[beginning(command, RUN)]
+    program, *arguments = test_docs.shlex.split(f"{command} {added}")
+    network = next((argument for argument in arguments if argument.startswith("--model=")), None)
+    arguments = [argument.replace("FILE_THAT_PRETRAIN_NAMED", weights.get(network, "")) for argument in arguments]
+    papers = "--dataset=birdsnap" in arguments
+    printed = run(clone, "-m", f"tfbench.{program}", *arguments, code=2 if papers else 0)
+    if papers:
+        assert MISSING_DATA in printed, printed
+    if program == "pretrain":
+        weights[network] = re.search(r"\S+\.weights\.h5", printed).group()
+    if "--results_dir=results/ablation_1" in arguments:  # BUILD: "each in a folder of its own"
+        again = [argument.replace("ablation_1", "ablation_5") for argument in arguments]
+        run(clone, "-m", f"tfbench.{program}", *again)
+
+
+@pytest.mark.long
+def test_the_documents_from_top_to_bottom(clone):
+    """What one command leaves the next ones need, so this is one test."""
+    weights = {}
+    after = "analysis --results_dir=results"  # of the paper's own commands, for which no data are here
+    for command in [*filter(lambda command: command != after, typed("README.md")), after]:
+        if beginning(command, RUN) is not None:
+            run_command(clone, command, weights)
+    assert (clone / "results" / "miniature" / "report" / "index.html").exists()
+    assert (clone / "report" / "figures" / "main.png").exists()
+
+    snippet = code("BUILD.md", "from tfbench import build_network, correlation").replace(
+        '"results/weights/FILE.weights.h5"', repr(weights["--model=mobilenet_v2"])).replace(
+        '"mobilenet_v1"', '"mobilenet_v2"').replace('load_rows("results")', 'load_rows("results/miniature")')
+    assert "('mobilenet_v" in run(clone, "-c", snippet)
+    made = code("BUILD.md", "np.savez")
+    run(clone, "-c", "import numpy as np\nfrom sklearn import datasets\nfeatures, labels = datasets.load_iris("
+        f"return_X_y=True)\npart = np.arange(150) % 3\n{made}")
+    for command in typed("BUILD.md"):
+        if beginning(command, RUN) is not None and command not in typed("README.md"):
+            run_command(clone, command, weights)
+    assert list((clone / "archive" / "rows").glob("*.json"))
+    shutil.rmtree(clone)

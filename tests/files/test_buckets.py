@@ -1,0 +1,306 @@
+"""Results, features, checkpoints and weights at an address instead of in a folder: the same rows.
+
+No real bucket is reached here: tests/gcs.py stands in for Google's. TensorFlow's ram:// and file:// go the same way as
+its gs://, through tf.io.gfile; what lies at file:// can be looked at as files, and by other processes.
+"""
+
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers import gcs
+from helpers.outcomes import outcomes
+
+from tfbench import UserError, analysis, finetune, logistic_regression, pretrain, study
+from tfbench import train_from_scratch as scratch
+from tfbench.cli import flags as cli
+from tfbench.cli.progress import Silent
+from tfbench.files import atomic, sharing
+from tfbench.files.paths import as_path
+from tfbench.linear import features
+from tfbench.models.weights import imagenet_path, metadata_path
+from tfbench.results import archive, store
+from tfbench.sweep import jobs, plan
+from tfbench.training import checkpoints
+
+SMALL = ["--image_size=32", "--batch_size=16", "--model=mobilenet_v1", "--deterministic"]
+SOURCE = ["--dataset=glyphs", "--steps=8", "--learning_rate=0.05", "--warmup_epochs=0"]
+TUNED = ["--dataset=digits", "--steps=4", "--learning_rate=0.01,0.05", "--weight_decay=1e-4"]
+FITTED = ["--dataset=digits", "--l2=1,100", "--max_iterations=50"]
+GRID = ["--dataset=digits", "--steps=24", "--learning_rate=0.02,0.05", "--weight_decay=1e-4", "--checkpoint_every=5"]
+MATRIX = ["--models=mobilenet_v1", "--datasets=digits", "--source=glyphs", "--image_size=32", "--batch_size=16",
+          "--deterministic", "--pretrain=" + " ".join(SOURCE[1:]), "--logistic_regression=" + " ".join(FITTED[1:]),
+          "--finetune=" + " ".join(TUNED[1:]), "--regimes=logistic_regression,finetune"]
+
+
+def run(module, *arguments):
+    return module.run(cli.parse(module.define_flags, [*SMALL, *arguments]), Silent())
+
+
+def run_all(results_dir, data_dir):
+    """Pretraining, then the regimes that start from its weights; returns (the folders' flags, the weights' address)."""
+    folders = [f"--results_dir={results_dir}", f"--data_dir={data_dir}"]
+    keras.utils.clear_session()  # a weights file holds the name of the input, which Keras numbers within a process
+    row, new = run(pretrain, *folders, *SOURCE)
+    weights = pretrain.weights_file(results_dir, row["spec"])
+    assert new and run(finetune, *folders, *TUNED, f"--weights={weights}")[1]
+    assert run(logistic_regression, *folders, *FITTED, f"--weights={weights}")[1]
+    return folders, weights
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory, data_dir):
+    """A results folder that the programs filled."""
+    results = tmp_path_factory.mktemp("local")
+    run_all(results, data_dir)
+    return results
+
+
+@pytest.fixture(scope="module")
+def remote(tmp_path_factory, data_dir):
+    """The same at an address: (address, the folder that it is, flags of the folders, weights)."""
+    folder = tmp_path_factory.mktemp("remote") / "study"
+    address = f"file://{folder}"
+    return address, folder, *run_all(address, data_dir)
+
+
+# ---- places ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["ram", "file"])
+def root(request, tmp_path):
+    """A folder that is not there yet, at an address."""
+    return as_path(f"ram://{tmp_path.name}" if request.param == "ram" else f"file://{tmp_path}/new")
+
+
+def test_an_address_is_used_like_a_folder(root):
+    path = root / "a" / "one.x.json"
+    assert not root.exists() and not root.is_dir() and not path.is_file() and not list(root.glob("*/*.json"))
+    path.write_bytes(b"\x00old")
+    path.write_bytes(b"\x00new")
+    assert path.read_bytes() == b"\x00new" and path.stat().st_size == 4
+    assert path.is_file() and not path.is_dir() and path.parent.is_dir() and not path.parent.is_file()
+    path.with_suffix(".npz").write_bytes(b"")
+    assert [str(found) for found in root.glob("*/*.json")] == [f"{root}/a/one.x.json"]
+    assert sorted(found.name for found in root.glob("a/*")) == ["one.x.json", "one.x.npz"]
+    assert as_path(str(path)) == path and path.relative_to(root).as_posix() == "a/one.x.json"
+    assert path.stem == "one.x" and path.expanduser() == path.resolve() == path
+    path.unlink()
+    path.unlink(missing_ok=True)
+    with pytest.raises(FileNotFoundError):
+        path.unlink()
+    with pytest.raises(FileNotFoundError):
+        path.read_bytes()
+    root.rmtree()
+    root.rmtree()
+    assert not root.exists()
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(root, monkeypatch):
+    path = root / "row.json"
+    atomic.write_json(path, {"old": 1})
+    with monkeypatch.context() as patch:
+        patch.setattr(tf.io.gfile, "rename", lambda *_, **__: (_ for _ in ()).throw(
+            tf.errors.UnavailableError(None, None, "the line is down\nand more")))
+        with pytest.raises(UserError, match=r"cannot write .*row.json \(the line is down\).*--results_dir=DIR"):
+            atomic.write_json(path, {"new": 1})
+    assert atomic.read_json(path, cure="") == {"old": 1} and [found.name for found in root.glob("*")] == ["row.json"]
+
+
+def test_what_cannot_be_reached_is_the_users_to_mend(root, monkeypatch):
+    monkeypatch.setattr(tf.io.gfile, "stat", lambda path: (_ for _ in ()).throw(
+        tf.errors.PermissionDeniedError(None, None, "no access")))
+    with pytest.raises(UserError, match=r"cannot use .* \(no access\): check its name, your access"):
+        store.read_records(root)
+
+
+def test_an_unknown_scheme_says_what_is_known():
+    expected = r"nosuch://x/rows.* TensorFlow can reach here, which knows file://, gs://, ram:// and folders"
+    with pytest.raises(UserError, match=expected):
+        store.check_writable("nosuch://x")
+    with pytest.raises(UserError, match="nosuch://x .*tensorflow-io for s3://"):
+        analysis.analyse("nosuch://x")
+
+
+def test_an_installed_extension_of_tensorflow_is_imported(tmp_path, monkeypatch):
+    (tmp_path / "tensorflow_io.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError):
+        as_path("nosuch://x").exists()
+    assert sys.modules.pop("tensorflow_io").__file__ == str(tmp_path / "tensorflow_io.py")
+
+
+def test_paths_of_this_machine_need_no_tensorflow(tmp_path):
+    script = ("import sys; from tfbench.results import store; from tfbench import analysis; "
+              f"store.check_writable({str(tmp_path)!r}); assert store.read_records({str(tmp_path)!r}) == []; "
+              "store.place('gs://bucket/study') / 'rows'; print('tensorflow' in sys.modules)")
+    done = subprocess.run([sys.executable, "-c", script], text=True, capture_output=True)
+    assert done.stdout == "False\n", done.stderr
+    assert store.record_path(tmp_path, {"regime": "a", "network": "b", "dataset": "c"}).parent == tmp_path / "rows"
+
+
+def test_nothing_is_locked_at_an_address(root):
+    said = []
+    with sharing.exclusive_lock(root, said.append):
+        pass
+    assert len(said) == 1 and "cannot be locked: see to it that only one study writes there" in said[0]
+
+
+@pytest.mark.parametrize("program, flags", [
+    ("finetune", ["--model=resnet_50", "--dataset=digits", "--data_dir=gs://bucket/data"]),
+    ("finetune", ["--model=resnet_50", "--dataset=folder:gs://bucket/images"]),
+    ("study", ["--models=resnet_50", "--datasets=digits", "--source=glyphs", "--data_dir=gs://bucket/data"])])
+def test_data_must_lie_in_a_folder(program, flags):
+    done = subprocess.run([sys.executable, "-m", f"tfbench.{program}", *flags], text=True, capture_output=True)
+    assert done.returncode != 0 and "expected a folder of this machine" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# ---- programs ----------------------------------------------------------------------------------
+
+
+def test_the_same_command_again_finds_its_rows_and_features(remote, monkeypatch):
+    address, _, folders, weights = remote
+    assert not run(pretrain, *folders, *SOURCE)[1]
+    assert not run(finetune, *folders, *TUNED, f"--weights={weights}")[1]
+    monkeypatch.setattr(features, "make_extractor", None)  # the network is not to be run again
+    row, new = run(logistic_regression, *folders, "--dataset=digits", "--l2=10", f"--weights={weights}")
+    assert new and row["accuracy"] > 0
+    store.record_path(address, row["spec"]).unlink()  # the other tests count them
+
+
+@pytest.mark.long
+def test_rows_are_those_of_a_folder(local, remote):
+    found = outcomes(remote[1])
+    assert len(found) == 3 and found == outcomes(local)
+    assert not list(remote[1].rglob(".*")) and not list(remote[1].glob("work/*/*/checkpoints/*"))
+
+
+def test_weights_dir_may_be_an_address(remote, data_dir, tmp_path):
+    weights = remote[3]
+    copy = imagenet_path(f"file://{tmp_path}", "mobilenet_v1")
+    copy.write_bytes(weights.read_bytes())
+    metadata_path(copy).write_bytes(metadata_path(weights).read_bytes())
+    row, _ = run(finetune, f"--data_dir={data_dir}", f"--results_dir={tmp_path}", *TUNED, "--learning_rate=0.01",
+                 f"--weights_dir=file://{tmp_path}")
+    assert row["source"]["weights_sha256"] == atomic.file_sha256(weights) and (tmp_path / "rows").is_dir()
+    metadata_path(copy).unlink()
+    with pytest.raises(UserError, match=f"there is no weights file file://{tmp_path}/mobilenet_v1.json"):
+        run(finetune, f"--data_dir={data_dir}", f"--results_dir={tmp_path}", *TUNED, f"--weights_dir=file://{tmp_path}")
+
+
+def test_a_study_there_is_seen_analysed_and_exported(remote, data_dir, tmp_path, run_program):
+    address, folder, *_ = remote
+    flags = [*MATRIX, f"--results_dir={address}", f"--data_dir={data_dir}"]
+    said = run_program(study, *flags, "--status")
+    assert "3 of 3 runs finished" in said and "test 359 of 359" in said
+    before = outcomes(folder)
+    said = run_program(study, *flags, "--yes")
+    assert said.count("finished before") == 3 and f"report: {address}/report/index.html" in said
+    assert (folder / "report" / "index.html").exists() and outcomes(folder) == before
+    row = store.read_records(address)[0]
+    np.testing.assert_array_equal(store.read_predictions(row)["labels"], store.read_predictions(
+        row | {"path": row["path"].removeprefix("file://")})["labels"])
+    table = f"{address}/report/accuracies.csv"
+    analysis.analyse(accuracies=table, output_dir=f"file://{tmp_path}/report")
+    assert (tmp_path / "report" / "index.html").exists()
+
+    for source, target in ((address, tmp_path / "a"), (folder, f"file://{tmp_path}/b"), (address, "ram://archive")):
+        assert archive.export(source, target) == 3
+        assert [row["key"] for row in store.read_records(target)] == [row["key"] for row in store.read_records(folder)]
+        listed = atomic.read_json(as_path(target) / "archive.json", cure="")["sha256"]
+        assert len(listed) == 10 and all(
+            atomic.file_sha256(as_path(target) / name) == sha for name, sha in listed.items())
+        with pytest.raises(UserError, match="is there already"):
+            archive.export(source, target)
+
+
+def test_a_failed_export_leaves_no_half(remote, monkeypatch):
+    monkeypatch.setattr(archive.store, "write_json", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
+    with pytest.raises(UserError, match=r"cannot write ram://half \(No space left\)"):
+        archive.export(remote[0], "ram://half")
+    assert not as_path("ram://half").exists()
+
+
+def test_the_units_of_a_study_keep_addresses(data_dir):
+    options = cli.parse(study.define_flags, [*MATRIX, "--results_dir=ram://units/study", f"--data_dir={data_dir}"])
+    runs = study.plan_runs(options, 1e11)
+    made, _ = jobs.make(runs, Silent())
+    assert all("--results_dir=ram://units/study" in unit.call[1] for unit in made) and len(made) == 5
+    assert any(flag.startswith("--weights=ram://units/study/weights/") for flag in made[1].call[1])
+    assert "results         ram://units/study" in plan.describe(options, runs)
+
+
+def test_checkpoints_there_go_on(root):
+    value = tf.Variable(1.0)
+    state = tf.train.Checkpoint(value=value)
+    for step in (5, 10, 15):
+        value.assign(step)
+        checkpoints.save(state, root, step)
+    assert checkpoints.steps(root) == [10, 15] and checkpoints.restore(state, root) == 15
+    checkpoints.clear(root)
+    assert checkpoints.restore(state, root) is None and not root.exists()
+
+
+@pytest.mark.long
+def test_an_interrupted_run_goes_on_from_its_checkpoints(data_dir, tmp_path):
+    """Stopped in its second trial by SIGTERM: the row of an uninterrupted run in a folder."""
+    row, _ = run(scratch, *GRID, f"--results_dir={tmp_path}/whole", f"--data_dir={data_dir}")
+    command = [sys.executable, "-um", "tfbench.train_from_scratch", *SMALL, *GRID, f"--data_dir={data_dir}",
+               f"--results_dir=file://{tmp_path}/cut"]
+    process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    while process.poll() is None and not list((tmp_path / "cut").glob("work/*/trial2/checkpoints/step-0000001*.index")):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 75, output
+    work, = as_path(f"file://{tmp_path}/cut").glob("work/*")
+    assert list(store.read_trials(work)) == [1]
+    done = subprocess.run(command, text=True, capture_output=True, timeout=300)
+    assert done.returncode == 0 and "trial 1/2" not in done.stdout and "trial 2/2" in done.stdout, done.stdout
+    assert outcomes(tmp_path / "cut") == outcomes(tmp_path / "whole") and row["key"]
+    assert not list((tmp_path / "cut").glob("work/*/*/checkpoints/*"))
+    assert not list((tmp_path / "cut").glob("work/*/trial*.json"))
+
+
+@pytest.mark.long
+def test_tensorflows_client_of_google_cloud_storage(data_dir, tmp_path):
+    """gs:// of a process, with a server on this machine for Google's: a run interrupted there, and what is refused."""
+    command = [sys.executable, "-um", "tfbench.train_from_scratch", *SMALL, *GRID, f"--data_dir={data_dir}"]
+    with gcs.served(tmp_path) as (environment, objects):
+        def finish(results):
+            done = subprocess.run([*command, f"--results_dir={results}"], env=environment, text=True,
+                                  capture_output=True, timeout=300)
+            return done.returncode, done.stdout + done.stderr
+
+        process = subprocess.Popen([*command, "--results_dir=gs://bucket/study"], env=environment,
+                                   stdout=subprocess.DEVNULL)
+        while process.poll() is None and not any(name.endswith(".index") for name in list(objects)):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=120) == 75
+        for results in ("gs://bucket/study", tmp_path / "folder"):
+            code, output = finish(results)
+            assert code == 0, output
+        for bucket in ("missing", "forbidden"):
+            code, output = finish(f"gs://{bucket}/study")
+            assert code == 2 and f" gs://{bucket}/study" in output and "Traceback" not in output, output
+    for name in [name for name in objects if name.startswith("study/rows/")]:
+        atomic.write_atomically(tmp_path / name, objects[name])
+    assert outcomes(tmp_path / "study") == outcomes(tmp_path / "folder") != {}
+    assert not [name for name in objects if "checkpoints" in name]
+
+
+@pytest.mark.long
+def test_a_study_on_ray_writes_there(local, data_dir, tmp_path):
+    done = subprocess.run([sys.executable, "-m", "tfbench.study", *MATRIX, f"--results_dir=file://{tmp_path}/study",
+                           f"--data_dir={data_dir}", "--executor=ray", "--yes"], text=True, capture_output=True,
+                          timeout=400)
+    assert done.returncode == 0 and "cannot be locked" in done.stdout, done.stdout + done.stderr
+    assert outcomes(tmp_path / "study") == outcomes(local)
+    assert (tmp_path / "study" / "report" / "index.html").exists()

@@ -1,0 +1,292 @@
+"""Fixed features: the frozen graph is the network, the cache holds what was computed, features of one's own."""
+
+import dataclasses
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfbench import UserError, logistic_regression
+from tfbench.cli import flags as cli
+from tfbench.data.catalog import DATASETS
+from tfbench.data.examples import load_split, part_of
+from tfbench.data.pipeline import evaluation_batches, to_network
+from tfbench.linear import cache, feature_file, features
+from tfbench.models import weights as weights_files
+from tfbench.models.build import build_network
+from tfbench.results import store
+
+SIZE = 32
+
+
+class Progress:
+    """Counts the images and is interrupted after `most`."""
+
+    def __init__(self, most=10 ** 9):
+        self.seen, self.most = 0, most
+
+    def images(self, number):
+        self.seen += number
+        if self.seen > self.most:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="module")
+def digits(data_dir):
+    return load_split(DATASETS["digits"], "validation", data_dir)
+
+
+@pytest.fixture(scope="module")
+def weights_file(tmp_path_factory):
+    """Random weights whose batch norm statistics are not the initial ones."""
+    model = build_network("mobilenet_v1", num_classes=10, image_size=SIZE)
+    draw = np.random.RandomState(0)
+    for variable in model.variables:
+        if "moving_variance" in variable.path or "gamma" in variable.path:
+            variable.assign(draw.uniform(0.5, 1.5, variable.shape))
+        elif "moving_mean" in variable.path or "beta" in variable.path:
+            variable.assign(draw.normal(0, 0.2, variable.shape))
+    path = tmp_path_factory.mktemp("weights") / "random.weights.h5"
+    weights_files.save(model, path, {"network": "mobilenet_v1", "dataset": "glyphs", "metric": "top1",
+                                     "accuracy": 0.5, "n_test": 10, "value_range": "inception", "spec": {}})
+    return str(path)
+
+
+def extractor(weights_file, devices=1, precision="float32"):
+    return features.make_extractor("mobilenet_v1", weights_file, "", SIZE, "inception", devices, precision)
+
+
+@pytest.fixture(scope="module")
+def keras_features(digits, weights_file):
+    model = build_network("mobilenet_v1", weights=weights_file, num_classes=1, image_size=SIZE)
+    found = np.zeros((len(digits.keys), 1024), np.float32)
+    for images, indices in evaluation_batches(digits, image_size=SIZE, batch_size=64):
+        real = indices.numpy() >= 0
+        found[indices.numpy()[real]] = model(to_network(images, "inception"), training=False)["features"].numpy()[real]
+    return found
+
+
+@pytest.mark.parametrize("devices", [1, 4])
+def test_frozen_graph_is_the_network(digits, weights_file, keras_features, devices):
+    def batches(part):
+        return evaluation_batches(digits, image_size=SIZE, batch_size=64, part=part)
+
+    found = extractor(weights_file, devices)(batches, len(digits.keys), "features")
+    assert keras_features.std() > 0.1
+    np.testing.assert_allclose(found, keras_features, atol=2e-5 * np.abs(keras_features).max())
+
+
+def test_frozen_graph_has_no_variables_and_folds_batch_norm(weights_file, digits):
+    few = part_of(digits, np.arange(4))
+    extractor(weights_file)(lambda part: evaluation_batches(few, image_size=SIZE, batch_size=4, part=part), 4,
+                            "features")
+    graph = features.freeze("mobilenet_v1", weights_file, SIZE, "inception")
+    frozen = graph.__closure__[0].cell_contents
+    assert not frozen.variables and not [op for op in frozen.graph.get_operations() if "ReadVariable" in op.type]
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_reduced_precision_is_close_and_is_another(digits, weights_file, keras_features, policy):
+    some = next(iter(evaluation_batches(part_of(digits, np.arange(32)), image_size=SIZE, batch_size=32)))[0]
+    if policy == "float32":  # TensorFlow's own rewriting, on a CPU
+        found = extractor(weights_file, precision="bfloat16")(
+            lambda part: tf.data.Dataset.from_tensors((some, np.arange(32))), 32, "features")
+    else:  # Keras's policy, on a GPU
+        found = features.freeze("mobilenet_v1", weights_file, SIZE, "inception", policy=policy)(some).numpy()
+    error = np.linalg.norm(found - keras_features[:32]) / np.linalg.norm(keras_features[:32])
+    assert error < 0.05 and found.dtype == np.float32
+    if policy == "mixed_bfloat16":  # which every processor computes; TensorFlow rewrites for some only
+        assert error > 1e-4
+
+
+@pytest.fixture
+def fixed(tmp_path, weights_file, monkeypatch):
+    """Features of 360 images in shards of 100."""
+    monkeypatch.setattr(features, "SHARD", 100)
+    kept = cache.Cache(tmp_path / "features")
+    return features.FixedFeatures(lambda precision: extractor(weights_file, 1, precision), "float32", kept, SIZE, 64,
+                                  Progress())
+
+
+def refused(precision):
+    raise AssertionError("computed again")
+
+
+def test_what_was_computed_is_kept(fixed, digits, keras_features):
+    first = fixed.of(digits, "validation")
+    np.testing.assert_allclose(first, keras_features, atol=2e-5 * np.abs(keras_features).max())
+    assert sorted(path.name for path in fixed.cache.folder.iterdir()) == [f"validation-0000{i}.npz" for i in range(4)]
+    again = dataclasses.replace(fixed, make=refused, progress=Progress())
+    assert (again.of(digits, "validation") == first).all() and again.progress.seen == len(digits.keys)
+
+
+def test_interrupted_extraction_goes_on_with_what_is_missing(fixed, digits):
+    with pytest.raises(KeyboardInterrupt):
+        dataclasses.replace(fixed, progress=Progress(250)).of(digits, "validation")
+    assert 1 <= len(list(fixed.cache.folder.glob("*.npz"))) <= 2
+    progress = Progress()
+    resumed = dataclasses.replace(fixed, progress=progress).of(digits, "validation")
+    whole = dataclasses.replace(fixed, cache=cache.Cache(fixed.cache.folder / "else")).of(digits, "validation")
+    np.testing.assert_allclose(resumed, whole, rtol=1e-4, atol=1e-4)
+    assert progress.seen == len(digits.keys)
+
+
+@pytest.mark.parametrize("damage", [
+    lambda path: path.write_bytes(path.read_bytes()[:-500]),
+    lambda path: path.write_bytes(b""),
+    lambda path: path.write_bytes(flipped(path.read_bytes())),
+    lambda path: np.savez(path, keys=np.array(["another"]), features=np.zeros((1, 1024), np.float32))])
+def test_damaged_shard_is_computed_again(damage, fixed, digits):
+    first = fixed.of(digits, "validation")
+    damage(fixed.cache.folder / "validation-00001.npz")
+    progress = Progress()
+    np.testing.assert_allclose(dataclasses.replace(fixed, progress=progress).of(digits, "validation"), first, atol=1e-5)
+    dataclasses.replace(fixed, make=refused).of(digits, "validation")
+
+
+def flipped(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 255]) + content[middle + 1:]
+
+
+def test_features_that_are_not_finite_are_refused_by_name(fixed, digits):
+    values = np.ones((100, 3), np.float32)
+    values[7] = np.nan
+    part = part_of(digits, np.arange(100))
+    fixed.cache.write("validation", 0, part.keys, values)
+    with pytest.raises(UserError, match=re.escape(f"1 of 100 validation images are not finite, the first is "
+                                                  f"{part.keys[7]}")):
+        fixed.of(part, "validation")
+
+
+def test_reduced_precision_has_its_error_measured_once(fixed, digits):
+    assert fixed.reduced_error(digits) is None
+    reduced = dataclasses.replace(fixed, precision="bfloat16")
+    error = reduced.reduced_error(digits)
+    assert 0 <= error < 0.05 and dataclasses.replace(reduced, make=refused).reduced_error(digits) == error
+
+
+def test_key_covers_what_determines_the_bytes(tmp_path):
+    spec = {"network": "mobilenet_v1", "weights_sha256": "a", "value_range": "inception", "image_size": 32,
+            "precision": "float32", "batch_size": 64, "devices": 1, "dataset": "folder:my pets",
+            "data": {"train": "t", "content": "c", "verification": "v", "difficult": "ignore"}}
+    manifest = {"splits": {split: {"n": 1500} for split in ("train", "validation", "test")}}
+    first = cache.open_cache(tmp_path, cache.make_key(spec, manifest, processor="CPU"))
+    assert re.fullmatch(r"mobilenet_v1-folder_my_pets-[0-9a-f]{16}", first.folder.name)
+    for change in ({"weights_sha256": "b"}, {"image_size": 64}, {"precision": "bfloat16"}, {"value_range": "caffe"},
+                   {"data": spec["data"] | {"verification": "w"}}, {"data": spec["data"] | {"train": "u"}}):
+        other = cache.open_cache(tmp_path, cache.make_key(spec | change, manifest, processor="CPU"))
+        assert other.folder != first.folder, change
+    same = spec | {"data": spec["data"] | {"difficult": "negative"}}  # labels are no matter of the images
+    assert cache.open_cache(tmp_path, cache.make_key(same, manifest, processor="CPU")) == first
+    first.write("train", 0, ["a"], np.zeros((1, 2), np.float32))
+    line, = (line for line in cache.describe_all(tmp_path) if line.startswith(first.folder.name))
+    assert "32 pixels, float32, train 1,024 of 1,500, validation 0 of 1,500" in line
+
+
+def test_rows_are_cut_anew():
+    parts = [np.arange(5), np.arange(5, 6), np.arange(6, 12)]
+    assert [part.tolist() for part in features.regroup(parts, [2, 2, 7, 1])] == [
+        [0, 1], [2, 3], [4, 5, 6, 7, 8, 9, 10], [11]]
+
+
+# ---- features of the user's own ------------------------------------------------------------------
+
+
+def arrays(n=90, classes=3):
+    """Three splits of features from which the class can be told."""
+    draw = np.random.RandomState(0)
+    labels = np.arange(n) % classes
+    split = np.array(["train", "validation", "test"])[(np.arange(n) // classes) % 3]
+    return {"X": (np.eye(classes, 6)[labels] + 0.3 * draw.randn(n, 6)).astype(np.float32), "y": labels, "split": split}
+
+
+@pytest.mark.parametrize("change, expected", [
+    ({"X": None}, "lacks X: expected X [n, width] float"),
+    ({"X": np.zeros(90)}, "X of {path} is float64 [90], expected float [n, width]"),
+    ({"X": np.zeros((90, 6), int)}, "expected float [n, width]"),
+    ({"X": np.full((90, 6), np.nan)}, "not finite in 90 of 90 rows, the first is row 0"),
+    ({"X": np.zeros((80, 6))}, "have 80, 90 and 90 rows"),
+    ({"y": np.arange(90) - 1}, "y of {path} holds -1: expected classes from 0"),
+    ({"y": np.arange(90) / 2}, "y of {path} is float64 [90]: expected int [n]"),
+    ({"y": np.full((90, 2), 2)}, "expected int [n]"),
+    ({"split": np.full(90, "train")}, "has no validation example"),
+    ({"split": np.full(90, "dev")}, "holds 'dev'"),
+])
+def test_bad_feature_files_are_refused_in_words(change, expected, tmp_path):
+    path = tmp_path / "mine.npz"
+    np.savez(path, **{name: value for name, value in (arrays() | change).items() if value is not None})
+    with pytest.raises(UserError, match=re.escape(expected.format(path=path))):
+        feature_file.read(path)
+
+
+def test_missing_and_damaged_feature_files_are_refused_in_words(tmp_path):
+    with pytest.raises(UserError, match="there is no file"):
+        feature_file.read(tmp_path / "none.npz")
+    (tmp_path / "text.npz").write_text("hello")
+    with pytest.raises(UserError, match="is no .npz file that NumPy can read"):
+        feature_file.read(tmp_path / "text.npz")
+    np.savez(tmp_path / "objects.npz", **(arrays() | {"y": np.array([None] * 90)}))
+    with pytest.raises(UserError, match="is no .npz file that NumPy can read"):
+        feature_file.read(tmp_path / "objects.npz")
+
+
+def test_multi_label_features_take_both_conventions(tmp_path):
+    zeros = np.eye(3, dtype=np.int64)[arrays()["y"]]
+    for labels in (zeros, zeros.astype(bool), np.where(zeros, 1, -1)):
+        np.savez(tmp_path / "mine.npz", **(arrays() | {"y": labels}))
+        file = feature_file.read(tmp_path / "mine.npz")
+        assert file.classes == 3 and (file.labels == np.where(zeros, 1.0, -1.0)).all()
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_own_features_give_a_row(multi_label, tmp_path, run_program):
+    given = arrays()
+    if multi_label:
+        given["y"] = np.eye(3, dtype=np.int64)[given["y"]]
+    np.savez(tmp_path / "mine.npz", **given)
+    flags = [f"--features={tmp_path / 'mine.npz'}", f"--results_dir={tmp_path / 'r'}", "--l2=0.1,1,10,1000"]
+    output = run_program(logistic_regression, *flags)
+    row, = store.read_records(tmp_path / "r")
+    assert f"logistic_regression features features:mine: {100 * row['accuracy']:.1f} %" in output
+    assert row["metric"] == ("voc_map" if multi_label else "top1") and row["accuracy"] > 0.9 and row["n_test"] == 30
+    assert len(row["trials"]) == 4 and all(trial["certified"] and trial["gap"] >= 0 for trial in row["trials"])
+    assert row["refit"]["certified"] and row["source"] is None
+    assert "finished before" in run_program(logistic_regression, *flags)
+
+
+def test_own_features_need_no_network(tmp_path):
+    """The program itself, without Keras: the solver is TensorFlow's."""
+    np.savez(tmp_path / "mine.npz", **arrays())
+    program = ("import sys; sys.modules['keras'] = None; from tfbench import logistic_regression as program; "
+               "from tfbench.cli import app; program.define_flags(); app.run(program.main)")
+    done = subprocess.run([sys.executable, "-c", program, f"--features={tmp_path / 'mine.npz'}", "--l2=1,10",
+                           f"--results_dir={tmp_path}"], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and "test images" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--model=resnet_50"], ["--features=a.npz", "--model=resnet_50"], []])
+def test_features_or_a_network_not_both(arguments):
+    with pytest.raises(cli.flags.Error, match=re.escape("expected --model=NAME and --dataset=NAME, or --features=")):
+        cli.parse(logistic_regression.define_flags, arguments)
+
+
+def test_ties_go_to_the_stronger_and_edges_are_warned_about(tmp_path, run_program):
+    given = arrays()
+    given["X"] = np.eye(3, 6)[given["y"]]  # every strength is right about every example
+    np.savez(tmp_path / "mine.npz", **given)
+    output = run_program(logistic_regression, f"--features={tmp_path / 'mine.npz'}", "--l2=0.1,1,10",
+                         f"--results_dir={tmp_path}")
+    row, = store.read_records(tmp_path)
+    assert row["selected"] == {"l2": 10} and row["validation_accuracy"] == 1
+    assert "warning: the selected l2 10 lies on the edge of its grid" in output
+
+
+def test_strengths_that_are_not_certified_are_counted(tmp_path, run_program):
+    np.savez(tmp_path / "mine.npz", **arrays())
+    output = run_program(logistic_regression, f"--features={tmp_path / 'mine.npz'}", "--l2=1e-6,1e-5,1e-4",
+                         "--max_iterations=1", f"--results_dir={tmp_path}")
+    assert "strengths are not certified to be solved: raise --max_iterations" in output

@@ -1,0 +1,109 @@
+"""The program prepare_models as a user runs it, on checkpoints and images that the tests make."""
+
+import dataclasses
+import functools
+import hashlib
+import http.server
+import json
+import tarfile
+import threading
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers import reference_networks
+from models.test_convert import training_checkpoint, write
+
+from tfbench import UserError, finetune, prepare_models
+from tfbench.cli import flags as cli
+from tfbench.models import public_weights, weights
+from tfbench.models.build import build_network
+from tfbench.models.catalog import NETWORKS
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    """An archive as the public ones: a V1 checkpoint of Inception v1's training in a .tar.gz."""
+    folder = tmp_path_factory.mktemp("archive")
+    write(folder / "inception_v1.ckpt", training_checkpoint("inception_v1"), "V1")
+    path = folder / "inception_v1_2016_08_28.tar.gz"
+    with tarfile.open(path, "w:gz") as tar:
+        tar.add(folder / "inception_v1.ckpt", "inception_v1.ckpt")
+    return path
+
+
+@pytest.fixture(scope="module")
+def public(archive):
+    """Serves the archive's folder; yields the table's row with that address."""
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=archive.parent)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield dataclasses.replace(
+            public_weights.checkpoint("inception_v1"), url=f"http://127.0.0.1:{server.server_port}/{archive.name}",
+            size=archive.stat().st_size, checksum="sha256:" + hashlib.sha256(archive.read_bytes()).hexdigest())
+        server.shutdown()
+
+
+@pytest.fixture
+def served(public, monkeypatch):
+    monkeypatch.setattr(prepare_models.checkpoints, "checkpoint", lambda *_: public)
+
+
+def test_public_checkpoint_is_fetched_converted_and_found_by_the_programs(tmp_path, served, run_program):
+    arguments = ["--model=inception_v1", f"--weights_dir={tmp_path}"]
+    output = run_program(prepare_models, *arguments)
+    assert "fetching http://127.0.0.1" in output and "230 tensors (230 moving averages)" in output
+    assert "network built in" in output and "converted in" in output
+    assert "prepared before" in run_program(prepare_models, *arguments)
+
+    path = tmp_path / "inception_v1.weights.h5"
+    metadata = json.loads((tmp_path / "inception_v1.json").read_text())
+    assert metadata["dataset"] == "imagenet" and metadata["source"] == "slim"
+    assert (metadata["accuracy"], metadata["accuracy_is"]) == (0.698, "published")
+    assert metadata["value_range"] == "inception" and metadata["not_needed"]["step"] == 2
+    assert len(metadata["file_sha256"]) == 64 and metadata["classes"] == 1000
+    model = build_network("inception_v1", weights=path)
+    expected = reference_networks.outputs("inception_v1")["logits"][:, 1:]
+    np.testing.assert_allclose(model(reference_networks.images("inception_v1"))["logits"], expected, atol=1e-4)
+
+    options = cli.parse(finetune.define_flags, [*arguments, "--dataset=digits"])
+    assert finetune.program.weights_path(options) == str(path)
+
+
+def test_archive_on_disk_needs_no_network(tmp_path, archive, served, run_program):
+    output = run_program(prepare_models, "--model=inception_v1", f"--weights_dir={tmp_path}", f"--archive={archive}")
+    assert "fetching" not in output
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["inception_v1.json", "inception_v1.weights.h5"]
+    damaged = tmp_path / "damaged.tar.gz"
+    damaged.write_bytes(archive.read_bytes()[:-100])
+    with pytest.raises(UserError, match="damaged.tar.gz"):
+        run_program(prepare_models, "--model=inception_v1", f"--weights_dir={tmp_path / 'b'}", f"--archive={damaged}")
+
+
+def test_own_checkpoint_goes_where_it_is_told(tmp_path, run_program):
+    checkpoint = write(tmp_path / "model.ckpt-7", reference_networks.tensors("mobilenet_v1"))
+    arguments = ["--model=mobilenet_v1", f"--checkpoint={checkpoint}"]
+    with pytest.raises(UserError, match="--checkpoint needs --output"):
+        run_program(prepare_models, *arguments)
+    with pytest.raises(UserError, match=r"must end in .weights.h5"):
+        run_program(prepare_models, *arguments, f"--output={tmp_path}/mine.h5")
+    run_program(prepare_models, *arguments, f"--output={tmp_path}/mine.weights.h5")
+    metadata = weights.read_metadata(tmp_path / "mine.weights.h5", NETWORKS["mobilenet_v1"])
+    assert metadata["accuracy"] is None and metadata["checkpoint"] == checkpoint
+
+
+def test_certificate_on_imagenet_images(tmp_path, archive, served, run_program):
+    draw = np.random.RandomState(0)
+    images = tmp_path / "val"
+    for synset in ("n01440764", "n01443537"):
+        (images / synset).mkdir(parents=True)
+        for number in range(3):
+            pixels = draw.randint(0, 255, (250 + 30 * number, 240, 3), np.uint8)
+            (images / synset / f"{number}.JPEG").write_bytes(tf.io.encode_jpeg(pixels).numpy())
+    output = run_program(prepare_models, "--model=inception_v1", f"--weights_dir={tmp_path / 'w'}",
+                     f"--archive={archive}", f"--imagenet_val={images}", "--batch_size=4")
+    result = json.loads((tmp_path / "w" / "inception_v1.json").read_text())["imagenet"]
+    assert result["n"] == 6 and 0 <= result["top1"] <= result["top5"] <= 1
+    assert result["published_top1"] == 0.698 and "69.8" in output
+    metadata = weights.read_metadata(tmp_path / "w" / "inception_v1.weights.h5", NETWORKS["inception_v1"])
+    assert metadata["accuracy_is"] == "published"  # six images certify nothing

@@ -1,0 +1,365 @@
+"""The analysis program from outside: what it prints and writes, how it fails, what it does not import."""
+
+import html.parser
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tfbench import UserError
+from tfbench.analysis import analyse
+from tfbench.stats.csv_table import from_csv
+
+ROOT = pathlib.Path(__file__).parents[2]
+PUBLISHED = ROOT / "tfbench/stats/published/kornblith2019_v3_fig2_digitised.csv"
+HOSTILE = "<script>alert(1)</script> \"'&$\\frac{\x1b[31m"
+# Fails the process on any import of TensorFlow, wherever it comes from.
+BLOCKED = ("import runpy, sys; sys.modules.update(dict.fromkeys(('tensorflow', 'keras', 'ray')));"
+           "runpy.run_module('tfbench.analysis', run_name='__main__', alter_sys=True)")
+
+
+def analysis(*flags, cwd=ROOT):
+    """Runs the program in a process of its own, where TensorFlow cannot be imported."""
+    return subprocess.run([sys.executable, "-c", BLOCKED, *map(str, flags)], cwd=cwd, text=True,
+                          capture_output=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+
+
+def write_rows(folder, networks=("resnet_50", "mobilenet_v1", "inception_v1", "densenet_121"), skip=(), **more):
+    """A study's folder: each network pretrained, and in all regimes on two data sets but `skip`."""
+    (folder / "rows").mkdir(parents=True)
+
+    def add(regime, network, dataset, accuracy, source):
+        number = len(list((folder / "rows").iterdir()))
+        row = {"schema": 1, "key": f"{number:016x}", "regime": regime, "network": network, "dataset": dataset,
+               "metric": "top1", "accuracy": accuracy, "source": source,
+               "n_test": 2000 if regime == "pretrain" else 1000,
+               "validation_accuracy": 0.4321, "selected": {"learning_rate": 0.01}, "trials": [],
+               "test_split": {"n": 1000, "sha256": "a" * 64}, "spec": {"number": number},
+               "deviations": ["12 steps instead of 19,531"], "warnings": ["widen the grid & repeat"],
+               "versions": {"tfbench": "0.1.0"}, "hardware": {"device": "CPU"}, "seconds": 12.5,
+               "finished": "2025-01-01T00:00:00Z"}
+        (folder / "rows" / f"{number}.json").write_text(json.dumps(row | more))
+
+    for i, network in enumerate(networks):
+        accuracy = 0.6 + 0.05 * i
+        source = {"dataset": "glyphs", "accuracy": accuracy, "n_test": 2000, "weights_sha256": "b" * 64}
+        add("pretrain", network, "glyphs", accuracy, None)
+        for j, dataset in enumerate(("digits", "diacritics")):
+            for regime, gain in (("logistic_regression", 0), ("finetune", 0.1), ("train_from_scratch", -0.1)):
+                if (network, dataset, regime) not in skip:
+                    scratch = regime == "train_from_scratch"
+                    add(regime, network, dataset, accuracy + gain + 0.02 * j, None if scratch else source)
+    return folder
+
+
+BUDGET = {"steps": 12, "learning_rate": [0.1], "weight_decay": [0.0], "batch_size": 8, "l2": [1.0, 2.0]}
+
+
+def add_variants(folder, network, accuracy, regimes=("finetune", "train_from_scratch"), **changes):
+    """Copies the rows of one network, with `changes` of their specification and another accuracy."""
+    for path in sorted((folder / "rows").glob("*.json")):
+        row = json.loads(path.read_text())
+        if row["regime"] in regimes and row["network"] == network and path.stem.isdecimal():
+            key = f"{path.stem}-{'-'.join(map(str, changes.values()))}"
+            row |= {"key": key, "spec": row["spec"] | changes, "accuracy": accuracy}
+            (folder / "rows" / f"{key}.json").write_text(json.dumps(row))
+
+
+class Page(html.parser.HTMLParser):
+    """Elements, their ids and addresses, and the text of a report."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.tags, self.ids, self.addresses, self.text, self.open = [], [], [], "", []
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.open += [tag] if tag not in ("meta", "br") else []
+        self.ids += [value for name, value in attrs if name == "id"]
+        self.addresses += [value for name, value in attrs if name in ("src", "href", "xlink:href")]
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_help_is_quick():
+    start = time.monotonic()
+    done = subprocess.run([sys.executable, "-X", "importtime", "-m", "tfbench.analysis", "--help"], cwd=ROOT,
+                          text=True, capture_output=True)
+    assert time.monotonic() - start < 3  # under 1 s on a quiet machine
+    assert "--accuracies" in done.stdout
+    assert "python -m tfbench.analysis --results_dir=results" in done.stdout
+    for heavy in ("numpy", "pandas", "matplotlib", "scipy", "tensorflow"):
+        assert f" {heavy}\n" not in done.stderr
+
+
+def test_paper_from_its_published_table(tmp_path):
+    done = analysis(f"--accuracies={PUBLISHED}", f"--output_dir={tmp_path}")
+    assert (done.returncode, done.stderr) == (0, "")
+    for line in (
+            "r = .986 (95 % interval .958 to .995), ρ = .985; 16 networks, 12 data sets.",
+            "r = .954 (95 % interval .871 to .984), ρ = .964; 16 networks, 12 data sets.",
+            "r = .548 (95 % interval .072 to .821), ρ = .570; 16 networks, 12 data sets.",
+            "On the 7 data sets with fewer than 10,000 training images: r = logistic regression .965, fine-tuning "
+            ".907, training from scratch .296.", "training from scratch .863.",
+            "Fine-tuning is better than logistic regression in 177 of 192 comparisons and equal in 3.",
+            "Fine-tuning is better than training from scratch in 189 of 192 comparisons.",
+            f"report: {tmp_path / 'index.html'}"):
+        assert line in done.stdout
+        assert line.startswith("report") or line in (tmp_path / "summary.md").read_text().replace("\\", "")
+    page = Page(tmp_path / "index.html")
+    assert page.tags.count("svg") == 9  # main, three regimes, against each other, bars, three of residuals
+    assert page.open == []
+    assert len(page.ids) == len(set(page.ids))
+    assert all(address.startswith("#") for address in page.addresses)  # nothing is fetched
+    assert "177 of 192 comparisons and equal in 3" in page.text
+    assert "Beside the paper" not in page.text  # it is the paper
+    tables = json.loads((tmp_path / "analysis.json").read_text())["tables"]
+    assert tables["correlations"][1]["r"] == pytest.approx(0.954, abs=5e-4)
+    assert {f"{name}.csv" for name in tables} == {path.name for path in tmp_path.glob("*.csv")}
+    assert from_csv(tmp_path / "accuracies.csv").equals(from_csv(PUBLISHED))
+    assert {path.suffix for path in (tmp_path / "figures").iterdir()} == {".svg", ".png"}
+    assert len(list((tmp_path / "figures").iterdir())) == 2 * 9
+
+
+def test_study_with_a_gap_and_a_hostile_name(tmp_path):
+    folder = write_rows(tmp_path / "study", ("resnet_50", "mobilenet_v1", "inception_v1", HOSTILE),
+                        skip={("resnet_50", "diacritics", "finetune")})
+    done = analysis(f"--results_dir={folder}")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\x1b" not in done.stdout
+    for line in ("ρ = 1.000; 4 networks, 1 data set.", "ρ = 1.000; 4 networks, 2 data sets."):
+        assert line in done.stdout
+    assert "missing: 1 result" in done.stdout
+    page = Page(folder / "report/index.html")
+    assert page.tags.count("script") == 1  # the page's own
+    assert page.open == []
+    for name in ("summary.md", "accuracies.csv", "analysis.json"):
+        assert "alert" in (folder / "report" / name).read_text()
+    assert "<script>" not in (folder / "report/summary.md").read_text()
+    for text in (HOSTILE.replace("\x1b", "?"), "ResNet-50 on Diacritics, fine-tuning", "12 steps instead of 19,531",
+                 "widen the grid & repeat", "learning rate 0.01", "43.2", "tfbench 0.1.0", "7 of 7 comparisons"):
+        assert text in page.text
+
+
+def test_reports_are_the_same_every_time(tmp_path):
+    folder = write_rows(tmp_path / "study")
+    contents = []
+    for name in ("a", "b"):
+        assert analysis(f"--results_dir={folder}", f"--output_dir={tmp_path / name}").returncode == 0
+        contents.append({str(path.relative_to(tmp_path / name)): path.read_bytes()
+                         for path in sorted((tmp_path / name).rglob("*.*"))})
+    assert contents[0] == contents[1]
+
+
+def test_cheaper_runs_are_drawn_as_curves_and_change_no_table(tmp_path):
+    folder = write_rows(tmp_path / "study", ("resnet_50", "mobilenet_v1", "inception_v1", HOSTILE), spec=BUDGET)
+    before = analysis(f"--results_dir={folder}").stdout.splitlines()
+    files = {name: (folder / "report" / name).read_bytes() for name in ("accuracies.csv", "correlations.csv")}
+    assert not list((folder / "report").rglob("convergence.*")) + list((folder / "report").rglob("few_examples.*"))
+    for steps in (3, 6):
+        add_variants(folder, HOSTILE, 0.0, steps=steps)
+    for seed, accuracy in enumerate((0.2, 0.4, 0.6)):
+        add_variants(folder, "resnet_50", accuracy, ("finetune", "logistic_regression"), examples_per_class=4,
+                     subset_seed=seed)
+    done = analysis(f"--results_dir={folder}")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    budget = "1 learning rate × 1 weight decay, batches of 8 images"
+    notes = [line for line in before if line.endswith("not tested")]
+    new = [line for line in lines if line not in before]
+    assert [line for line in lines if line not in new] == before and len(notes) == 2
+    assert new == [
+        "logistic regression: the table has 8 rows with 2 L2 strengths",
+        "logistic regression: left out of the table: 6 rows on 4 examples per class with 2 L2 strengths "
+        "(drawn as curves)",
+        f"fine-tuning: the table has 8 rows with 12 steps, {budget}",
+        f"fine-tuning: left out of the table: 4 rows with 3 or 6 steps, {budget} (drawn as curves)",
+        f"fine-tuning: left out of the table: 6 rows on 4 examples per class with 12 steps, {budget} (drawn as curves)",
+        f"training from scratch: the table has 8 rows with 12 steps, {budget}",
+        f"training from scratch: left out of the table: 4 rows with 3 or 6 steps, {budget} (drawn as curves)",
+        "4 curves of accuracy against training steps in the report",
+        "4 curves of accuracy against training examples per class in the report"]
+    assert all((folder / "report" / name).read_bytes() == content for name, content in files.items())
+    for name, count in (("convergence", 12), ("few_examples", 4)):
+        assert len((folder / f"report/{name}.csv").read_text().splitlines()) - 1 == count
+        assert {path.suffix for path in (folder / "report/figures").glob(f"{name}.*")} == {".svg", ".png"}
+    page = Page(folder / "report/index.html")
+    assert page.tags.count("svg") == 11
+    assert page.tags.count("script") == 1 and page.open == [] and len(page.ids) == len(set(page.ids))
+    for text in ("Left out of the tables", *new[:-2], "Curves", "40.0\xa0±\xa011.5",
+                 "12 steps, " + budget, budget + ", 4 examples per class, subset 2", HOSTILE.replace("\x1b", "?")):
+        assert text in page.text
+    assert "Missing results" not in page.text
+    for path in (folder / "rows").glob("*-*.json"):
+        path.unlink()  # a report without curves leaves none of an earlier one
+    assert analysis(f"--results_dir={folder}").stdout.splitlines() == before
+    assert not list((folder / "report").rglob("convergence.*")) + list((folder / "report").rglob("few_examples.*"))
+
+
+def test_networks_at_another_budget_are_missing(tmp_path):
+    folder = write_rows(tmp_path / "study", spec=BUDGET)
+    for path in (folder / "rows").glob("*.json"):
+        row = json.loads(path.read_text())
+        if row["network"] == "densenet_121" and row["regime"] == "finetune":
+            path.write_text(json.dumps(row | {"spec": BUDGET | {"steps": 6}}))
+    done = analysis(f"--results_dir={folder}")
+    assert "missing: 2 results" in done.stdout
+    assert "ρ = 1.000; 3 networks, 2 data sets." in done.stdout
+    assert "2 rows with 6 steps, 1 learning rate × 1 weight decay, batches of 8 images (in no curve" in done.stdout
+    assert "DenseNet-121 on Diacritics, fine-tuning" in Page(folder / "report/index.html").text
+
+
+def test_few_examples_alone_make_a_report_of_curves(tmp_path):
+    folder = write_rows(tmp_path / "study", ("resnet_50",), spec=BUDGET | {"examples_per_class": 2, "subset_seed": 0})
+    done = analysis(f"--results_dir={folder}")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[0] == "No run used all training examples: there are curves only."
+    page = Page(folder / "report/index.html")
+    assert page.tags.count("svg") == 1
+    assert "there are curves only" in page.text
+    assert not (folder / "report/accuracies.csv").exists()
+
+
+def test_one_network_is_a_partial_study(tmp_path):
+    folder = write_rows(tmp_path / "study", ("resnet_50",))
+    done = analysis(f"--results_dir={folder}")
+    assert done.returncode == 0
+    assert "Logistic regression: no correlation: a correlation needs at least 3 networks, found 1" in done.stdout
+    tables = json.loads((folder / "report/analysis.json").read_text())["tables"]
+    assert tables["correlations"][1]["r"] is None
+    assert tables["networks"][0]["standard_error"] is None and tables["networks"][0]["p_best"] == 1
+
+
+def test_folders_without_results(tmp_path):
+    with pytest.raises(UserError, match="there is no results folder"):
+        analyse(tmp_path / "absent")
+    done = analysis(f"--results_dir={tmp_path}")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "found none: run study" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_damaged_rows(tmp_path):
+    folder = write_rows(tmp_path / "study")
+    victim = folder / "rows/3.json"
+    for content, words in ((victim.read_text()[:100], "is damaged"), ("[]", "is no row"),
+                           (victim.read_text().replace('"n_test": 1000', '"n_test": 999'), "not comparable")):
+        victim.write_text(content)
+        with pytest.raises(UserError, match=words):
+            analyse(folder)
+    assert not (folder / "report").exists()
+
+
+def test_report_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    done = analysis(f"--accuracies={PUBLISHED}", f"--output_dir={tmp_path / 'file'}")
+    assert done.returncode == 2
+    assert "--output_dir=DIR" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_table_that_cannot_be_read(tmp_path):
+    done = analysis(f"--accuracies={tmp_path / 'absent.csv'}", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "absent.csv" in done.stderr
+    assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize("certified, expected", [
+    (True, "all 16 logistic regressions are certified"), (False, "8 of 16 logistic regressions are not certified")])
+def test_report_counts_regressions_that_are_not_certified(certified, expected, tmp_path):
+    folder = write_rows(tmp_path, trials=[{"l2": 1.0, "validation_accuracy": 0.4, "certified": certified}],
+                        refit={"certified": True})
+    assert expected in analyse(folder).read_text()
+
+
+def write_table(path, lines):
+    path.write_text("\n".join(["setting,model,imagenet_top1,DTD,VOC2007,mine", *lines]) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("lines", [
+    ["logreg,A,70,60,50,40"],  # one network
+    ["logreg,A,70,60,,", "logreg,B,71,61,,", "logreg,C,72,62,,", "finetune,C,72,62,,"],  # one data set
+    ["logreg,A,70,60,50,40", "logreg,B,70,60,50,40", "logreg,C,70,60,50,40"],  # constant columns
+    ["logreg,A,70,60,50,40", "logreg,B,71,60,51,", "finetune,C,72,,,44", "random_init,A,70,,,20"],  # gaps
+    ["logreg,A,,60,50,40", "finetune,B,,61,51,41"],  # no source accuracy
+    ["logreg,A,70,60,50,40", "logreg,B,71,61,52,41", "logreg,C,72,62,51,42", "logreg,D,,63,53,43"],
+    ["finetune,<script>alert(1)</script>,70,60,50,40", "finetune,網路 | `x` \"\"y,71,61,51,41"]])
+def test_every_partial_table_has_a_report(lines, tmp_path, capsys):
+    path = write_table(tmp_path / "t.csv", [line.replace(' \"\"y', "") for line in lines])
+    page = Page(analyse(accuracies=path, output_dir=tmp_path / "report"))
+    assert page.open == [] and page.tags.count("script") == 1
+    assert "report: " in capsys.readouterr().out
+    for name in {line.split(",")[1] for line in lines}:
+        assert name.replace(' \"\"y', "") in page.text
+    json.loads((tmp_path / "report/analysis.json").read_text())
+    assert from_csv(tmp_path / "report/accuracies.csv").equals(from_csv(path))
+
+
+def test_one_data_set_says_which_network_to_take(tmp_path):
+    folder = write_rows(tmp_path / "study")
+    done = analysis(f"--results_dir={folder}", "--dataset=Diacritics")
+    assert (done.returncode, done.stderr) == (0, "")
+    said = "Diacritics, fine-tuning: DenseNet-121 is the most accurate of 4 networks (87.0 %, 95 % interval"
+    assert said in done.stdout
+    assert "Digits" not in Page(folder / "report/index.html").text
+    done = analysis(f"--results_dir={folder}", "--dataset=birds")
+    assert done.returncode == 2 and "digits, diacritics" in done.stderr
+
+
+def test_several_folders_are_one_study(tmp_path):
+    a = write_rows(tmp_path / "a", ("resnet_50", "mobilenet_v1"))
+    write_rows(tmp_path / "b", ("inception_v1", "densenet_121"))
+    for path in (tmp_path / "b/rows").iterdir():  # ever better ones in both
+        row = json.loads(path.read_text())
+        row["key"] = "b" + row["key"]
+        path.write_text(json.dumps(row))
+    done = analysis(f"--results_dir={a},{tmp_path / 'b'},{a}")  # what is in several counts once
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "4 networks, 2 data sets" in done.stdout
+    assert (a / "report/index.html").exists() and not (tmp_path / "b/report").exists()
+
+
+def test_unequal_splits_are_named_and_averaged_when_told(tmp_path):
+    folder = write_rows(tmp_path / "study")
+    for path in (folder / "rows").glob("*.json"):
+        row = json.loads(path.read_text())
+        if row["network"] == "resnet_50" and row["dataset"] == "digits":
+            split = {"n": 900, "sha256": "c" * 64, "expected": 1000}
+            path.write_text(json.dumps(row | {"n_test": 900, "test_split": split}))
+    refused = analysis(f"--results_dir={folder}")
+    assert refused.returncode == 2 and "--allow_unequal_splits" in refused.stderr
+    done = analysis(f"--results_dir={folder}", "--allow_unequal_splits")
+    assert done.returncode == 0
+    for line in ("Digits: tested on 900 of 1,000 images (3 runs)", "digits: 900 examples"):
+        assert line in done.stdout
+    assert "Unequal test splits" in Page(folder / "report/index.html").text
+
+
+def test_ways_to_pretrain_are_drawn_beside_the_papers(tmp_path):
+    folder = write_rows(tmp_path / "study")
+    for path in (folder / "rows").glob("*.json"):
+        row = json.loads(path.read_text())
+        if row["regime"] == "pretrain":
+            spec = {"bn_scale": True, "label_smoothing": 0.0, "dropout": False, "auxiliary_head": True}
+            path.write_text(json.dumps(row | {"spec": spec}))
+    done = analysis(f"--results_dir={folder}", f"--ablation={folder},paper")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = (folder / "report/ablation.csv").read_text().splitlines()
+    assert sum(line.startswith("ours,") and ",4," in line for line in lines) == 2 * 4  # regimes that take the weights
+    assert sum(line.startswith("paper") for line in lines) > 20
+    assert (folder / "report/figures/ablation.svg").exists()

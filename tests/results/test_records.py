@@ -1,0 +1,87 @@
+"""Rows on disk: names, atomic writing, damage."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tfbench import UserError, paper
+from tfbench.data.catalog import DATASETS
+from tfbench.files import atomic
+from tfbench.results import record as records
+from tfbench.results import store
+
+SPEC = {"regime": "finetune", "network": "resnet_50", "dataset": "digits", "seed": 0, "image_size": 32,
+        "source_dataset": "glyphs", "steps": 5, "batch_size": 64, "learning_rate": [0.1, 0.2, 0.3],
+        "weight_decay": [0.0], "min_crop_area": 0.08, "data": {}}
+
+
+def make(**changes):
+    spec = SPEC | changes
+    manifest = {"verification": {"counts": {"result": "PASS", "found": ""}}}
+    return records.make_record(spec, DATASETS["digits"], manifest, accuracy=0.5, test_split={"n": 2, "sha256": "ab"},
+                         seconds=1.0, selected={"learning_rate": 0.3, "weight_decay": 0.0})
+
+
+def write(folder, row):
+    return store.write_record(folder, row, {"labels": np.arange(2)}, "# flags\n")
+
+
+def test_names_are_the_hash_of_what_determines_the_run():
+    assert store.name_of(SPEC).startswith("finetune-resnet_50-digits-")
+    assert store.key_of(dict(reversed(SPEC.items()))) == store.key_of(SPEC)
+    keys = {store.key_of(SPEC | change) for change in ({}, {"seed": 1}, {"steps": 6}, {"learning_rate": [0.1]})}
+    assert len(keys) == 4
+
+
+def test_row_round_trip_with_what_lies_beside_it(tmp_path):
+    row = make()
+    path = write(tmp_path, row)
+    assert store.read_records(tmp_path) == [row | {"path": str(path)}] and store.finished(tmp_path, SPEC) == row
+    assert store.finished(tmp_path, SPEC | {"seed": 1}) is None
+    np.testing.assert_array_equal(np.load(path.with_suffix(".npz"))["labels"], [0, 1])
+    assert path.with_suffix(".flags").read_text() == "# flags\n"
+    assert sorted(file.suffix for file in path.parent.iterdir()) == [".flags", ".json", ".npz"]
+
+
+def test_cut_row_is_named_with_its_cure(tmp_path):
+    path = write(tmp_path, make())
+    write(tmp_path, make(seed=1))
+    path.write_text(path.read_text()[:200])
+    with pytest.raises(UserError, match=f"{path.name} is damaged.*delete it.*{path.stem}.flags"):
+        store.read_records(tmp_path)
+    path.write_text(json.dumps({"accuracy": 1}))
+    with pytest.raises(UserError, match="is no row of tfbench .missing: dataset, key"):
+        store.read_records(tmp_path)
+
+
+def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "file.json"
+    atomic.write_json(path, {"old": 1})
+    with pytest.raises(ValueError):
+        atomic.write_json(path, {"new": float("nan")})
+    assert json.loads(path.read_text()) == {"old": 1}
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(UserError, match="cannot write .*--results_dir"):
+        store.check_writable(tmp_path / "taken")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["file.json", "taken"]
+
+
+def test_deviations_and_edges_are_declared():
+    row = make()
+    assert "other than 19,531 steps" in row["deviations"]
+    assert "random crops of other than 8 to 100 % of the image" not in row["deviations"]
+    full = records.deviations(SPEC | {"dataset": "pets", "source_dataset": None, "image_size": 224, "steps": 19531,
+                                    "batch_size": 256, "learning_rate": list(paper.FINE_TUNING.learning_rates),
+                                    "weight_decay": list(paper.FINE_TUNING.weight_decays)})
+    assert full == []
+    other = records.deviations(SPEC | {"learning_rate": [0] * 7, "weight_decay": [0] * 8})
+    assert "other than the paper's grid of 7 learning rates by 8 weight decays" in other
+    assert row["verification"] == {"archives": "UNKNOWN", "counts": "PASS", "labels": "UNKNOWN", "keys": "UNKNOWN",
+                                   "images": "UNKNOWN", "leakage": "UNKNOWN"}
+    assert row["test_split"]["expected"] == 359
+    assert "objects that VOC calls difficult count" in " ".join(make(data={"difficult": "negative"})["deviations"])
+    grids = {"learning_rate": [0.1, 0.2, 0.3], "weight_decay": [0.0]}
+    assert records.edge_warnings(grids, {"learning_rate": 0.2, "weight_decay": 0.0}) == []
+    assert records.edge_warnings(grids, {"learning_rate": 0.3, "weight_decay": 0.0}) == [
+        "the selected learning_rate 0.3 lies on the edge of its grid"]

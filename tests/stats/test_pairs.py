@@ -1,0 +1,201 @@
+"""Tests and intervals from the predictions that lie beside rows."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+from scipy import special, stats
+
+from tfbench import UserError
+from tfbench.report import tables
+from tfbench.results import store
+from tfbench.stats import findings, metrics, pairs, published
+from tfbench.stats.accuracies import from_records, table_of
+
+N, CLASSES = 300, 6
+
+
+def make_study(folder, *, metric="top1", networks=4, regimes=("finetune", "logistic_regression")):
+    """Rows and predictions of ever better networks on one data set; returns them as read_records gives them."""
+    rng, dataset = np.random.default_rng(0), "dtd"
+    labels = rng.integers(CLASSES, size=N)
+    if metric == "voc_map":
+        labels = rng.choice([-1, 0, 1], size=(N, CLASSES), p=[0.7, 0.1, 0.2])
+    (folder / "rows").mkdir(parents=True, exist_ok=True)
+    for number, (regime, m) in enumerate(itertools.product(regimes, range(networks))):
+        if metric == "voc_map":
+            arrays = {"labels": labels, "scores": labels * (0.3 + 0.2 * m) + rng.normal(size=labels.shape)}
+            accuracy = metrics.voc_map(arrays["scores"], labels)
+        else:
+            right = rng.random(N) < 0.5 + 0.1 * m
+            arrays = {"labels": labels, "predictions": np.where(right, labels, (labels + 1) % CLASSES)}
+            accuracy = metrics.score(metric, np.eye(CLASSES)[arrays["predictions"]], labels)
+        row = {"schema": 1, "key": f"k{number}", "regime": regime, "network": f"net{m}", "dataset": dataset,
+               "metric": metric, "accuracy": accuracy, "n_test": N, "test_split": {"n": N, "sha256": "a" * 64},
+               "source": {"dataset": "glyphs", "accuracy": 0.6 + 0.05 * m, "n_test": 100}, "spec": {"number": number}}
+        path = folder / "rows" / f"{regime}-{m}-{dataset}.json"
+        path.write_text(json.dumps(row))
+        np.savez(path.with_suffix(".npz"), keys=np.arange(N).astype(str), **arrays)
+    return store.read_records(folder)
+
+
+def change(row, **arrays):
+    """Replaces arrays of a row's predictions."""
+    path = row["path"].replace(".json", ".npz")
+    np.savez(path, **dict(np.load(path)) | arrays)
+
+
+def predictions(row):
+    return store.read_predictions(row)["predictions"]
+
+
+def test_top1_is_compared_by_mcnemars_test_within_a_regime(tmp_path):
+    rows = make_study(tmp_path)
+    cells, found, notes = pairs.on_data_sets(rows)
+    assert notes == [] and len(found) == 2 * 6 and set(found["test"]) == {"exact McNemar"}
+    for line in found.itertuples():
+        a, b = (next(row for row in rows if (row["regime"], row["network"]) == (line.regime, name))
+                for name in (line.network, line.other))
+        labels = store.read_predictions(a)["labels"]
+        alone = [int(((predictions(x) == labels) & (predictions(y) != labels)).sum()) for x, y in ((a, b), (b, a))]
+        assert line.p == pytest.approx(stats.binomtest(alone[0], sum(alone)).pvalue)
+        assert line.difference == pytest.approx(a["accuracy"] - b["accuracy"])
+    for line in cells.itertuples():
+        row = next(row for row in rows if (row["regime"], row["network"]) == (line.regime, line.network))
+        ends = stats.binomtest(round(row["accuracy"] * N), N).proportion_ci(method="exact")
+        assert (line.low, line.high) == pytest.approx(tuple(ends))
+
+
+def test_the_best_and_those_like_it(tmp_path):
+    rows = make_study(tmp_path, regimes=("finetune",))
+    cells = pairs.on_data_sets(rows)[0].set_index("network")
+    assert cells.loc["net3", "p_best"] == 1 and cells.loc["net3", "like_best"]
+    assert not cells.loc["net0", "like_best"] and cells.loc["net0", "p_best"] < 1e-4
+    assert (cells["like_best"] == (cells["p_best"] > 0.05)).all()
+    assert (cells["p_best_holm"] >= cells["p_best"]).all()
+
+
+@pytest.mark.parametrize(("metric", "test"), [
+    ("mean_per_class", "permutation"), ("voc_map", "permutation of class decisions")])
+def test_other_metrics_are_permuted(metric, test, tmp_path, monkeypatch):
+    monkeypatch.setattr(pairs.significance.permutation, "__kwdefaults__", {"resamples": 2000, "seed": 0})
+    rows = make_study(tmp_path, metric=metric)
+    cells, found, notes = pairs.on_data_sets(rows)
+    assert notes == [] and set(found["test"]) == {test}
+    extreme = found[(found["network"] == "net0") & (found["other"] == "net3")]
+    assert len(extreme) == 2 and (extreme["p"] < 0.01).all()
+    by_cell = cells.set_index(["regime", "network"])
+    assert (by_cell["interval"] == "bootstrap").all()
+    for row in rows:
+        low, high = by_cell.loc[(row["regime"], row["network"]), ["low", "high"]]
+        assert low < row["accuracy"] < high
+
+
+def test_other_test_images_are_not_compared(tmp_path):
+    rows = make_study(tmp_path, regimes=("finetune",))
+    rows[0]["test_split"]["sha256"] = "b" * 64
+    found = pairs.on_data_sets(rows)[1]
+    assert len(found) == 3 and "net0" not in set(found["network"]) | set(found["other"])
+    cells = pairs.on_data_sets(rows)[0].set_index("network")
+    assert np.isnan(cells.loc["net0", "p_best"]) and cells.loc["net0", "like_best"] is not True
+    assert not np.isnan(cells.loc["net0", "low"])
+
+
+def test_rows_without_predictions_have_an_interval_all_the_same(tmp_path):
+    rows = make_study(tmp_path, regimes=("finetune",))
+    (tmp_path / "rows/finetune-3-dtd.npz").unlink()
+    cells, found, notes = pairs.on_data_sets(rows)
+    assert notes == ["1 of 4 rows on DTD have no predictions beside them: not tested"]
+    assert len(found) == 3 and cells["low"].notna().all()
+    assert cells["p_best"].isna().all()  # the best one is the one that was not tested
+
+
+def test_predictions_of_another_run_are_noticed(tmp_path):
+    rows = make_study(tmp_path, regimes=("finetune",))
+    change(rows[1], predictions=np.zeros(N, int))
+    cells, found, notes = pairs.on_data_sets(rows)
+    assert len(notes) == 1 and "finetune-net1-dtd-k1 do not give its accuracy" in notes[0]
+    assert len(found) == 3
+
+
+def test_scores_of_a_network_that_diverged_are_not_tested(tmp_path):
+    rows = make_study(tmp_path, metric="voc_map", regimes=("finetune",))
+    change(rows[0], scores=np.zeros((N, CLASSES)))
+    rows[0]["accuracy"] = 0.0
+    cells, found, notes = pairs.on_data_sets(rows)
+    assert len(notes) == 1 and len(found) == 3
+    assert np.isnan(cells.set_index("network").loc["net0", "low"])
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04cut"])
+def test_damaged_predictions_are_named(content, tmp_path):
+    rows = make_study(tmp_path, regimes=("finetune",))
+    (tmp_path / "rows/finetune-2-dtd.npz").write_bytes(content)
+    with pytest.raises(UserError, match="finetune-2-dtd.npz is damaged"):
+        pairs.on_data_sets(rows)
+
+
+def test_averages_are_compared_by_paired_t_tests():
+    networks, found = pairs.on_average(published.accuracies())
+    wide = published.accuracies().query("regime == 'finetune'").pivot(
+        index="network", columns="dataset", values="accuracy")
+    x = special.logit(wide)
+    part = found[found["regime"] == "finetune"]
+    assert len(part) == 16 * 15 / 2 and set(part["dataset"]) == {pairs.MEAN}
+    for line in part.sample(20, random_state=0).itertuples():
+        assert line.p == pytest.approx(stats.ttest_rel(x.loc[line.network], x.loc[line.other]).pvalue)
+        assert line.difference == pytest.approx(x.loc[line.network].mean() - x.loc[line.other].mean())
+    means = networks[networks["regime"] == "finetune"].set_index("network")
+    assert means["mean_log_odds"].idxmax() == "inception_v4"
+    assert means["mean_log_odds"].to_dict() == pytest.approx(x.mean(axis=1).to_dict())
+
+
+def test_one_data_set_has_no_average_to_test():
+    table = table_of([{"regime": "finetune", "network": name, "dataset": "dtd", "accuracy": accuracy, "n": 50,
+                       "source_accuracy": 0.7, "source_n": 50} for name, accuracy in (("a", 0.5), ("b", 1.0))])
+    networks, found = pairs.on_average(table)
+    assert len(found) == 0 and networks["p_best"].isna().all()
+
+
+# ---- all of it together --------------------------------------------------------------------------
+
+
+def test_ranking_stands_beside_its_cost(tmp_path):
+    rows = make_study(tmp_path, regimes=("finetune",))
+    for row, name in zip(rows, ("resnet_50", "mobilenet_v1", "mine", "vgg_16"), strict=True):
+        row |= {"network": name, "seconds": 7200.0, "refit": {"images_per_second": 200.0},
+                "trials": [{"images_per_second": 100.0}, {"images_per_second": 300.0}]}
+    found = findings.find(from_records(rows), rows)
+    ranks = findings.ranking(found.cells, "dtd", "finetune").set_index("network")
+    assert ranks.index.tolist() == ["vgg_16", "mine", "mobilenet_v1", "resnet_50"]
+    assert ranks["rank"].tolist() == [1, 2, 3, 4]
+    assert ranks.loc["resnet_50", ["hours", "images_per_second", "trials"]].tolist() == [2, 200, 2]
+    assert ranks.loc["vgg_16", "parameters"] > 1e8 and np.isnan(ranks.loc["mine", "parameters"])
+    assert found.cost.set_index("network")["hours"].tolist() == [2] * 4
+
+
+def test_equal_accuracies_share_a_rank(tmp_path):
+    rows = make_study(tmp_path, regimes=("finetune",))
+    cells = findings.find(from_records(rows), rows).cells.assign(accuracy=[0.5, 0.7, 0.7, 0.6])
+    assert findings.ranking(cells, "dtd", "finetune")["rank"].tolist() == [1, 1, 3, 4]
+
+
+def test_all_tables_are_named_in_full(tmp_path):
+    found = findings.find(published.accuracies())
+    named = [table.name for table in tables.of(found)]
+    assert set(named) <= set(tables.NAMES) and len(named) == len(set(named))
+    ranking, = [table.frame for table in tables.of(found) if table.name == "ranking"]
+    assert len(ranking) == len(found.cells) and (ranking.groupby(["regime", "dataset"])["rank"].min() == 1).all()
+    for table in tables.of(found):
+        assert {name for name, _, _ in table.columns} <= set(table.frame.columns)
+        assert {kind for _, _, kind in table.columns} <= set(tables.KINDS)
+
+
+@pytest.mark.parametrize(("kind", "value", "text"), [
+    ("percent", 0.12345, "12.3"), ("points", -0.002, "−0.2"), ("points", -0.0001, "+0.0"), ("log_odds", 1.5, "+1.50"),
+    ("p", 0.0004, "< .001"), ("p", 0.25, ".250"), ("correlation", -0.2, "−.200"), ("count", 1234567.0, "1,234,567"),
+    ("millions", 3.2e6, "3.2"), ("yes", np.True_, "yes"), ("percent", np.nan, "–"), ("yes", None, "–"),
+    ("regime", "pretrain", "pretraining"), ("text", "a\x1bb", "a?b")])
+def test_values_are_written_as_people_read_them(kind, value, text):
+    assert tables.shown(kind, value) == text

@@ -1,0 +1,351 @@
+"""A study's plan, its status and its archive, on flags and made-up rows: nothing is trained."""
+
+import datetime
+import json
+import time
+
+import numpy as np
+import pytest
+
+from tfbench import UserError, analysis, study
+from tfbench.cli import flags as cli
+from tfbench.data import lookup, manifests, verify
+from tfbench.data.catalog import PAPER_DATASETS
+from tfbench.files import atomic, sharing
+from tfbench.models import weights
+from tfbench.models.catalog import NETWORKS, PAPER
+from tfbench.results import archive, store
+from tfbench.sweep import jobs, plan, status
+
+WHOLE = ["--models=paper", "--datasets=paper", "--source=imagenet"]
+
+
+def options(*arguments, folder="/absent"):
+    weights = [f"--{regime}=--weights_dir=/absent/weights" for regime in ("finetune", "logistic_regression")]
+    return cli.parse(study.define_flags, [*arguments, f"--data_dir={folder}", *weights])
+
+
+@pytest.mark.parametrize(("text", "names"), [
+    ("paper", PAPER), ("resnet_*", ("resnet_50", "resnet_101", "resnet_152", "resnet_v2_50", "resnet_v2_101",
+                                    "resnet_v2_152")),
+    ("vgg_19,vgg_1?", ("vgg_19", "vgg_16")), ("mobilenet_v1", ("mobilenet_v1",))])
+def test_networks_by_name_pattern_or_group(text, names):
+    assert options(f"--models={text}", "--datasets=pets", "--source=imagenet").models == tuple(names)
+
+
+def test_the_first_version_has_thirteen_networks():
+    found = options("--models=paper_v1", "--datasets=paper", "--source=imagenet")
+    assert len(set(found.models)) == 13 and set(found.models) <= set(NETWORKS)
+    assert found.datasets == tuple(row.name for row in PAPER_DATASETS)
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("alexnet_*", "no network matches 'alexnet_\\*'"), ("alexnet", "did you mean")])
+def test_what_matches_nothing_is_refused(text, words):
+    with pytest.raises(cli.flags.IllegalFlagValueError, match=words):
+        options(f"--models={text}", "--datasets=pets", "--source=imagenet")
+
+
+def test_the_whole_paper_is_planned_in_two_seconds():
+    flags = options(*WHOLE)
+    start = time.thread_time()  # of the processor: what else the machine does must not fail this
+    runs = study.plan_runs(flags, 1e12)
+    text = plan.describe(flags, runs)
+    assert time.thread_time() - start < 2
+    assert len(runs) == 16 * 12 * 3
+    assert sum(run.cost.fits for run in runs if run.regime == "finetune") == 192 * 57
+    lines = {line.split()[0]: line for line in text.splitlines()}
+    assert "10,944" in lines["fine-tuning"] and f"{192 * 57 * 19531 * 256:,}" in lines["fine-tuning"]
+    assert "8,832" in lines["logistic"]
+    assert text.count("is not prepared") == 12 and text.count("tfbench.prepare_models --model=") == 16
+    assert "food101 is not prepared (5.0 GB to fetch): python -m tfbench.prepare_data --dataset=food101" in text
+
+
+def test_embedded_data_and_pretrained_sources_miss_nothing():
+    flags = options("--models=mobilenet_v1", "--datasets=digits", "--source=glyphs", "--image_size=32")
+    assert plan.missing(flags, study.plan_runs(flags, 1e12)) == []
+
+
+def test_a_measured_throughput_gives_the_hours(tmp_path):
+    file = tmp_path / "speed.json"
+    file.write_text(json.dumps([{"network": "resnet_50", "image_size": 224, "images_per_second": {"tfbench": 1000.0}}]))
+    rates = plan.measured_rates(file)
+    flags = options("--models=resnet_50,resnet_152", "--datasets=pets", "--source=imagenet", "--regimes=finetune")
+    half, whole = (run.cost for run in study.plan_runs(flags, rates))
+    training = half.trained * (1 / 1000 + plan.IMAGE_SECONDS)
+    assert half.seconds == pytest.approx(training, rel=0.01)  # what is evaluated is little beside it
+    ratio = NETWORKS["resnet_152"].multiply_adds / NETWORKS["resnet_50"].multiply_adds
+    assert (whole.seconds - whole.trained * plan.IMAGE_SECONDS) / (half.seconds - half.trained * plan.IMAGE_SECONDS
+                                                                   ) == pytest.approx(ratio, rel=0.01)
+    for content in ("[1]", "{", '[{"network": "alexnet"}]'):
+        file.write_text(content)
+        with pytest.raises(UserError, match="--what=training --output"):
+            plan.measured_rates(file)
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(5, "1 minute"), (700, "12 minutes"), (7200, "2.0 hours"),
+                                               (864000, "240 hours (10 days)")])
+def test_durations(seconds, text):
+    assert plan.duration(seconds) == text
+
+
+# ---- status --------------------------------------------------------------------------------------
+
+
+COST = plan.Cost(fits=57, trained=100, evaluated=10, seconds=3600.0, kept=1)
+TITLE = ("finetune", "resnet_50", "pets", "")
+NOBODY = {"at_work": None, "age": None, "report": None}
+
+
+def row(**more):
+    return {"regime": "finetune", "network": "resnet_50", "dataset": "pets", "metric": "top1", "accuracy": 0.9,
+            "n_test": 100, "selected": {}, "test_split": {}, "seconds": 1800.0, "warnings": [],
+            "spec": {"regime": "finetune", "steps": 19531},
+            "trials": [{"validation_accuracy": 0.8, "diverged": False, "images_per_second": 50.0}] * 56} | more
+
+
+def test_a_finished_run_tells_its_accuracy_and_what_to_mind():
+    trials = [{"validation_accuracy": 0.0, "diverged": True}, {"validation_accuracy": 0.8, "certified": False}]
+    state = status.state_of(TITLE, COST, row(trials=trials, warnings=["edge of its grid"]), None)
+    assert (state.state, state.accuracy, state.fits_done) == ("finished", 0.9, 57)
+    assert (state.diverged, state.uncertified) == (1, 1)
+    text = "\n".join(status.lines([state], [], NOBODY))
+    for words in ("90.0 %", "edge of its grid", "1 × a trial that diverged", "1 × a regression", "1 of 1 run finished"):
+        assert words in text
+
+
+def test_a_begun_run_tells_how_far_it_is(tmp_path):
+    assert status.state_of(TITLE, COST, None, tmp_path / "absent").state == "not begun"
+    assert status.state_of(TITLE, COST, None, tmp_path).state == "begun"
+    for number, accuracy in ((1, 0.5), (10, 0.7)):
+        store.trial_path(tmp_path, number).write_text(json.dumps({"validation_accuracy": accuracy, "seconds": 60}))
+    checkpoint = tmp_path / "trial2/checkpoints/ckpt-5.index"  # one that is being trained
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_bytes(bytes(2_000_000))
+    state = status.state_of(TITLE, COST, None, tmp_path)
+    assert (state.fits_done, state.best, state.seconds, state.accuracy) == (2, 0.7, 120, None)
+    assert "2 of 57 fits done, best 70.0 %" in state.text
+    assert state.checkpoint_bytes == 2_000_000
+    assert "checkpoints of what is not finished: 2.0 MB" in status.lines([state], [], NOBODY)
+    store.trial_path(tmp_path, 10).write_text("{")
+    assert status.state_of(TITLE, COST, None, tmp_path).fits_done == 0
+
+
+def test_what_is_left_follows_the_pace_of_what_is_finished():
+    done = status.state_of(TITLE, COST, row(), None)  # in half the time that the plan expects
+    left = status.state_of(TITLE, COST, None, None)
+    found = status.totals([done, left, left])
+    assert (found["finished"], found["begun"], found["not_begun"]) == (1, 0, 2)
+    assert found["hours_spent"] == 0.5 and found["hours_left"] == pytest.approx(1.0)
+    assert json.loads(json.dumps(status.as_json([done, left], ["x"], NOBODY)))["totals"]["runs"] == 2
+
+
+def test_status_of_nothing_is_all_left(capsys):
+    flags = options("--models=mobilenet_v1", "--datasets=digits", "--source=glyphs", "--image_size=32", "--status",
+                    "--json", "--results_dir=/absent/results")
+    study.show_status(flags, study.plan_runs(flags, 1e12))
+    found = json.loads(capsys.readouterr().out)
+    assert found["totals"]["not_begun"] == found["totals"]["runs"] == 4
+
+
+def test_hosts_tell_what_they_did():
+    trials = [{"host": host, "seconds": 100.0, "images_per_second": speed} for host, speed in
+              (("a", 50.0), ("a", 70.0), ("a", 60.0), ("b", 10.0))]
+    searched = status.state_of(TITLE, COST, row(trials=trials, host="b", seconds=1000.0, refit={
+        "seconds": 500.0, "images_per_second": 20.0}), None)
+    solved = status.state_of(TITLE, COST, row(trials=[{"seconds": 1.0}], host="c", seconds=1000.0), None)
+    unknown = status.state_of(TITLE, COST, row(), None)  # of an older tfbench
+    hosts = status.by_host([searched, solved, unknown])
+    assert {host: (part["fits"], part["hours"] * 3600, part["images_per_second"]) for host, part in hosts.items()} == {
+        "a": (3, pytest.approx(300), 60.0), "b": (2, pytest.approx(700), 15.0), "c": (1, pytest.approx(1000), None)}
+    assert [part["share"] for part in hosts.values()] == pytest.approx([0.15, 0.35, 0.5])
+    lines = status.lines([searched, solved, unknown], [], NOBODY)
+    assert "host a: 3 fits, 60 images/s in training, 15 % of the time spent" in lines
+    assert "host c: 1 fit, 50 % of the time spent" in lines
+
+
+def report(folder, seconds_ago: float, **more):
+    """What a study on Ray wrote then."""
+    written = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(seconds=seconds_ago)
+    moment = written.isoformat(timespec="seconds")
+    running = [{"title": "finetune resnet_50 pets 76 steps trial 3/56", "host": "node1", "node": "f00d",
+                "since": moment}] * 2
+    atomic.write_json(folder / "ray.json", {
+        "written": moment, "ended": False, "dashboard": "http://head:8265", "done": 4, "of": 10, "running": running,
+        "again": [{"title": "finetune resnet_50 pets 76 steps trial 4/56", "reason": "it died"}],
+        "set_aside": [{"title": f"finetune resnet_50 dtd{unit}", "reason": reason, "details": []}
+                      for unit, reason in ((" trial 1/56", "out of memory"), ("", "it needs trial 1/56"))]} | more)
+    return status.read_work(folder)
+
+
+RUNS = [("finetune", "resnet_50", *rest) for rest in (("pets", "76 steps"), ("pets", "7 steps"), ("dtd", ""))]
+
+
+def at_work(work):
+    """States of RUNS, and all lines."""
+    found = status.with_work([status.state_of(title, COST, None, None) for title in RUNS], work)
+    return [state.state for state in found], "\n".join(status.lines(found, [], work))
+
+
+def test_what_runs_on_ray_is_read_from_its_file(tmp_path):
+    states, text = at_work(report(tmp_path, 3))
+    assert states == ["running", "not begun", "set aside"]
+    for words in ("finetune resnet_50 dtd: set aside: out of memory", "trial 3/56 on node1 for ", "again: ", "it died",
+                  "2 units running, 4 of 10 done", "http://head:8265",
+                  "3.0 hours left (1.5 hours with 2 units at a time)",
+                  "0 of 3 runs finished, 1 running, 0 begun, 1 set aside, 1 not begun"):
+        assert words in text
+    states, text = at_work(report(tmp_path, 3600))
+    assert states == ["not begun", "not begun", "set aside"] and "wrote nothing for 1 h 0 min" in text
+    states, text = at_work(report(tmp_path, 3600, ended=True))
+    assert states == ["not begun", "not begun", "set aside"] and "ended 1 h 0 min ago" in text
+    (tmp_path / "ray.json").write_text("{")
+    with pytest.raises(UserError, match="delete it"):
+        status.read_work(tmp_path)
+
+
+def test_what_is_finished_is_not_set_aside(tmp_path):
+    done = status.state_of(RUNS[2], COST, row(), None)
+    assert status.with_work([done], report(tmp_path, 3))[0].state == "finished"
+
+
+def test_a_study_in_one_process_is_known_by_its_lock(tmp_path):
+    assert status.read_work(tmp_path)["at_work"] is None
+    with sharing.exclusive_lock(tmp_path, print):
+        work = status.read_work(tmp_path)
+        found = [status.state_of(TITLE, COST, row(), None), *(
+            status.state_of(TITLE, COST, None, tmp_path) for _ in range(2))]
+        assert [state.state for state in status.with_work(found, work)] == ["finished", "running", "begun"]
+        assert "in one process" in "\n".join(status.lines(found, [], work))
+    assert status.read_work(tmp_path)["at_work"] is None
+
+
+def test_the_runs_of_a_curve_have_titles_and_flags_of_their_own():
+    flags = options("--models=resnet_50", "--datasets=pets", "--source=imagenet", "--regimes=finetune")
+    flags["finetune"].value += " --steps_curve=76,7 --examples_per_class=4 --subset_seeds=0,1"
+    runs = study.plan_runs(flags, 1e12)
+    assert [run.variant for run in runs] == [f"{steps} steps, 4 per class, subset {seed}"
+                                             for steps in (76, 7) for seed in (0, 1)]
+    for run in runs:
+        again = cli.parse(study.finetune.define_flags, run.options.flags_into_string().splitlines())
+        assert {name: again[name].value for name in again} == {name: run.options[name].value for name in again}
+        assert len(cli.single_runs(run.options)) == 1
+    runs[0].options["weights"].value = "mine"
+    assert [run.options.weights for run in runs] == ["mine"] + ["imagenet"] * 3
+    assert all(flag in run.options.flags_by_module_dict()[module] for run in runs
+               for module, found in run.options.flags_by_module_dict().items() for flag in found
+               if run.options[flag.name] is flag)
+
+
+# ---- status of a large study -----------------------------------------------------------------------
+
+
+def made_up_study(folder):
+    """Flags of a study of 12,096 runs, all of which are finished; prepared data and weights are made up too."""
+    curves = "--steps_curve=76,153,305,610,1221,2441,4883 --examples_per_class=1,2,4 --grid=3x2"
+    flags = cli.parse(study.define_flags, [*WHOLE, "--regimes=finetune", f"--data_dir={folder}/data",
+                                           f"--results_dir={folder}",
+                                           f"--finetune=--weights_dir={folder}/weights {curves}"])
+    for name in flags.datasets:
+        splits = {split: {"n": 100, "sha256": split} for split in manifests.SPLITS}
+        atomic.write_json(manifests.folder(lookup.get_dataset(name, None), flags.data_dir) / manifests.MANIFEST, {
+            "dataset": name, "tfds": name, "splits": splits, "content": name, "origin": {}, "files": {}, "versions": {},
+            "verification": {level: {"result": "PASS", "found": ""} for level in verify.LEVELS}})
+    for name in flags.models:
+        path = weights.imagenet_path(folder / "weights", name)
+        atomic.write_atomically(path, name.encode())
+        atomic.write_json(weights.metadata_path(path), {
+            "network": name, "dataset": "imagenet", "accuracy": 0.7, "n_test": 50000, "sha256": atomic.file_sha256(path),
+            "value_range": [-1, 1], "bn_scale": True})
+    (folder / "rows").mkdir()
+    trials, known = [{
+        "learning_rate": 0.01, "weight_decay": 0.001 * number, "validation_accuracy": 0.5, "test_crop": "whole",
+        "validation": {"whole": 0.5, "central": 0.4321}, "diverged": False, "seconds": 100.0,
+        "images_per_second": 812.3456789, "input_wait": 0.0123456, "replicas": 1, "host": f"node{number % 4}"}
+        for number in range(56)], {}
+    refit = {"finite": True, "seconds": 100.0, "images_per_second": 800.0, "input_wait": 0.01, "images": 200}
+    texts = {number: json.dumps(row(trials=trials[:number], refit=refit, host="node0", warnings=["edge"]), indent=1)
+             for number in (6, 56)}
+    for number, run in enumerate(study.plan_runs(flags, 1e12)):
+        spec = jobs.spec_of(study.finetune, run.options, known)
+        text = texts[6 if number % 10 else 56].removesuffix("}") + f', "schema": 5, "key": "{store.key_of(spec)}"}}'
+        store.record_path(folder, spec).write_text(text)
+    return flags
+
+
+@pytest.mark.long
+def test_twelve_thousand_rows_are_told_in_three_seconds(tmp_path, capsys):
+    def seconds(do) -> float:
+        start = time.thread_time()  # of the processor: what else the machine does must not fail this
+        do()
+        return time.thread_time() - start
+
+    flags = made_up_study(tmp_path)
+    for as_json in (False, True):
+        flags["json"].value = as_json
+        pairs = [(seconds(lambda: study.show_status(flags, study.plan_runs(flags, 1e12))),
+                  seconds(lambda: store.read_records(tmp_path))) for _ in range(2)]
+        text = capsys.readouterr().out
+        # A processor that is shared is slow: then some times what reading all rows takes.
+        assert any(took < max(3, 4 * reading) for took, reading in pairs), pairs
+        if not as_json:
+            assert "\n12,096 of 12,096 runs finished" in text and "nothing left" in text
+            assert text.count("warning: finetune") == 2 * 12096 and "host node3: 27,826 fits" in text
+    found = json.loads(text.splitlines()[-1])
+    assert found["totals"]["finished"] == len(found["runs"]) == 12096 and len(found["hosts"]) == 4
+
+
+# ---- archive -------------------------------------------------------------------------------------
+
+
+def results(folder, networks=("resnet_50", "vgg_16", "inception_v1")):
+    """A results folder with fine-tuned rows of the networks on one data set, and what else such folders hold."""
+    labels = np.arange(100) % 5
+    for i, network in enumerate(networks):
+        right = np.arange(100) >= 10 * (3 - i)
+        found = row(network=network, accuracy=float(right.mean()), schema=5, key=f"{i:016x}",
+                    source={"dataset": "glyphs", "accuracy": 0.5 + i / 10, "n_test": 10},
+                    test_split={"n": 100, "sha256": "a" * 64},
+                    spec={"regime": "finetune", "network": network, "dataset": "pets", "steps": 19531})
+        store.write_record(folder, found, {"labels": labels, "predictions": np.where(right, labels, 9)}, "# flags\n")
+    for name in ("weights/a.json", "weights/a.weights.h5", "features/x/key.json", "work/y/trial1.json"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("{}")
+    return folder
+
+
+def test_an_archive_is_analysed_like_the_folder_it_came_from(tmp_path):
+    source, target = results(tmp_path / "results"), tmp_path / "out/archive"
+    assert archive.export(source, target) == 3
+    assert sorted({path.suffix for path in target.rglob("*.*")}) == [".flags", ".json", ".npz"]
+    assert (target / "weights/a.json").exists() and not list(target.rglob("*.h5"))
+    listed = json.loads((target / "archive.json").read_text())["sha256"]
+    assert len(listed) == 3 * 3 + 1
+    assert all(atomic.file_sha256(target / name) == sha for name, sha in listed.items())
+    pages = [analysis.analyse(folder, output_dir=tmp_path / name).parent for folder, name in
+             ((source, "a"), (target, "b"))]
+    for name in ("accuracies.csv", "pairs.csv", "index.html"):
+        assert (pages[0] / name).read_bytes() == (pages[1] / name).read_bytes()
+
+
+def test_an_archive_is_extended_by_one_network(tmp_path):
+    target = tmp_path / "archive"
+    archive.export(results(tmp_path / "results", ("resnet_50", "vgg_16")), target)
+    results(target, ("resnet_50", "vgg_16", "inception_v1"))
+    assert len(store.read_records(target)) == 3
+
+
+def test_archives_that_cannot_be(tmp_path):
+    source = results(tmp_path / "results")
+    with pytest.raises(UserError, match="is there already"):
+        archive.export(source, tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="found none"):
+        archive.export(tmp_path / "empty", tmp_path / "x")
+    next(source.glob("rows/*.npz")).unlink()
+    with pytest.raises(UserError, match="has no .*npz beside it"):
+        archive.export(source, tmp_path / "x")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="beside it|cannot write"):
+        archive.export(source, tmp_path / "file/x")
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]

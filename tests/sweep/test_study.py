@@ -1,0 +1,104 @@
+"""A whole study, small: plan, pretraining, three regimes, report; again; and what the plan says."""
+
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tfbench import UserError, study
+from tfbench.cli import flags as cli
+from tfbench.results import store
+from tfbench.sweep import plan
+
+ROOT = pathlib.Path(__file__).parents[2]
+MATRIX = ["--models=mobilenet_v1,mobilenet_v2", "--datasets=digits", "--source=glyphs", "--image_size=32",
+          "--batch_size=32"]
+SHORT = ["--pretrain=--steps=15 --learning_rate=0.05 --warmup_epochs=0",
+         "--logistic_regression=--l2=1,100 --max_iterations=50",
+         "--finetune=--steps=3 --learning_rate=0.01 --weight_decay=0",
+         "--train_from_scratch=--steps=3 --learning_rate=0.01 --weight_decay=0"]
+
+
+def planned(*arguments):
+    return study.plan_runs(cli.parse(study.define_flags, [*MATRIX, *arguments]), rate=1e11)
+
+
+def test_plan_counts_runs_and_images():
+    runs = planned(*SHORT)
+    assert [run.regime for run in runs] == 2 * ["pretrain", "logistic_regression", "finetune", "train_from_scratch"]
+    by_regime = {run.regime: run.cost for run in runs}
+    assert by_regime["pretrain"].trained == 15 * 32
+    assert by_regime["finetune"].trained == 2 * 3 * 32  # one point and the refit
+    assert by_regime["finetune"].evaluated == 2 * 360 + 359  # validation at two crops
+    assert by_regime["logistic_regression"].evaluated == 1797
+    text = plan.describe(cli.parse(study.define_flags, MATRIX), runs)
+    assert "2 networks × 1 data set × 3 regimes: 6 runs, after 2 pretrainings on glyphs" in text
+    assert "1,728 trained on, 11,910 evaluated" in text
+
+
+def test_curves_are_planned_as_runs():
+    runs = planned("--regimes=finetune", "--finetune=--steps_curve=2,5 --grid=2x3")
+    assert [run.cost.trained for run in runs[1:3]] == [7 * 2 * 32, 7 * 5 * 32]
+    runs = planned("--regimes=logistic_regression", "--logistic_regression=--examples_per_class=1,2")
+    assert [run.options.subset_seeds for run in runs[1:7]] == 2 * [(0,), (1,), (2,)]
+
+
+def test_papers_grid_is_the_default():
+    run = planned("--regimes=finetune")[1]
+    assert run.cost.trained == (56 + 1) * 19531 * 32
+
+
+def test_cost_grows_with_the_network_and_the_machine_is_measured():
+    small, large = (plan.cost("pretrain", cli.parse(study.pretrain.define_flags, [
+        f"--model={name}", "--dataset=glyphs", "--image_size=224"]), 1e11).seconds
+        for name in ("mobilenet_v1", "resnet_152"))
+    assert large > 5 * small
+    assert 1e9 < plan.matrix_rate() < 1e14
+
+
+@pytest.mark.parametrize("arguments, expected", [
+    (["--finetune=--steps=0"], "tfbench.finetune refuses --finetune='--steps=0'"),
+    (["--finetune=--weights"], "tfbench.finetune refuses"),
+    (["--models=inception_v4"], "inception_v4 needs images of at least 75 pixels"),
+    (["--image_size=16"], "at least 32 pixels")])
+def test_impossible_studies_are_refused_before_anything_runs(arguments, expected):
+    with pytest.raises(UserError, match=re.escape(expected)):
+        planned(*arguments)
+
+
+@pytest.mark.parametrize("pretraining", [[], [f"--pretrain=--flagfile={ROOT}/flags/ablation_1.flags --steps=200"]])
+def test_the_miniature_plans_also_with_the_papers_settings_of_pretraining(pretraining):
+    options = cli.parse(study.define_flags, [f"--flagfile={ROOT}/flags/miniature.flags", *pretraining])
+    assert plan.describe(options, study.plan_runs(options, 1e11)).startswith("study of 5 networks × 3 data sets")
+
+
+def test_study_from_plan_to_report_and_again(tmp_path, data_dir):
+    command = [sys.executable, "-m", "tfbench.study", *MATRIX, *SHORT, f"--data_dir={data_dir}",
+               f"--results_dir={tmp_path}", "--yes"]
+    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("study of 2 networks") and lines[-1] == f"report: {tmp_path}/report/index.html"
+    assert sum(line.startswith("[") for line in lines) == 8
+    rows = store.read_records(tmp_path)
+    assert len(rows) == 8
+    sources = {row["network"]: row["accuracy"] for row in rows if row["regime"] == "pretrain"}
+    assert all(row["source"]["accuracy"] == sources[row["network"]] for row in rows if row["source"])
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "MobileNet v2" in page and "embedded data set instead of one of the paper" in page
+
+    assert "certified to be solved" in page
+
+    there = subprocess.run([*command[:-1], "--status"], cwd=ROOT, text=True, capture_output=True, timeout=60)
+    assert there.returncode == 0 and "8 of 8 runs finished" in there.stdout
+    assert there.stdout.count("features mobilenet_v") == 2 and "test 359 of 359" in there.stdout
+    path = next(tmp_path.glob("rows/finetune-mobilenet_v2-*.json"))
+    path.rename(tmp_path / "aside.json")
+    there = subprocess.run([*command[:-1], "--status"], cwd=ROOT, text=True, capture_output=True, timeout=60)
+    assert "7 of 8 runs finished" in there.stdout and "finetune mobilenet_v2 digits: begun" in there.stdout
+    (tmp_path / "aside.json").rename(path)
+
+    again = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=60)
+    assert again.returncode == 0 and again.stdout.count("finished before") == 8

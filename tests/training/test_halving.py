@@ -1,0 +1,139 @@
+"""Successive halving: who goes on, what it costs, and that its last trials are the full grid's."""
+
+import random
+import types
+
+import pytest
+import tensorflow as tf
+from helpers.outcomes import timeless
+
+from tfbench import UserError, finetune, pretrain, study, train_from_scratch
+from tfbench.benchmarks import search as search_benchmark
+from tfbench.cli import flags as cli
+from tfbench.cli.progress import Silent
+from tfbench.files import atomic
+from tfbench.results import store
+from tfbench.stats import budgets
+from tfbench.sweep import jobs, plan
+from tfbench.training import halving, search
+
+PAPER = {"search": "halving", "steps": 19531, "learning_rate": [1.0] * 7, "weight_decay": [1.0] * 8}
+SMALL = ("--model=mobilenet_v1", "--dataset=digits", "--image_size=32", "--batch_size=32", "--min_crop_area=1",
+         "--deterministic")
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 5, 9, 56])
+def test_the_best_third_goes_on_whatever_the_order(number):
+    scores = {place: place / 1000 for place in range(1, number + 1)}
+    expected = sorted(sorted(scores, key=scores.get)[-max(number // 3, 1):])
+    for seed in range(3):
+        order = random.Random(seed).sample(sorted(scores), number)
+        assert halving.survivors({place: scores[place] for place in order}) == expected
+
+
+def test_equal_ones_go_on_together():
+    assert halving.survivors({1: 0.5, 2: 0.7, 3: 0.5, 4: 0.5, 5: 0.1, 6: 0.2}) == [1, 2, 3, 4]
+    assert halving.survivors(dict.fromkeys(range(1, 5), 0.0)) == [1, 2, 3, 4]  # all diverged
+
+
+def test_rungs_of_the_papers_grid():
+    assert halving.rungs(PAPER) == {2170: 56, 6510: 18, 19531: 6}
+    assert halving.rungs(PAPER | {"search": "grid"}) == {19531: 56}
+    assert halving.rungs(PAPER | {"learning_rate": [1.0], "weight_decay": [0.0]}) == {19531: 1}
+    assert halving.rungs(PAPER | {"learning_rate": [1.0, 2.0], "weight_decay": [0.0]}) == {6510: 2, 19531: 1}
+    assert halving.rungs(PAPER | {"steps": 2}) == {1: 56, 2: 18}  # no two rungs of the same length
+
+
+def test_the_plan_counts_what_halving_saves():
+    arguments = ["--model=inception_v4", "--dataset=pets"]
+    full, less = (plan.cost("finetune", cli.parse(finetune.define_flags, [*arguments, f"--search={search}"]), 1e12)
+                  for search in ("grid", "halving"))
+    assert (full.fits, less.fits) == (57, 56 + 18 + 6 + 1)
+    assert less.trained == (56 * 2170 + 18 * 6510 + 6 * 19531 + 19531) * 256 < 0.36 * full.trained
+
+
+def test_units_wait_for_the_rung_before(tmp_path, data_dir):
+    arguments = ["--models=mobilenet_v1", "--datasets=digits", "--regimes=train_from_scratch", "--source=imagenet",
+                 f"--results_dir={tmp_path}", f"--data_dir={data_dir}", "--image_size=32",
+                 "--train_from_scratch=--search=halving --steps=9 --grid=3x1"]
+    runs = study.plan_runs(cli.parse(study.define_flags, arguments), 1e12)
+    made, _ = jobs.make(runs, Silent())
+    assert [(unit.call[2], unit.needs) for unit in made] == [
+        (1, ()), (2, ()), (3, ()), (4, (0, 1, 2)), (5, (0, 1, 2)), (6, (0, 1, 2)), (jobs.REFIT, (3, 4, 5))]
+    folder = store.work_dir(tmp_path, jobs.spec_of(train_from_scratch, runs[0].options, {}))
+    for number, score in ((1, 0.2), (2, 0.4), (3, 0.3)):
+        atomic.write_json(store.trial_path(folder, number), {"validation_accuracy": score, "steps": 3})
+    made, _ = jobs.make(runs, Silent())
+    assert [(unit.call[2], unit.needs) for unit in made] == [(5, ()), (jobs.REFIT, (0,))]
+    spec = jobs.spec_of(train_from_scratch, runs[0].options, {})
+    assert [halving.is_not_needed(spec, folder, number) for number in range(1, 7)] == [True] * 4 + [False, True]
+
+
+def test_a_grid_that_is_found_done_is_shown_once(tmp_path):
+    for number in (1, 2, 3):
+        atomic.write_json(store.trial_path(tmp_path, number), {"validation_accuracy": 0.1 * number, "steps": 9})
+    shown = []
+    trainer = types.SimpleNamespace(strategy=tf.distribute.OneDeviceStrategy("CPU:0"))
+    task = types.SimpleNamespace(
+        spec={"search": "grid", "steps": 9, "learning_rate": [1.0, 2.0, 3.0], "weight_decay": [0.0]}, folder=tmp_path,
+        engine=types.SimpleNamespace(trainer=trainer),
+        progress=types.SimpleNamespace(grid=lambda *arguments: shown.append(arguments)))
+    assert len(search.search(task, None, None, None)) == 3
+    assert [(len(trials), number) for trials, _, _, number in shown] == [(3, 3)]
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory, data_dir):
+    """The rows of fine-tuning by the full grid and by halving, and the arguments of the latter."""
+    folder = tmp_path_factory.mktemp("results")
+    arguments = [*SMALL, f"--results_dir={folder}", f"--data_dir={data_dir}"]
+    source, _ = pretrain.run(cli.parse(pretrain.define_flags, [*arguments, "--steps=60", "--learning_rate=0.02",
+                                                               "--warmup_epochs=0", "--ema=0"]), Silent())
+    arguments += [f"--weights={pretrain.weights_file(folder, source['spec'])}", "--steps=9",
+                  "--learning_rate=0.0001,0.03,1", "--weight_decay=0"]
+    found = {search: finetune.run(cli.parse(finetune.define_flags, [*arguments, f"--search={search}"]), Silent())[0]
+             for search in ("grid", "halving")}
+    return found | {"arguments": [*arguments, "--search=halving"]}
+
+
+def test_the_longest_trials_are_the_full_grids(rows):
+    full = {trial["learning_rate"]: trial for trial in rows["grid"]["trials"]}
+    last = [trial for trial in rows["halving"]["trials"] if trial["steps"] == 9]
+    assert [trial["steps"] for trial in rows["halving"]["trials"]] == [3] * 3 + [9] * len(last) and len(last) < 3
+    for trial in last:
+        assert trial["validation"] == full[trial["learning_rate"]]["validation"]
+    best = max(last, key=lambda trial: trial["validation_accuracy"])
+    assert rows["halving"]["selected"]["learning_rate"] == best["learning_rate"]
+    if best["learning_rate"] == rows["grid"]["selected"]["learning_rate"]:
+        assert rows["halving"]["accuracy"] == rows["grid"]["accuracy"]
+
+
+def test_the_row_says_how_it_searched(rows):
+    found = rows["halving"]
+    assert found["search"] == {"kind": "halving", "steps": sum(trial["steps"] for trial in found["trials"]),
+                               "grid_steps": 27}
+    assert rows["grid"]["search"] == {"kind": "grid", "steps": 27, "grid_steps": 27}
+    assert any("successive halving" in text for text in found["deviations"])
+    assert not any("successive halving" in text for text in rows["grid"]["deviations"])
+    assert budgets.split([rows["grid"], found]) == ([rows["grid"]], [found])
+    assert "3 learning rates × 1 weight decay by successive halving" in budgets.details(found)
+
+
+def test_trials_by_several_processes_give_the_same_row(rows, tmp_path):
+    arguments = [argument for argument in rows["arguments"] if not argument.startswith("--results_dir")]
+    options = cli.parse(finetune.define_flags, [*arguments, f"--results_dir={tmp_path}"])
+    computed = [finetune.run(options, Silent(), number)[1] for number in (3, 1, 2, 4, 5, 6)]
+    assert computed[:3] == [True] * 3 and sum(computed[3:]) == len(rows["halving"]["trials"]) - 3
+    row, _ = finetune.run(options, Silent(), jobs.REFIT)
+    assert timeless(row) == timeless(rows["halving"])
+
+
+def test_what_is_saved_and_missed_is_counted(rows, tmp_path):
+    folder = next(argument.split("=")[1] for argument in rows["arguments"] if argument.startswith("--results_dir"))
+    found = search_benchmark.measure(folder)
+    assert found["searches"] == 1 and found["steps"] == rows["halving"]["search"]["steps"] / 27
+    assert found["test_loss"] == [rows["grid"]["accuracy"] - rows["halving"]["accuracy"]]
+    assert found["same_choice"] == (rows["grid"]["selected"] == rows["halving"]["selected"])
+    assert f"took {100 * found['steps']:.0f} % of the full grid's steps in 1 searches" in search_benchmark.report(found)[0]
+    with pytest.raises(UserError, match="both with --search=grid and with"):
+        search_benchmark.measure(tmp_path)

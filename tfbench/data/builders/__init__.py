@@ -1,0 +1,1 @@
+"""TFDS builders of data sets that TFDS lacks, and what runs builders."""

@@ -1,0 +1,1 @@
+"""Data sets that tfbench draws itself."""

@@ -1,0 +1,1 @@
+"""The ground floor: paths, atomic files, downloads. Imports nothing of tfbench but its errors."""

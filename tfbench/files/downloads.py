@@ -1,0 +1,296 @@
+"""Downloads, checks and unpacks public files: checkpoints and archives of data sets.
+
+A download lies in FILE.part until its size and checksum agree, and goes on where it was interrupted. An
+archive is unpacked beside its folder first. So what bears its final name is whole.
+"""
+
+import base64
+import gzip
+import hashlib
+import http.client
+import os
+import pathlib
+import re
+import shutil
+import tarfile
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import zlib
+
+from tfbench.errors import UserError
+
+BLOCK = 1 << 20  # bytes read at once
+TIMEOUT = 60  # seconds without an answer
+CONNECTION_ERRORS = (OSError, http.client.HTTPException)  # also URLError and timeouts
+
+
+def download(url: str, path, *, size: int | None = None, checksum: str | None = None, report=lambda number: None,
+             attempts: int = 5, pause: float = 1.0, manual: str = ", or name it with --archive=FILE") -> str:
+    """Fetches a file; what is in PATH.part already is not fetched again.
+
+    Without a known checksum it must have the length that the server tells, and the MD5 if the server tells one
+    (Google's storage, where all CHECKPOINTS lie, does).
+
+    Args:
+      size: of the whole file in bytes, if known.
+      checksum: "md5:", "sha256:" or "sha384:" and hex digits, if known.
+      report: called with numbers of further bytes.
+      attempts: connections in a row that are tried, counted anew whenever further bytes come.
+      pause: seconds before the second of them; doubled before every other.
+      manual: what else than putting the file at `path` would do, for what is said of a failure.
+
+    Returns:
+      The file's SHA-256 in hex.
+
+    Raises:
+      UserError: it could not be fetched, or is not the expected file (it is kept as PATH.wrong then).
+    """
+    path = pathlib.Path(path)
+    part, wrong = (path.with_name(path.name + ending) for ending in (".part", ".wrong"))
+    manual = f"fetch it by other means and put it at {path}{manual}"
+    make_folder(path.parent)
+    if size and checksum and part.exists() and part.stat().st_size == size:
+        length, md5 = size, None
+    else:
+        length, md5 = _transfer_patiently(url, part, size, report, attempts, pause, manual)
+    if size is None and length is None and checksum is None:
+        raise UserError(f"{url} came without its length, so it cannot be known to be whole: {manual}")
+    try:
+        sha256 = check(part, size=size or length, checksum=checksum or md5, cure=f"it is kept as {wrong}; run the same "
+                       f"command again to fetch it anew, or {manual}")
+    except UserError:
+        os.replace(part, wrong)
+        raise
+    os.replace(part, path)
+    return sha256
+
+
+def check(path, *, size: int | None = None, checksum: str | None = None, cure: str | None = None) -> str:
+    """Compares a file with what is known of it; changes nothing.
+
+    Args:
+      checksum: see download.
+      cure: what to do if it differs.
+
+    Returns:
+      The file's SHA-256 in hex.
+
+    Raises:
+      UserError: the file is missing or differs.
+    """
+    path = pathlib.Path(path)
+    cure = cure or "replace it by the public file (its address is in tfbench/models/public_weights.py)"
+    if not path.is_file():
+        raise UserError(f"there is no file {path}: correct --archive, or {cure}")
+    if size is not None and path.stat().st_size != size:
+        raise UserError(f"{path} should have {size:,} bytes and has {path.stat().st_size:,}: {cure}")
+    kind, _, expected = (checksum or "sha256:").partition(":")
+    digests = {name: hashlib.new(name, usedforsecurity=False) for name in {"sha256", kind}}
+    with open(path, "rb") as file:
+        while block := file.read(BLOCK):
+            for digest in digests.values():
+                digest.update(block)
+    found = digests[kind].hexdigest()
+    if checksum and found != expected:
+        raise UserError(f"{path} is not the expected file, its {kind.upper()} should be {expected} and is {found}: "
+                        f"{cure}")
+    return digests["sha256"].hexdigest()
+
+
+def _transfer_patiently(url, part, size, report, attempts, pause, manual) -> tuple[int | None, str | None]:
+    """What _transfer returns, after as many connections as it takes."""
+    told = failures = 0
+
+    def tell(position):
+        nonlocal told, failures
+        if position > told:
+            report(position - told)
+            told, failures = position, 0
+
+    while True:
+        try:
+            return _transfer(url, part, size, tell, manual)
+        except CONNECTION_ERRORS as error:
+            failures += 1
+            if _is_final(error) or failures >= attempts:
+                raise UserError(f"cannot fetch {url} ({_reason(error)}): run the same command again to go on, or "
+                                f"{manual}") from error
+            time.sleep(pause * 2 ** (failures - 1))
+
+
+def _transfer(url, part, size, tell, manual) -> tuple[int | None, str | None]:
+    """One connection: appends to `part` what is missing, or starts it over if the server cannot go on there.
+
+    Returns:
+      (length of the whole file, "md5:…"), each None if the server does not tell it.
+    """
+    start = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
+    try:
+        response = urllib.request.urlopen(request, timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        if not start or error.code != http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
+            raise
+        return _start_over(url, part, size, tell, manual)  # `part` is as long as the file, or longer
+    with response:
+        first, length = _extent(response)
+        fits = size is None or length in (size, None)
+        if start and (first not in (0, start) or first and not fits):
+            return _start_over(url, part, size, tell, manual)
+        if first not in (0, start):
+            raise http.client.HTTPException("the server answers with another part of the file than asked for")
+        if not fits:
+            raise UserError(f"{url} has {length:,} bytes instead of {size:,}, it is not the expected file: {manual}")
+        position, mode = first, "ab" if first else "wb"
+        tell(position)
+        while block := response.read(BLOCK):
+            _write(part, mode, block)
+            position, mode = position + len(block), "ab"
+            tell(position)
+        if length is not None and position < length:
+            raise ConnectionError(f"the connection ended after {position:,} of {length:,} bytes")
+        return length, _told_md5(response.headers)
+
+
+def _start_over(url, part, size, tell, manual) -> tuple[int | None, str | None]:
+    _write(part, "wb", b"")
+    return _transfer(url, part, size, tell, manual)
+
+
+def _extent(response) -> tuple[int, int | None]:
+    """(Position of the first byte of a response, length of the whole file or None)."""
+    if response.status == http.client.PARTIAL_CONTENT:
+        found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+        if not found:
+            raise http.client.HTTPException("the server answers with a part of the file, without saying which")
+        return int(found[1]), None if found[2] == "*" else int(found[2])
+    length = response.headers.get("Content-Length")
+    return 0, None if length is None else int(length)
+
+
+def _told_md5(headers) -> str | None:
+    """The MD5 of the whole file that Google's storage tells: "x-goog-hash: crc32c=…, md5=BASE64"."""
+    told = re.search(r"\bmd5=([\w+/]+=*)", ",".join(headers.get_all("x-goog-hash", [])))
+    if told is None or headers.get("x-goog-stored-content-encoding", "identity") != "identity":
+        return None
+    return "md5:" + base64.b64decode(told[1]).hex()
+
+
+def _write(part, mode: str, block: bytes) -> None:
+    try:
+        with open(part, mode) as file:
+            file.write(block)
+    except OSError as error:
+        raise cannot_write(part, error) from error
+
+
+def _is_final(error) -> bool:
+    """Whether the server refuses for good, so that asking again is of no use."""
+    return isinstance(error, urllib.error.HTTPError) and error.code < 500 and error.code not in (408, 429)
+
+
+def _reason(error) -> str:
+    return str(getattr(error, "reason", None) or error) or type(error).__name__
+
+
+def make_folder(folder: pathlib.Path) -> None:
+    """Makes a folder and those above it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+
+
+def cannot_write(path, error: OSError) -> UserError:
+    """What to say when something cannot be written."""
+    return UserError(f"cannot write {path} ({error.strerror}): make the folder writable and free some space, or choose "
+                     "another with --weights_dir=DIR")
+
+
+def unpack(archive, folder) -> pathlib.Path:
+    """Unpacks a tar archive (compressed or not) of plain files and folders; a folder of that name is replaced.
+
+    Only names and contents are taken, neither owners nor modes.
+
+    Returns:
+      `folder`. It appears only when everything is in it.
+
+    Raises:
+      UserError: the archive is damaged, or has members that could write elsewhere (absolute names, "..",
+        links, devices); these are looked for before anything is written.
+    """
+    archive, folder = pathlib.Path(archive), pathlib.Path(folder)
+    if not archive.is_file():
+        raise UserError(f"there is no archive {archive}: correct --archive")
+    make_folder(folder.parent)
+    try:
+        with (tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-", ignore_cleanup_errors=True)
+              as temporary, tarfile.open(archive, "r:*") as tar):
+            members, new = tar.getmembers(), pathlib.Path(temporary, "new")
+            while tar.fileobj.read(BLOCK):  # to the very end, where gzip compares its checksum
+                pass
+            for member in members:
+                _check_member(archive, member)
+            new.mkdir()
+            for member in members:
+                _extract(tar, member, new)
+            if folder.exists():
+                os.replace(folder, pathlib.Path(temporary, "old"))
+            os.replace(new, folder)
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UserError(f"{archive} is no whole tar archive ({error}): replace it by the public file") from error
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    return folder
+
+
+def _check_member(archive, member: tarfile.TarInfo) -> None:
+    name = member.name.replace("\\", "/")
+    parts = name.split("/")
+    if not (member.isreg() or member.isdir()):
+        what = "is a link" if member.issym() or member.islnk() else "is a device or the like"
+    elif name.startswith("/") or re.match("[A-Za-z]:", name):
+        what = "has an absolute name"
+    elif ".." in parts:
+        what = "points above the folder"
+    else:
+        return
+    raise UserError(f"{archive} was not unpacked, its member {member.name!r} {what}: take the public file")
+
+
+def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: pathlib.Path) -> None:
+    path = folder / member.name
+    if member.isdir():
+        path.mkdir(parents=True, exist_ok=True)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tar.extractfile(member) as source, open(path, "wb") as target:
+        shutil.copyfileobj(source, target, BLOCK)
+
+
+def find_checkpoint(folder) -> pathlib.Path:
+    """The one TensorFlow checkpoint below a folder: the file of a V1 one (*.ckpt), or the prefix of a V2 one.
+
+    A V2 checkpoint counts if its .index has all its .data files beside it.
+
+    Raises:
+      UserError: there is none, or several; its text lists what is there.
+    """
+    files = sorted(path for path in pathlib.Path(folder).rglob("*")
+                   if path.is_file() and not path.name.startswith("."))
+    found = [path for path in files if re.search(r"\.ckpt(-\d+)?$", path.name)]
+    found += [path.with_suffix("") for path in files if path.suffix == ".index" and _has_data(path, files)]
+    if len(found) == 1:
+        return found[0]
+    there = ", ".join(str(path.relative_to(folder)) for path in files) or "nothing"
+    raise UserError(f"expected one TensorFlow checkpoint in {folder}, found {len(found) or 'none'} (there is {there}): "
+                    "replace the archive by the public file, or name a checkpoint with --checkpoint=PREFIX")
+
+
+def _has_data(index: pathlib.Path, files: list[pathlib.Path]) -> bool:
+    """Whether all the PREFIX.data-0000I-of-0000N of a PREFIX.index are there."""
+    shards = [match for path in files if path.parent == index.parent and (match := re.fullmatch(
+        re.escape(index.stem) + r"\.data-\d{5}-of-(\d{5})", path.name))]
+    return bool(shards) and {int(match[1]) for match in shards} == {len(shards)}

@@ -1,0 +1,214 @@
+"""Places of files: a path of this machine, or an address such as gs://bucket/study.
+
+A path of this machine is a pathlib.Path and nothing here touches it. An address is a Remote, which knows as much of
+pathlib's interface as tfbench uses and reads and writes through tf.io.gfile: every scheme that TensorFlow knows will
+do. TensorFlow is imported when such a file is first used, not before.
+"""
+
+import contextlib
+import dataclasses
+import errno
+import functools
+import hashlib
+import importlib.util
+import io
+import os
+import pathlib
+import types
+
+from tfbench.errors import UserError
+
+BUCKETS = ("gs", "s3", "az")  # here a folder is there when something is in it, and a file when it is whole
+EXTENSION = "tensorflow_io"  # adds s3:// and others to TensorFlow's file systems when it is imported
+
+
+class RemoteError(UserError, OSError):
+    """A file system that is not this machine's refuses, or is not reached: whoever knows more says it as of a disk."""
+
+    def __str__(self):
+        return (f"cannot use {self.filename} ({self.strerror}): check its name, your access to it and the network; the "
+                "same command then continues where it stopped")
+
+
+def is_address(path) -> bool:
+    """Whether a path has a scheme: SCHEME://…"""
+    return "://" in str(path)
+
+
+def as_path(path) -> "Path":
+    """A path as an object with pathlib's interface: pathlib.Path, or Remote for an address."""
+    if isinstance(path, pathlib.Path | Remote):
+        return path
+    if not is_address(path):
+        return pathlib.Path(path)
+    scheme, _, rest = str(path).partition("://")
+    return Remote(scheme, pathlib.PurePosixPath(rest))
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Remote:
+    """A file or folder at SCHEME://PATH. Methods are pathlib.Path's, of which they take what is needed here.
+
+    Raises, from all that reach for it:
+      FileNotFoundError: where pathlib would. RemoteError: whatever else goes wrong.
+      UserError: TensorFlow does not know the scheme.
+    """
+
+    scheme: str
+    path: pathlib.PurePosixPath
+
+    def __str__(self):
+        return f"{self.scheme}://{self.path}"
+
+    def __truediv__(self, name):
+        return Remote(self.scheme, self.path / name)
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def stem(self) -> str:
+        return self.path.stem
+
+    @property
+    def parent(self):
+        return Remote(self.scheme, self.path.parent)
+
+    def with_name(self, name: str):
+        return Remote(self.scheme, self.path.with_name(name))
+
+    def with_suffix(self, suffix: str):
+        return Remote(self.scheme, self.path.with_suffix(suffix))
+
+    def relative_to(self, other) -> pathlib.PurePosixPath:
+        return self.path.relative_to(other.path)
+
+    def expanduser(self):
+        return self
+
+    def resolve(self):
+        return self
+
+    def exists(self) -> bool:
+        with _reached(self) as gfile:
+            return gfile.exists(str(self))
+
+    def is_dir(self) -> bool:
+        return self._facts(lambda facts: facts.is_directory)
+
+    def is_file(self) -> bool:
+        return self._facts(lambda facts: not facts.is_directory)
+
+    def _facts(self, check) -> bool:
+        try:
+            with _reached(self) as gfile:  # gfile.isdir takes whatever goes wrong for a no
+                return check(gfile.stat(str(self)))
+        except FileNotFoundError:
+            return False
+
+    def stat(self):
+        """st_size in bytes and st_mtime_ns."""
+        with _reached(self) as gfile:
+            found = gfile.stat(str(self))
+        return types.SimpleNamespace(st_size=found.length, st_mtime_ns=found.mtime_nsec)
+
+    def glob(self, pattern: str) -> list:
+        try:
+            with _reached(self) as gfile:
+                return [as_path(path) for path in gfile.glob(f"{self}/{pattern}")]
+        except FileNotFoundError:
+            return []
+
+    def mkdir(self, parents: bool, exist_ok: bool) -> None:
+        """Makes the folder, always with its parents, and is content if it is there; in a bucket nothing is to be done,
+        and TensorFlow would look for one that does not exist for ever."""
+        del parents, exist_ok
+        if self.scheme not in BUCKETS:
+            with _reached(self) as gfile:
+                gfile.makedirs(str(self))
+
+    def unlink(self, missing_ok: bool = False) -> None:
+        try:
+            with _reached(self) as gfile:
+                gfile.remove(str(self))
+        except FileNotFoundError:
+            if not missing_ok:
+                raise
+
+    def rmtree(self) -> None:
+        """Deletes the folder with all that is in it, if it is there."""
+        with contextlib.suppress(FileNotFoundError), _reached(self) as gfile:
+            gfile.rmtree(str(self))
+
+    def read_bytes(self) -> bytes:
+        with _reached(self) as gfile, gfile.GFile(str(self), "rb") as file:
+            return file.read()
+
+    def read_text(self, encoding: str) -> str:
+        return self.read_bytes().decode(encoding)
+
+    def write_bytes(self, content: bytes) -> None:
+        """Writes a file that is either whole or not there: where it is not one of a bucket, aside, then moved."""
+        if self.scheme in BUCKETS:
+            with _reached(self) as gfile, gfile.GFile(str(self), "wb") as file:
+                file.write(content)
+            return
+        aside = self.with_name(f".{self.name}.{os.urandom(8).hex()}")
+        self.parent.mkdir(parents=True, exist_ok=True)
+        with _reached(self) as gfile:
+            try:
+                with gfile.GFile(str(aside), "wb") as file:
+                    file.write(content)
+                gfile.rename(str(aside), str(self), overwrite=True)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    aside.unlink()
+                raise
+
+
+Path = pathlib.Path | Remote
+
+
+@contextlib.contextmanager
+def _reached(path: Remote):
+    """tf.io.gfile, whose errors become those that Remote lists."""
+    import tensorflow as tf
+
+    schemes = tf.io.gfile.get_registered_schemes()
+    if path.scheme not in schemes and importlib.util.find_spec(EXTENSION):
+        importlib.import_module(EXTENSION)
+        schemes = tf.io.gfile.get_registered_schemes()
+    if path.scheme not in schemes:
+        known = ", ".join(f"{scheme}://" for scheme in sorted(schemes) if scheme)
+        raise UserError(f"{path} is nowhere that TensorFlow can reach here, which knows {known} and folders of this "
+                        "machine: take one of these, or install what adds the scheme (tensorflow-io for s3://)")
+    try:
+        yield tf.io.gfile
+    except tf.errors.NotFoundError as error:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from error
+    except tf.errors.OpError as error:
+        reason = (error.message.splitlines() or [type(error).__name__])[0]
+        raise RemoteError(errno.EIO, reason[-200:], str(path)) from error
+
+
+def readable(path):
+    """What libraries that read files take: a path of this machine as it is, the bytes of another as a file in memory.
+
+    Raises:
+      As Remote.
+    """
+    path = as_path(path)
+    return path if isinstance(path, pathlib.Path) else io.BytesIO(path.read_bytes())
+
+
+def sha256(path: Remote) -> str:
+    """SHA-256 of a file's bytes, in hex; fetched for it once in a process."""
+    facts = path.stat()
+    return _sha256(path, facts.st_size, facts.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=256)  # a study asks for the hash of each weights file once a run
+def _sha256(path: Remote, size: int, changed: int) -> str:
+    del size, changed  # parts of the cache's key
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,1 @@
+"""Networks, family by family, layer by layer."""

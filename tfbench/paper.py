@@ -1,0 +1,58 @@
+"""The paper's settings: the programs' defaults, and what rows compare themselves with to declare deviations.
+
+Kornblith, Shlens and Le, arXiv 1805.08974v3; "of ours" marks what it does not say.
+"""
+
+import functools
+import math
+from typing import NamedTuple
+
+
+def log_spaced(first: float, last: float, number: int) -> tuple[float, ...]:
+    """`number` values from first to last, equally spaced in the logarithm, rounded to 6 digits."""
+    exponents = (math.log10(first) + i * math.log10(last / first) / (number - 1) for i in range(number))
+    return tuple(float(f"{10.0 ** exponent:.6g}") for exponent in exponents)
+
+
+@functools.cache
+def evenly_spaced_subset(values: tuple[float, ...], number: int) -> tuple[float, ...]:
+    """`number` of the values, evenly spread from the first to the last; for one, the middle one."""
+    if number == 1:
+        return (values[len(values) // 2],)
+    return tuple(values[round(i * (len(values) - 1) / (number - 1))] for i in range(number))
+
+
+class Search(NamedTuple):
+    """A regime that trains the whole network (v3 appendix A.5).
+
+    Attributes:
+      steps: of each trial, read off the convergence figure.
+      learning_rates: initial ones. weight_decays: each is divided by the learning rate before use.
+    """
+
+    steps: int
+    learning_rates: tuple[float, ...]
+    weight_decays: tuple[float, ...]
+
+
+FINE_TUNING = Search(19531, log_spaced(1e-4, 1e-1, 7), (0.0, *log_spaced(1e-6, 1e-3, 7)))
+FROM_SCRATCH = Search(78125, log_spaced(1e-3, 1.0, 7), log_spaced(1e-5, 10 ** -1.5, 8))
+BATCH_SIZE = 256  # of both
+MOMENTUM = 0.9  # of both, and of pretraining: Nesterov's (v3 section 3.2 and appendix A.5)
+AUXILIARY_WEIGHT = 0.4  # of the auxiliary classifier's loss, as in the original networks
+MIN_CROP_AREA = 0.08  # of ours: as in Inception's training
+SUBSETS = (0, 1, 2)  # seeds of the few-example curves' three random subsets (v3 section 4.7)
+
+L2_STRENGTHS = log_spaced(1e-6, 1e5, 45)  # of L2 regularisation in logistic regression (v3 section 3.1)
+
+# Training on ImageNet (v3 appendix): a setting is any part of it, by the name of pretrain's flag.
+PRETRAINING = {
+    "batch_size": 4096, "epochs": 300.0, "learning_rate": 1.6, "weight_decay": 8e-5, "warmup_epochs": 10.0,
+    "decay_per_epoch": 0.975, "ema": 0.9999,
+    "bn_scale": True, "label_smoothing": 0.0, "dropout": False, "auxiliary_head": False,
+}
+
+
+def batch_norm_momentum(train_images: int, batch_size: int) -> float:
+    """Decay of the batch-norm statistics in a step: max(1 - 10/s, 0.9), s steps per epoch (v3 appendix A.5)."""
+    return max(1.0 - 10.0 * batch_size / train_images, 0.9)

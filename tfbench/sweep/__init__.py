@@ -1,0 +1,1 @@
+"""What study runs: the plan, its jobs, their status and the executors."""

@@ -1,0 +1,272 @@
+"""Regimes 2 and 3, what they share: search on validation, refit on train + validation, test once.
+
+`search` sees the training and the validation split only; nothing that chooses hyperparameters has a
+handle on the test split.
+"""
+
+import dataclasses
+import itertools
+import socket
+import time
+
+import numpy as np
+
+from tfbench.data.catalog import Dataset
+from tfbench.data.examples import join, load_split, subset
+from tfbench.data.pipeline import evaluation_batches, training_batches
+from tfbench.errors import UserError
+from tfbench.files import atomic
+from tfbench.files.paths import Path
+from tfbench.results import store
+from tfbench.results.record import edge_warnings, make_record, test_predictions
+from tfbench.stats import metrics
+from tfbench.training import halving, trial
+from tfbench.training.devices import is_chief, make_strategy, preempt_on_lost_host, set_determinism
+from tfbench.training.engine import Engine, settings_of, shared_engine
+
+EVALUATED = 2  # times as many images in a batch as in training: no gradients, less memory, a third less time when small
+CROPS = {"whole": 1.0, "central": 0.875}  # of a test image, of its height and width: chosen on validation
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """How one run turns examples into batches and accuracies.
+
+    Attributes:
+      chief: whether this process writes files; of several hosts, only the first does.
+    """
+
+    engine: Engine
+    spec: dict
+    dataset: Dataset
+    folder: Path
+    checkpoint_every: int
+    progress: object
+    chief: bool
+
+    def train(self, examples, weights, name: str, *, steps: int, l2: float, rates: dict, pace: float | None = None,
+              ahead: int = 0) -> trial.Outcome:
+        """Trains on `examples` for `steps` steps.
+
+        Args:
+          l2, rates: see Trainer.reset.
+          pace: seconds that a step of earlier trials took, with evaluation; None where there are none.
+          ahead: steps of the trainings to come. Both make the estimate of the time left.
+        """
+        spec, trainer = self.spec, self.engine.trainer
+
+        def report(step, images, loss=None, **facts):
+            self.progress.images(images)
+            if loss is not None:
+                own = float(trainer.elapsed.numpy()) / step
+                self.progress.training(step, steps, loss, facts["images_per_second"], facts["input_wait"],
+                                       left=(steps - step) * own + ahead * (pace or own))
+
+        def batches(first_step, part):
+            return training_batches(
+                examples, image_size=spec["image_size"], batch_size=spec["batch_size"], seed=spec["seed"],
+                first_step=first_step, steps=steps, min_crop_area=spec["min_crop_area"],
+                mirror=self.dataset.mirror, part=part)
+
+        with preempt_on_lost_host(trainer.strategy):
+            return trial.train(trainer, weights, batches, l2=l2, rates=rates, steps=steps,
+                               folder=self.folder / name, checkpoint_every=self.checkpoint_every, report=report)
+
+    def predict(self, examples, crop: str = "whole") -> np.ndarray:
+        """Logits of all examples, [n, classes] float32, seen as CROPS says."""
+        def batches(part):
+            return evaluation_batches(examples, image_size=self.spec["image_size"], part=part,
+                                      batch_size=EVALUATED * self.spec["batch_size"], central_fraction=CROPS[crop])
+
+        with preempt_on_lost_host(self.engine.trainer.strategy):
+            return self.engine.predict(batches, len(examples.labels), "logits", self.progress.images)
+
+    def accuracy(self, logits, labels) -> float | None:
+        """The data set's metric in [0, 1]; None for a network that diverged."""
+        return metrics.score(self.dataset.metric, logits, labels) if np.isfinite(logits).all() else None
+
+    def write(self, path, value) -> None:
+        """Writes JSON, on one host only."""
+        if self.chief:
+            atomic.write_json(path, value)
+
+    def forget(self, name: str) -> None:
+        """Deletes the checkpoints of a trial whose result is recorded."""
+        if self.chief:
+            trial.forget(self.folder / name)
+
+
+def make_task(spec: dict, options, dataset: Dataset, train_images: int, progress) -> Task:
+    """The task of the run that `spec` describes.
+
+    Args:
+      train_images: images of the longest training, which set the batch-norm momentum.
+    """
+    engine = shared_engine(settings_of(spec, options, classes=dataset.classes, multi_label=dataset.multi_label,
+                                       train_images=train_images))
+    return Task(engine, spec, dataset, store.work_dir(options.results_dir, spec), options.checkpoint_every, progress,
+                is_chief(engine.trainer.strategy))
+
+
+def prepare_devices(options) -> None:
+    """What must be settled before TensorFlow computes anything: determinism, and joining the other hosts."""
+    set_determinism(options.deterministic)
+    make_strategy(options.devices, options.strategy, options.tpu)
+
+
+def trial_settings(learning_rate: float, weight_decay: float, steps: int) -> dict:
+    """Settings of a trial at one point of the grid: a weight decay is divided by the learning rate before use."""
+    return {"steps": steps, "l2": weight_decay / learning_rate,
+            "rates": {"learning_rate": learning_rate, "steps": steps}}
+
+
+def search(task: Task, weights, train, validation, only: int | None = None) -> list[dict]:
+    """Trains at every point of the grid on `train` and scores it on `validation`.
+
+    Each trial's result is a file of its own in the run's work folder: an interrupted search goes on with what is
+    missing, and several processes can share a search.
+
+    Args:
+      only: the number of the one trial to run, from 1; 0: none, other processes ran all; None: all that are missing.
+
+    Returns:
+      One dict per trial whose result is there, in the order of their numbers (training/halving.py): learning_rate,
+      weight_decay, steps, validation_accuracy in [0, 1] at the better test_crop, both in validation, diverged, seconds
+      with evaluation, and how fast it was.
+    """
+    rates, decays = task.spec["learning_rate"], task.spec["weight_decay"]
+    grid, rungs = list(itertools.product(rates, decays)), halving.rungs(task.spec)
+    done = store.read_trials(task.folder)
+
+    def show(entrants) -> None:
+        task.progress.grid([done[number] for number in entrants if number in done], rates, decays, len(entrants))
+
+    for rung, steps in enumerate(rungs):
+        entrants = halving.entrants(done, rung, len(grid))
+        if only == 0 or only and rung < halving.rung_of(only, len(grid)):  # other processes run these
+            done = store.await_trials(task.folder, entrants)
+            continue
+        for number in entrants:
+            trial.agree(task.engine.trainer.strategy, number * (number in done))
+        show(entrants)
+        for place, number in enumerate(entrants, start=1):
+            if number in done or only not in (None, number):
+                continue
+            point = dict(zip(("learning_rate", "weight_decay"), grid[(number - 1) % len(grid)], strict=True))
+            task.progress.stage(f"trial {place}/{len(entrants)}{f' of {steps} steps' * (len(rungs) > 1)}: learning "
+                                f"rate {point['learning_rate']:g}, weight decay {point['weight_decay']:g}")
+            done[number] = _trial(task, weights, train, validation, number, point, steps, pace=_pace(done),
+                                  ahead=halving.steps_left(task.spec, done) - steps + task.spec["steps"])
+            show(entrants)
+        if only:
+            break
+    return [done[number] for number in sorted(done)]
+
+
+def _pace(done: dict[int, dict]) -> float | None:
+    """Seconds per step of the trials done, their evaluation included."""
+    return sum(trial["seconds"] for trial in done.values()) / sum(trial["steps"] for trial in done.values()
+                                                                  ) if done else None
+
+
+def _trial(task: Task, weights, train, validation, number: int, point: dict, steps: int, **estimate) -> dict:
+    """Runs one trial of a search and writes its result; `estimate` as for Task.train."""
+    name = f"trial{number}"
+    outcome = task.train(train, weights, name, **trial_settings(**point, steps=steps), **estimate)
+    start = time.monotonic()
+    scores = {crop: task.accuracy(task.predict(validation, crop), validation.labels) if outcome.finite else None
+              for crop in CROPS}
+    diverged = None in scores.values()
+    scores = {crop: score or 0.0 for crop, score in scores.items()}
+    best = max(scores, key=scores.get)
+    found = point | {
+        "steps": steps, "validation_accuracy": 0.0 if diverged else scores[best], "test_crop": best,
+        "validation": scores, "diverged": diverged, "seconds": round(outcome.seconds + time.monotonic() - start, 2),
+        "images_per_second": outcome.images_per_second, "input_wait": outcome.input_wait,
+        "replicas": task.engine.trainer.strategy.num_replicas_in_sync, "host": socket.gethostname()}
+    task.write(store.trial_path(task.folder, number), found)
+    if task.chief:
+        trial.summarise(task.folder / name, steps, {f"accuracy/{crop}": score for crop, score in scores.items()})
+    task.forget(name)
+    task.progress.result(
+        f"diverged after {found['seconds']:.0f} s: it counts as the worst" if diverged else
+        f"validation {100 * scores[best]:.1f} % on the {best} image, {found['seconds']:.0f} s")
+    return found
+
+
+def choose(trials: list[dict]) -> dict:
+    """The best of the longest trials, of equal ones the first.
+
+    Raises:
+      UserError: all of them diverged.
+    """
+    steps = max(trial["steps"] for trial in trials)
+    trials = [trial for trial in trials if trial["steps"] == steps]
+    if all(trial["diverged"] for trial in trials):
+        raise UserError(f"all {len(trials)} trials diverged: expected one at least that stays finite, try a smaller "
+                        "--learning_rate")
+    return max(trials, key=lambda trial: (not trial["diverged"], trial["validation_accuracy"]))
+
+
+def run(spec: dict, options, dataset: Dataset, manifest: dict, *, weights_file: str | None, source: dict | None,
+        flagfile: str, progress, only: int | None = None) -> dict | None:
+    """Runs a regime that trains the whole network and writes its row.
+
+    Args:
+      spec: what determines the outcome, with the grid in "learning_rate" and "weight_decay".
+      options: flag values, for folders, devices and checkpoints.
+      weights_file: pretrained weights to start from, or None for random ones.
+      only: the number of the one trial of the search to run, from 1; 0: only the refit, other processes ran the
+        trials; None: what is missing of all.
+
+    Returns:
+      The row; None for a trial alone.
+    """
+    start = time.monotonic()
+    prepare_devices(options)
+
+    # ---- data and model ----------------------------------------------------------------------------
+    train, validation = (load_split(dataset, split, options.data_dir) for split in ("train", "validation"))
+    both = join(train, validation)
+    if spec["examples_per_class"]:
+        train, both = (subset(part, spec["examples_per_class"], spec["subset_seed"]) for part in (train, both))
+    task = make_task(spec, options, dataset, len(both.labels), progress)
+    engine = task.engine
+    weights = engine.pretrained_weights(weights_file) if weights_file else engine.random_weights
+    other_seconds = time.monotonic() - start
+
+    # ---- optimize: choose on validation, refit on everything ---------------------------------------
+    trials = search(task, weights, train, validation, only)
+    if only:
+        return None
+    best = choose(trials)
+    selected = {name: best[name] for name in ("learning_rate", "weight_decay", "test_crop")}
+    progress.stage("refit on train + validation")
+    outcome = task.train(both, weights, "refit", **trial_settings(best["learning_rate"], best["weight_decay"], spec["steps"]))
+
+    # ---- evaluate: one look at the test split ------------------------------------------------------
+    start = time.monotonic()
+    test = load_split(dataset, "test", options.data_dir)
+    logits = task.predict(test, best["test_crop"])
+    accuracy = task.accuracy(logits, test.labels) if outcome.finite else None
+    other_seconds += time.monotonic() - start
+
+    # ---- record ------------------------------------------------------------------------------------
+    warnings = edge_warnings({name: spec[name] for name in ("learning_rate", "weight_decay")}, selected)
+    if diverged := sum(trial["diverged"] for trial in trials):
+        warnings.append(f"{diverged} of {len(trials)} trials diverged; they count as the worst")
+    if accuracy is None:
+        warnings.append("the refit diverged, other than the trial it repeats with more images; it counts as accuracy 0")
+    row = make_record(
+        spec, dataset, manifest, accuracy=accuracy or 0.0,
+        test_split={"n": len(test.labels), "sha256": test.split_sha256}, selected=selected,
+        validation_accuracy=best["validation_accuracy"], trials=trials, source=source, warnings=warnings,
+        search=halving.facts(trials, spec),
+        refit=outcome._asdict() | {"images": len(both.labels)}, distribution=engine.distribution(),
+        seconds=sum(trial["seconds"] for trial in trials) + outcome.seconds + other_seconds)
+    if task.chief:
+        store.write_record(options.results_dir, row, test_predictions(np.nan_to_num(logits), test), flagfile)
+        store.forget_trials(task.folder)
+        for folder in task.folder.glob("*/checkpoints"):  # the refit's, and what a kill left of a recorded trial
+            trial.forget(folder.parent)
+    return row

@@ -1,0 +1,32 @@
+"""How numbers are worded for people: counts, durations, correlations."""
+
+
+def count(number: int, noun: str) -> str:
+    """ "1 network", "3 networks", "19,531 steps"."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def decimal(value: float) -> str:
+    """A correlation with three digits, as papers print it: ".986", "-.120", "1.000"."""
+    return f"{value:.3f}".replace("0.", ".", 1) if abs(value) < 0.9995 else f"{value:.3f}"
+
+
+def printable(text) -> str:
+    """`text` with control characters (line ends, terminal escapes) replaced by a question mark."""
+    return "".join(c if c.isprintable() else "?" for c in str(text))
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: "42 s", "3 min 20 s", "5 h 3 min", "2 d 4 h", "51 d", "3.4 years"."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days >= 730:
+        return f"{days / 365.25:,.1f} years"
+    if days >= 10:
+        return f"{days:,} d"
+    if days:
+        return f"{days} d {hours} h"
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
