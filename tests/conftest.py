@@ -6,9 +6,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is impor
 
 import pytest
 import tensorflow as tf
+from helpers.programs import parse
 from tensorflow.python.framework import config
 
-from tfbench.cli import flags as cli
 from tfbench.data import prepare
 from tfbench.data.catalog import EMBEDDED_DATASETS
 
@@ -35,11 +35,10 @@ def determinism_ends_with_its_module():
 
 
 @pytest.fixture
-def run_program(monkeypatch, capsys):
+def run_program(capsys):
     """Runs the main of a program, run_program(module, *flags), in this process; returns what it prints."""
     def run(program, *arguments) -> str:
-        monkeypatch.setattr(program.cli, "own", lambda define: cli.parse(define, list(arguments)))
-        program.main([])
+        program.main(parse(program, list(arguments)))
         return capsys.readouterr().out
 
     return run

@@ -1,8 +1,8 @@
 """Fine-tunes every weight of a pretrained network on a data set: regime 2 of the paper.
 
 Every learning rate and weight decay of the grid is trained on the training split and scored on the
-validation split; the best is trained again on both and tested once. The result is a row in
-RESULTS_DIR/rows. The same command again continues what was interrupted, or shows the finished row.
+validation split; the best is trained again on both and tested once. The result is a record in
+RESULTS_DIR/rows. The same command again continues what was interrupted, or shows the finished record.
 
   python -m tfbench.finetune --model=inception_v4 --dataset=birdsnap
   python -m tfbench.finetune --model=resnet_50 --dataset=digits --image_size=32 --batch_size=64 \\
@@ -11,57 +11,13 @@ RESULTS_DIR/rows. The same command again continues what was interrupted, or show
   python -m tfbench.finetune --model=inception_v4 --dataset=pets --steps_curve=76,153,305,610,1221,2441,4883,9766,19531
 """
 
-from tfbench.cli import app, program
-from tfbench.cli import flags as cli
-from tfbench.results import record as records
-from tfbench.results import store
-from tfbench.training import halving
-
-REGIME = "finetune"
+from tfbench.config import RunConfig
+from tfbench.sweep import run
 
 
-def define_flags(fv=cli.flags.FLAGS) -> None:
-    """The flags of this program."""
-    cli.define_run_flags(fv)
-    cli.define_weights_flag(fv)
-    cli.define_search_flags(fv, REGIME)
-
-
-def specify(options, found: program.Resolved) -> dict:
-    """What determines the outcome of the run that `options` describe (results/record.py)."""
-    return records.search_spec(options, REGIME, cli.search_of(options, REGIME), dataset=found.dataset,
-                            manifest=found.manifest, metadata=found.metadata)
-
-
-def run(options, progress, only: int | None = None) -> tuple[dict | None, bool]:
-    """Runs, continues or finds the run that `options`, one of cli.flags.single_runs, describe.
-
-    Args:
-      only: the number of the one trial of the search to run, from 1; 0: only the refit, other processes ran the
-        trials; None: what is missing of all.
-
-    Returns:
-      (its row, None while it is not finished; whether anything was computed now).
-    """
-    found = program.resolve(options, progress)
-    spec = specify(options, found)
-    if finished := store.finished(options.results_dir, spec):
-        return finished, False
-    if only and halving.is_not_needed(spec, store.work_dir(options.results_dir, spec), only):
-        return None, False
-
-    from tfbench.training import search  # TensorFlow, only now that there is something to compute
-
-    return search.run(spec, options, found.dataset, found.manifest, weights_file=program.weights_path(options),
-                          source=records.source_of(found.metadata), flagfile=cli.flagfile(options, REGIME),
-                          progress=progress, only=only), True
-
-
-def main(argv) -> None:
-    del argv
-    program.run_each(REGIME, run, cli.own(define_flags))
+def main(config: RunConfig) -> None:
+    run.execute_all(config)
 
 
 if __name__ == "__main__":
-    define_flags()
-    app.run(main)
+    run.start("finetune", __doc__, main)

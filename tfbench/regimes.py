@@ -1,6 +1,9 @@
 """REGIMES: the one table of the paper's three ways to transfer. To add a regime, add a row (CONTRIBUTING.md)."""
 
 import dataclasses
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from tfbench import paper
 
@@ -14,6 +17,10 @@ class Regime:
       title: in figures and tables.
       color, hatch: of its marks and bars in figures.
       pretrained: whether it starts from pretrained weights.
+      runs: "module:function" that computes a run: (inputs.RunInputs, progress) -> results.record.Record, or None for a
+        part of it.
+      trace_seconds: seconds, about, that tracing takes on a CPU (an estimate for plans).
+      settings: the settings that it has (config.py), with what is different from there: a default, a help text.
       search: the paper's search, where every point of a grid trains the whole network; else None.
     """
 
@@ -22,15 +29,77 @@ class Regime:
     color: str
     hatch: str
     pretrained: bool
+    runs: str
+    trace_seconds: float
+    settings: Mapping[str, Mapping[str, Any]]
     search: paper.Search | None = None
+
+    def run(self, inputs, progress):
+        """Computes a run; imports TensorFlow. Returns its record, None for a part of a run."""
+        module, _, function = self.runs.partition(":")
+        compute: Callable = getattr(importlib.import_module(module), function)
+        return compute(inputs, progress)
+
+
+def _same(*names: str) -> dict[str, dict]:
+    return {name: {} for name in names}
+
+
+_RUN = _same("model", "dataset", "split_seed", "voc_difficult", "aircraft_banner", "image_size", "batch_size", "seed",
+             "deterministic", "devices", "results_dir", "data_dir")
+_WEIGHTS = {"weights": {"default": "imagenet"}, "weights_dir": {}}
+_STEP = _same("strategy", "tpu", "sync_batch_norm", "precision", "jit_compile", "accumulate", "checkpoint_every",
+              "min_crop_area")
+_SUBSETS = _same("examples_per_class", "subset_seeds")
+
+
+def _search(search: paper.Search) -> dict[str, dict]:
+    """The settings of a search over the paper's grid."""
+    rates, decays = search.learning_rates, search.weight_decays
+    return {
+        **_RUN, **_STEP, **_SUBSETS, **_same("steps_curve", "search", "trial"),
+        "steps": {"default": search.steps, "help": "training steps of each trial (v3 appendix A.5)"},
+        "grid": {"default": (len(rates), len(decays))},
+        "learning_rate": {"help": "initial learning rates to try instead, comma-separated; unset: "
+                          f"{rates[0]:g} to {rates[-1]:g} (v3 appendix A.5), as --grid says"},
+        "weight_decay": {"help": "weight decays to try instead, comma-separated; each is divided by the learning rate "
+                         f"before use; unset: {decays[0]:g} to {decays[-1]:g} (v3 appendix A.5), as --grid says"}}
+
+
+def _recipe(name: str, text: str = "", **more) -> dict:
+    """A setting of pretraining by the paper's recipe for ImageNet (v3 appendix A.3)."""
+    changed = {"default": paper.PRETRAINING[name], **more}
+    return changed | {"help": f"{text} (v3 appendix A.3, for ImageNet)"} if text else changed
 
 
 # Colours: Okabe and Ito's palette, which colour-blind readers can tell apart. The order is that of figure 2.
 REGIMES = {regime.name: regime for regime in (
-    Regime("logistic_regression", "logistic regression", "#0072b2", "", pretrained=True),
-    Regime("finetune", "fine-tuning", "#d55e00", "////", pretrained=True, search=paper.FINE_TUNING),
+    Regime("logistic_regression", "logistic regression", "#0072b2", "", pretrained=True,
+           runs="tfbench.linear.regression:run", trace_seconds=3.0, settings={
+               **_RUN, **_WEIGHTS, **_SUBSETS, **_same("l2", "max_iterations", "features"),
+               "model": {"required": False}, "dataset": {"required": False},
+               "precision": {"choices": ("float32", "bfloat16"), "help": "of the network's convolutions and matrix "
+                             "products; bfloat16 is faster where the processor has it"}}),
+    Regime("finetune", "fine-tuning", "#d55e00", "////", pretrained=True, runs="tfbench.training.search:run",
+           trace_seconds=8.0, search=paper.FINE_TUNING, settings={**_search(paper.FINE_TUNING), **_WEIGHTS}),
     Regime("train_from_scratch", "training from scratch", "#009e73", "....", pretrained=False,
-           search=paper.FROM_SCRATCH),
+           runs="tfbench.training.search:run", trace_seconds=1.0, search=paper.FROM_SCRATCH,
+           settings={**_search(paper.FROM_SCRATCH), "bn_scale": {}}),
 )}
-PRETRAIN = Regime("pretrain", "pretraining", "#666666", "", pretrained=False)
+PRETRAIN = Regime(
+    "pretrain", "pretraining", "#666666", "", pretrained=False, runs="tfbench.training.pretraining:run",
+    trace_seconds=8.0, settings={
+        **_RUN, **_STEP,
+        "batch_size": _recipe("batch_size", "images per step over all devices"),
+        "epochs": _recipe("epochs", "passes over the training images"),
+        "steps": {"help": "training steps instead of --epochs"},
+        "learning_rate": _recipe("learning_rate", "learning rate after the warm-up", kind="number"),
+        "weight_decay": _recipe("weight_decay", "multiplies half the squared norm of the kernels in the loss",
+                                kind="number"),
+        "warmup_epochs": _recipe("warmup_epochs", "epochs over which the learning rate rises from 0, linearly"),
+        "decay_per_epoch": _recipe("decay_per_epoch", "factor of the learning rate in each epoch after the warm-up, "
+                                   "applied at every step"),
+        "ema": _recipe("ema", "decay of the moving average of the weights, which is what is tested and written; less "
+                       "in the first steps; 0: the weights themselves"),
+        **{name: _recipe(name) for name in ("label_smoothing", "dropout", "auxiliary_head", "bn_scale")}})
 RUNS = {PRETRAIN.name: PRETRAIN, **REGIMES}  # every kind of run that leaves a record

@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+from helpers.programs import parse
 
 from tfbench import UserError, finetune, logistic_regression, paper, pretrain, train_from_scratch
 from tfbench.cli import flags as cli
@@ -33,7 +34,7 @@ def call(*arguments, **options):
 
 def run(module, *arguments):
     """Runs a program in this process."""
-    options = cli.parse(module.define_flags, [*SMALL, *arguments])
+    options = parse(module, [*SMALL, *arguments])
     with Display(1) as progress:
         return module.run(options, progress)
 
@@ -156,7 +157,7 @@ def test_curves_are_runs_of_their_own(results, weights, folders):
         assert len({row["key"] for row in found}) == 4 and {row["n_test"] for row in found} == {359}
     assert [row["refit"]["images"] for row in tuned] == [10, 10, 30, 30]
     flagfile = store.record_path(results, tuned[2]["spec"]).with_suffix(".flags")
-    again, = program.run_each("finetune", finetune.run, cli.parse(finetune.define_flags, [f"--flagfile={flagfile}"]))
+    again, = program.run_each("finetune", finetune.run, parse(finetune, [f"--flagfile={flagfile}"]))
     assert again == tuned[2]
 
 
@@ -187,7 +188,7 @@ def test_other_ways_to_compute_come_to_about_the_same(flags, folders, tmp_path):
 @pytest.mark.parametrize("setting", [1, 2, 3, 4, 5])
 def test_ablation_flags_are_the_papers_switches(setting):
     flagfile = f"--flagfile={ROOT}/flags/ablation_{setting}.flags"
-    options = cli.parse(pretrain.define_flags, ["--model=inception_v3", "--dataset=imagenet2012", flagfile])
+    options = parse(pretrain, ["--model=inception_v3", "--dataset=imagenet2012", flagfile])
     switches = ("bn_scale", "label_smoothing", "dropout", "auxiliary_head")
     assert [options[name].value for name in switches] == [
         [False, 0.1, True, True], [True, 0.1, True, True], [True, 0, True, True], [True, 0, False, True],
@@ -207,7 +208,7 @@ def test_network_that_is_too_small_a_grid_or_set_is_refused(folders):
     with pytest.raises(UserError, match="--batch_size=16 cannot be shared equally by 1 devices and 5 micro-batches"):
         run(train_from_scratch, *folders, "--dataset=digits", "--accumulate=5", "--steps=3")
     with pytest.raises(UserError, match="imagenet2012 has no validation split for finetune"):
-        program.run_each("finetune", finetune.run, cli.parse(finetune.define_flags, [
+        program.run_each("finetune", finetune.run, parse(finetune, [
             "--model=resnet_50", "--dataset=imagenet2012"]))
 
 

@@ -9,9 +9,9 @@ import types
 import numpy as np
 import pytest
 from helpers import archives
+from helpers.programs import parse
 
 from tfbench import UserError, finetune, logistic_regression, prepare_data, pretrain
-from tfbench.cli import flags as cli
 from tfbench.data import examples, index, lookup, manifests, prepare, verify
 from tfbench.data.catalog import DATASETS
 
@@ -206,7 +206,7 @@ def test_every_regime_takes_a_folder(tmp_path):
               "--model=mobilenet_v1", "--image_size=32", "--batch_size=8"]
 
     def call(program, *arguments):
-        return program.run(cli.parse(program.define_flags, [*shared, *arguments]), Quiet())
+        return program.run(parse(program, [*shared, *arguments]), Quiet())
 
     source, _ = call(pretrain, "--steps=2", "--learning_rate=0.01", "--weight_decay=0")
     weights = pretrain.weights_file(f"{tmp_path}/results", source["spec"])

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 from helpers import archives
+from helpers.programs import parse
 
 from tfbench import UserError, prepare_data
 from tfbench.cli import flags as cli
@@ -236,8 +237,8 @@ def test_imagenet_is_for_pretraining_only():
     from tfbench import finetune, logistic_regression, pretrain, train_from_scratch
 
     arguments = ["--model=resnet_50", "--dataset=imagenet2012"]
-    assert plan.cost("pretrain", cli.parse(pretrain.define_flags, arguments), 1e12).evaluated == 50000
+    assert plan.cost("pretrain", parse(pretrain, arguments), 1e12).evaluated == 50000
     for program in (logistic_regression, finetune, train_from_scratch):
         regime = program.__name__.rpartition(".")[2]
         with pytest.raises(UserError, match=f"imagenet2012 has no validation split for {regime} to choose on"):
-            plan.cost(regime, cli.parse(program.define_flags, arguments), 1e12)
+            plan.cost(regime, parse(program, arguments), 1e12)

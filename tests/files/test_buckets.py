@@ -15,10 +15,10 @@ import pytest
 import tensorflow as tf
 from helpers import gcs
 from helpers.outcomes import outcomes
+from helpers.programs import parse
 
 from tfbench import UserError, analysis, finetune, logistic_regression, pretrain, study
 from tfbench import train_from_scratch as scratch
-from tfbench.cli import flags as cli
 from tfbench.cli.progress import Silent
 from tfbench.files import atomic, sharing
 from tfbench.files.paths import as_path
@@ -39,7 +39,7 @@ MATRIX = ["--models=mobilenet_v1", "--datasets=digits", "--source=glyphs", "--im
 
 
 def run(module, *arguments):
-    return module.run(cli.parse(module.define_flags, [*SMALL, *arguments]), Silent())
+    return module.run(parse(module, [*SMALL, *arguments]), Silent())
 
 
 def run_all(results_dir, data_dir):
@@ -228,8 +228,8 @@ def test_a_failed_export_leaves_no_half(remote, monkeypatch):
 
 
 def test_the_units_of_a_study_keep_addresses(data_dir):
-    options = cli.parse(study.define_flags, [*MATRIX, "--results_dir=ram://units/study", f"--data_dir={data_dir}"])
-    runs = study.plan_runs(options, 1e11)
+    options = parse(study, [*MATRIX, "--results_dir=ram://units/study", f"--data_dir={data_dir}"])
+    runs = jobs.plan_runs(options, 1e11)
     made, _ = jobs.make(runs, Silent())
     assert all("--results_dir=ram://units/study" in unit.call[1] for unit in made) and len(made) == 5
     assert any(flag.startswith("--weights=ram://units/study/weights/") for flag in made[1].call[1])

@@ -8,9 +8,9 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.programs import FlagsError, parse
 
 from tfbench import UserError, logistic_regression
-from tfbench.cli import flags as cli
 from tfbench.data.catalog import DATASETS
 from tfbench.data.examples import load_split, part_of
 from tfbench.data.pipeline import evaluation_batches, to_network
@@ -270,8 +270,8 @@ def test_own_features_need_no_network(tmp_path):
 
 @pytest.mark.parametrize("arguments", [["--model=resnet_50"], ["--features=a.npz", "--model=resnet_50"], []])
 def test_features_or_a_network_not_both(arguments):
-    with pytest.raises(cli.flags.Error, match=re.escape("expected --model=NAME and --dataset=NAME, or --features=")):
-        cli.parse(logistic_regression.define_flags, arguments)
+    with pytest.raises(FlagsError, match=re.escape("expected --model=NAME and --dataset=NAME, or --features=")):
+        parse(logistic_regression, arguments)
 
 
 def test_ties_go_to_the_stronger_and_edges_are_warned_about(tmp_path, run_program):

@@ -12,9 +12,9 @@ import keras
 import numpy as np
 import pytest
 from helpers.outcomes import outcomes
+from helpers.programs import FlagsError, parse
 
 from tfbench import UserError, finetune, logistic_regression, pretrain, study, train_from_scratch
-from tfbench.cli import flags as cli
 from tfbench.cli import program
 from tfbench.cli.progress import Silent
 from tfbench.files import atomic
@@ -113,8 +113,8 @@ def test_what_no_name_leads_to_is_told(module):
         with pytest.raises(UserError, match=told):
             lookup.get_network(name)
     for name in ("nets:", ":net", "a:b:c", "nets/x:net", "resnet_51"):
-        with pytest.raises(cli.flags.Error, match="there is no network"):
-            cli.parse(finetune.define_flags, [f"--model={name}", "--dataset=digits"])
+        with pytest.raises(FlagsError, match="there is no network"):
+            parse(finetune, [f"--model={name}", "--dataset=digits"])
 
 
 def test_sizes_that_the_function_cannot_take_are_told_early(module):
@@ -225,7 +225,7 @@ def test_weights_that_are_not_what_they_are_called_are_told(module, tmp_path):
     refused(f"{module('def net(image_size, pretrained=False):' + BODY + POOLED + STATED + SOURCE)}:net",
             "conv2d.*/kernel of .*, pretrained, still follows from the seed: load all")
     refused("mobilenet_v1", "means those that a network of your own loads")
-    options = cli.parse(finetune.define_flags, [f"--model={module(EXAMPLE)}:small", "--dataset=digits"])
+    options = parse(finetune, [f"--model={module(EXAMPLE)}:small", "--dataset=digits"])
     with pytest.raises(UserError, match="has no public ImageNet weights: take --weights=own"):
         program.weights_path(options)
 
@@ -235,7 +235,7 @@ def test_weights_that_are_not_what_they_are_called_are_told(module, tmp_path):
 
 def call(regime, folder, data_dir, *arguments):
     shared = ["--image_size=32", "--batch_size=16", f"--results_dir={folder}/results", f"--data_dir={data_dir}"]
-    return regime.run(cli.parse(regime.define_flags, [*shared, *arguments]), Silent())
+    return regime.run(parse(regime, [*shared, *arguments]), Silent())
 
 
 def test_every_regime_takes_it(module, tmp_path, data_dir):
@@ -316,7 +316,7 @@ class Interrupted(Silent):
 def test_dropout_of_keras_goes_on_where_it_was(module, tmp_path, data_dir, devices):
     text = EXAMPLE.replace("net = layers.Global", "net = layers.Dropout(0.5)(net)\n    net = layers.Global")
     name = f"{module(text)}:small"
-    options = [cli.parse(train_from_scratch.define_flags, [
+    options = [parse(train_from_scratch, [
         f"--model={name}", "--dataset=digits_grid", "--steps=8", "--learning_rate=0.05", "--weight_decay=0",
         "--checkpoint_every=2", "--image_size=32", "--batch_size=16", f"--devices={devices}", "--strategy=mirrored",
         f"--results_dir={tmp_path}/{folder}", f"--data_dir={data_dir}"]) for folder in ("whole", "cut")]
@@ -336,18 +336,18 @@ SHORT = ["--datasets=digits", "--image_size=32", "--batch_size=32",
 
 
 def planned(*arguments):
-    options = cli.parse(study.define_flags, [*SHORT, *arguments])
-    return options, study.plan_runs(options, rate=1e11)
+    options = parse(study, [*SHORT, *arguments])
+    return options, jobs.plan_runs(options, rate=1e11)
 
 
 def test_a_study_plans_it(module, tmp_path, data_dir):
     name = loading(module, tmp_path, SOURCE)
     options, runs = planned(f"--models=mobilenet_v1,{name}", "--source=imagenet", f"--data_dir={data_dir}")
-    taken = {(run.regime, run.options.model): run.options.weights for run in runs if "weights" in run.options}
+    taken = {(run.config.regime, run.config.model): run.config.weights for run in runs if "weights" in run.config}
     assert taken["finetune", name] == "own" and taken["finetune", "mobilenet_v1"] == "imagenet"
     text = plan.describe(options, runs)
     assert "study of 2 networks" in text and "weights of mobilenet_v1" in text and f"weights of {name}" not in text
-    costs = {run.options.model: run.cost.seconds for run in runs if run.regime == "train_from_scratch"}
+    costs = {run.config.model: run.cost.seconds for run in runs if run.config.regime == "train_from_scratch"}
     assert 0 < costs[name] < costs["mobilenet_v1"]
 
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from helpers import reference_networks
+from helpers.programs import parse
 from models.test_convert import training_checkpoint, write
 
 from tfbench import UserError, finetune, prepare_models
-from tfbench.cli import flags as cli
 from tfbench.models import public_weights, weights
 from tfbench.models.build import build_network
 from tfbench.models.catalog import NETWORKS
@@ -66,7 +66,7 @@ def test_public_checkpoint_is_fetched_converted_and_found_by_the_programs(tmp_pa
     expected = reference_networks.outputs("inception_v1")["logits"][:, 1:]
     np.testing.assert_allclose(model(reference_networks.images("inception_v1"))["logits"], expected, atol=1e-4)
 
-    options = cli.parse(finetune.define_flags, [*arguments, "--dataset=digits"])
+    options = parse(finetune, [*arguments, "--dataset=digits"])
     assert finetune.program.weights_path(options) == str(path)
 
 

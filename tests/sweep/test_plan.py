@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+from helpers.programs import FlagsError, parse
 
 from tfbench import UserError, analysis, study
 from tfbench.cli import flags as cli
@@ -22,7 +23,7 @@ WHOLE = ["--models=paper", "--datasets=paper", "--source=imagenet"]
 
 def options(*arguments, folder="/absent"):
     weights = [f"--{regime}=--weights_dir=/absent/weights" for regime in ("finetune", "logistic_regression")]
-    return cli.parse(study.define_flags, [*arguments, f"--data_dir={folder}", *weights])
+    return parse(study, [*arguments, f"--data_dir={folder}", *weights])
 
 
 @pytest.mark.parametrize(("text", "names"), [
@@ -42,18 +43,18 @@ def test_the_first_version_has_thirteen_networks():
 @pytest.mark.parametrize(("text", "words"), [
     ("alexnet_*", "no network matches 'alexnet_\\*'"), ("alexnet", "did you mean")])
 def test_what_matches_nothing_is_refused(text, words):
-    with pytest.raises(cli.flags.IllegalFlagValueError, match=words):
+    with pytest.raises(FlagsError, match=words):
         options(f"--models={text}", "--datasets=pets", "--source=imagenet")
 
 
 def test_the_whole_paper_is_planned_in_two_seconds():
     flags = options(*WHOLE)
     start = time.thread_time()  # of the processor: what else the machine does must not fail this
-    runs = study.plan_runs(flags, 1e12)
+    runs = jobs.plan_runs(flags, 1e12)
     text = plan.describe(flags, runs)
     assert time.thread_time() - start < 2
     assert len(runs) == 16 * 12 * 3
-    assert sum(run.cost.fits for run in runs if run.regime == "finetune") == 192 * 57
+    assert sum(run.cost.fits for run in runs if run.config.regime == "finetune") == 192 * 57
     lines = {line.split()[0]: line for line in text.splitlines()}
     assert "10,944" in lines["fine-tuning"] and f"{192 * 57 * 19531 * 256:,}" in lines["fine-tuning"]
     assert "8,832" in lines["logistic"]
@@ -63,7 +64,7 @@ def test_the_whole_paper_is_planned_in_two_seconds():
 
 def test_embedded_data_and_pretrained_sources_miss_nothing():
     flags = options("--models=mobilenet_v1", "--datasets=digits", "--source=glyphs", "--image_size=32")
-    assert plan.missing(flags, study.plan_runs(flags, 1e12)) == []
+    assert plan.missing(flags, jobs.plan_runs(flags, 1e12)) == []
 
 
 def test_a_measured_throughput_gives_the_hours(tmp_path):
@@ -71,7 +72,7 @@ def test_a_measured_throughput_gives_the_hours(tmp_path):
     file.write_text(json.dumps([{"network": "resnet_50", "image_size": 224, "images_per_second": {"tfbench": 1000.0}}]))
     rates = plan.measured_rates(file)
     flags = options("--models=resnet_50,resnet_152", "--datasets=pets", "--source=imagenet", "--regimes=finetune")
-    half, whole = (run.cost for run in study.plan_runs(flags, rates))
+    half, whole = (run.cost for run in jobs.plan_runs(flags, rates))
     training = half.trained * (1 / 1000 + plan.IMAGE_SECONDS)
     assert half.seconds == pytest.approx(training, rel=0.01)  # what is evaluated is little beside it
     ratio = NETWORKS["resnet_152"].multiply_adds / NETWORKS["resnet_50"].multiply_adds
@@ -143,7 +144,7 @@ def test_what_is_left_follows_the_pace_of_what_is_finished():
 def test_status_of_nothing_is_all_left(capsys):
     flags = options("--models=mobilenet_v1", "--datasets=digits", "--source=glyphs", "--image_size=32", "--status",
                     "--json", "--results_dir=/absent/results")
-    study.show_status(flags, study.plan_runs(flags, 1e12))
+    study.show_status(flags, jobs.plan_runs(flags, 1e12))
     found = json.loads(capsys.readouterr().out)
     assert found["totals"]["not_begun"] == found["totals"]["runs"] == 4
 
@@ -223,18 +224,18 @@ def test_a_study_in_one_process_is_known_by_its_lock(tmp_path):
 def test_the_runs_of_a_curve_have_titles_and_flags_of_their_own():
     flags = options("--models=resnet_50", "--datasets=pets", "--source=imagenet", "--regimes=finetune")
     flags["finetune"].value += " --steps_curve=76,7 --examples_per_class=4 --subset_seeds=0,1"
-    runs = study.plan_runs(flags, 1e12)
+    runs = jobs.plan_runs(flags, 1e12)
     assert [run.variant for run in runs] == [f"{steps} steps, 4 per class, subset {seed}"
                                              for steps in (76, 7) for seed in (0, 1)]
     for run in runs:
-        again = cli.parse(study.finetune.define_flags, run.options.flags_into_string().splitlines())
-        assert {name: again[name].value for name in again} == {name: run.options[name].value for name in again}
-        assert len(cli.single_runs(run.options)) == 1
-    runs[0].options["weights"].value = "mine"
-    assert [run.options.weights for run in runs] == ["mine"] + ["imagenet"] * 3
-    assert all(flag in run.options.flags_by_module_dict()[module] for run in runs
-               for module, found in run.options.flags_by_module_dict().items() for flag in found
-               if run.options[flag.name] is flag)
+        again = parse(study.finetune, run.config.flags_into_string().splitlines())
+        assert {name: again[name].value for name in again} == {name: run.config[name].value for name in again}
+        assert len(cli.single_runs(run.config)) == 1
+    runs[0].config["weights"].value = "mine"
+    assert [run.config.weights for run in runs] == ["mine"] + ["imagenet"] * 3
+    assert all(flag in run.config.flags_by_module_dict()[module] for run in runs
+               for module, found in run.config.flags_by_module_dict().items() for flag in found
+               if run.config[flag.name] is flag)
 
 
 # ---- status of a large study -----------------------------------------------------------------------
@@ -243,7 +244,7 @@ def test_the_runs_of_a_curve_have_titles_and_flags_of_their_own():
 def made_up_study(folder):
     """Flags of a study of 12,096 runs, all of which are finished; prepared data and weights are made up too."""
     curves = "--steps_curve=76,153,305,610,1221,2441,4883 --examples_per_class=1,2,4 --grid=3x2"
-    flags = cli.parse(study.define_flags, [*WHOLE, "--regimes=finetune", f"--data_dir={folder}/data",
+    flags = parse(study, [*WHOLE, "--regimes=finetune", f"--data_dir={folder}/data",
                                            f"--results_dir={folder}",
                                            f"--finetune=--weights_dir={folder}/weights {curves}"])
     for name in flags.datasets:
@@ -266,8 +267,8 @@ def made_up_study(folder):
     refit = {"finite": True, "seconds": 100.0, "images_per_second": 800.0, "input_wait": 0.01, "images": 200}
     texts = {number: json.dumps(row(trials=trials[:number], refit=refit, host="node0", warnings=["edge"]), indent=1)
              for number in (6, 56)}
-    for number, run in enumerate(study.plan_runs(flags, 1e12)):
-        spec = jobs.spec_of(study.finetune, run.options, known)
+    for number, run in enumerate(jobs.plan_runs(flags, 1e12)):
+        spec = jobs.spec_of(study.finetune, run.config, known)
         text = texts[6 if number % 10 else 56].removesuffix("}") + f', "schema": 5, "key": "{store.key_of(spec)}"}}'
         store.record_path(folder, spec).write_text(text)
     return flags
@@ -283,7 +284,7 @@ def test_twelve_thousand_rows_are_told_in_three_seconds(tmp_path, capsys):
     flags = made_up_study(tmp_path)
     for as_json in (False, True):
         flags["json"].value = as_json
-        pairs = [(seconds(lambda: study.show_status(flags, study.plan_runs(flags, 1e12))),
+        pairs = [(seconds(lambda: study.show_status(flags, jobs.plan_runs(flags, 1e12))),
                   seconds(lambda: store.read_records(tmp_path))) for _ in range(2)]
         text = capsys.readouterr().out
         # A processor that is shared is slow: then some times what reading all rows takes.

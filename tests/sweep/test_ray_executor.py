@@ -14,11 +14,11 @@ import pytest
 import ray
 from helpers.disks import disk, resize
 from helpers.outcomes import outcomes
+from helpers.programs import parse
 from ray.cluster_utils import Cluster
 from ray.experimental import internal_kv
 
 from tfbench import UserError, study
-from tfbench.cli import flags as cli
 from tfbench.cli import program
 from tfbench.cli.progress import Silent
 from tfbench.files import atomic
@@ -197,12 +197,12 @@ for bad in ({node.node_id!r}, "all"):
 
 
 def options(*arguments):
-    return cli.parse(study.define_flags, list(arguments))
+    return parse(study, list(arguments))
 
 
 def test_a_study_becomes_units_in_their_order(tmp_path, data_dir):
     flags = options(*WHOLE, f"--results_dir={tmp_path}", f"--data_dir={data_dir}")
-    made, finished = jobs.make(study.plan_runs(flags, 1e11), Silent())
+    made, finished = jobs.make(jobs.plan_runs(flags, 1e11), Silent())
     assert not finished
     assert [(unit.title.split(" ", 1)[0], unit.call[2], unit.needs) for unit in made] == [
         ("pretrain", None, ()), ("logistic_regression", None, (0,)),
@@ -211,16 +211,16 @@ def test_a_study_becomes_units_in_their_order(tmp_path, data_dir):
         ("train_from_scratch", 1, ()), ("train_from_scratch", 2, ()), ("train_from_scratch", jobs.REFIT, (7, 8))]
     assert [unit.title for unit in made[2:6]] == [f"finetune mobilenet_v1 digits trial {place}/2 of {steps} steps"
                                                   for steps in (1, 3) for place in (1, 2)]
-    run = study.plan_runs(flags, 1e11)[-1]
-    found = program.resolve(run.options, None, prepared_only=True)
-    folder = store.work_dir(tmp_path, study.train_from_scratch.specify(run.options, found))
+    run = jobs.plan_runs(flags, 1e11)[-1]
+    found = program.resolve(run.config, None, prepared_only=True)
+    folder = store.work_dir(tmp_path, study.train_from_scratch.specify(run.config, found))
     atomic.write_json(store.trial_path(folder, 1), {})
-    assert [unit.call[2] for unit in jobs.make(study.plan_runs(flags, 1e11), Silent())[0]][7:] == [2, jobs.REFIT]
+    assert [unit.call[2] for unit in jobs.make(jobs.plan_runs(flags, 1e11), Silent())[0]][7:] == [2, jobs.REFIT]
 
 
 def test_another_code_or_other_data_are_refused(tmp_path, data_dir):
     flags = options(*SCRATCH, f"--results_dir={tmp_path}", f"--data_dir={data_dir}")
-    unit, *_ = jobs.make(study.plan_runs(flags, 1e11), Silent())[0]
+    unit, *_ = jobs.make(jobs.plan_runs(flags, 1e11), Silent())[0]
     for what, words in (("code", "has another tfbench"), ("data", "has another data set digits")):
         with pytest.raises(WrongWorker, match=f"{words} .* expected 0123, found"):
             jobs.work(*unit.call[:-1], unit.call[-1] | {what: "0123"})

@@ -6,11 +6,11 @@ import subprocess
 import sys
 
 import pytest
+from helpers.programs import parse
 
 from tfbench import UserError, study
-from tfbench.cli import flags as cli
 from tfbench.results import store
-from tfbench.sweep import plan
+from tfbench.sweep import jobs, plan
 
 ROOT = pathlib.Path(__file__).parents[2]
 MATRIX = ["--models=mobilenet_v1,mobilenet_v2", "--datasets=digits", "--source=glyphs", "--image_size=32",
@@ -22,18 +22,18 @@ SHORT = ["--pretrain=--steps=15 --learning_rate=0.05 --warmup_epochs=0",
 
 
 def planned(*arguments):
-    return study.plan_runs(cli.parse(study.define_flags, [*MATRIX, *arguments]), rate=1e11)
+    return jobs.plan_runs(parse(study, [*MATRIX, *arguments]), rate=1e11)
 
 
 def test_plan_counts_runs_and_images():
     runs = planned(*SHORT)
-    assert [run.regime for run in runs] == 2 * ["pretrain", "logistic_regression", "finetune", "train_from_scratch"]
-    by_regime = {run.regime: run.cost for run in runs}
+    assert [run.config.regime for run in runs] == 2 * ["pretrain", "logistic_regression", "finetune", "train_from_scratch"]
+    by_regime = {run.config.regime: run.cost for run in runs}
     assert by_regime["pretrain"].trained == 15 * 32
     assert by_regime["finetune"].trained == 2 * 3 * 32  # one point and the refit
     assert by_regime["finetune"].evaluated == 2 * 360 + 359  # validation at two crops
     assert by_regime["logistic_regression"].evaluated == 1797
-    text = plan.describe(cli.parse(study.define_flags, MATRIX), runs)
+    text = plan.describe(parse(study, MATRIX), runs)
     assert "2 networks × 1 data set × 3 regimes: 6 runs, after 2 pretrainings on glyphs" in text
     assert "1,728 trained on, 11,910 evaluated" in text
 
@@ -42,7 +42,7 @@ def test_curves_are_planned_as_runs():
     runs = planned("--regimes=finetune", "--finetune=--steps_curve=2,5 --grid=2x3")
     assert [run.cost.trained for run in runs[1:3]] == [7 * 2 * 32, 7 * 5 * 32]
     runs = planned("--regimes=logistic_regression", "--logistic_regression=--examples_per_class=1,2")
-    assert [run.options.subset_seeds for run in runs[1:7]] == 2 * [(0,), (1,), (2,)]
+    assert [run.config.subset_seeds for run in runs[1:7]] == 2 * [(0,), (1,), (2,)]
 
 
 def test_papers_grid_is_the_default():
@@ -51,7 +51,7 @@ def test_papers_grid_is_the_default():
 
 
 def test_cost_grows_with_the_network_and_the_machine_is_measured():
-    small, large = (plan.cost("pretrain", cli.parse(study.pretrain.define_flags, [
+    small, large = (plan.cost("pretrain", parse(study.pretrain, [
         f"--model={name}", "--dataset=glyphs", "--image_size=224"]), 1e11).seconds
         for name in ("mobilenet_v1", "resnet_152"))
     assert large > 5 * small
@@ -70,8 +70,8 @@ def test_impossible_studies_are_refused_before_anything_runs(arguments, expected
 
 @pytest.mark.parametrize("pretraining", [[], [f"--pretrain=--flagfile={ROOT}/flags/ablation_1.flags --steps=200"]])
 def test_the_miniature_plans_also_with_the_papers_settings_of_pretraining(pretraining):
-    options = cli.parse(study.define_flags, [f"--flagfile={ROOT}/flags/miniature.flags", *pretraining])
-    assert plan.describe(options, study.plan_runs(options, 1e11)).startswith("study of 5 networks × 3 data sets")
+    options = parse(study, [f"--flagfile={ROOT}/flags/miniature.flags", *pretraining])
+    assert plan.describe(options, jobs.plan_runs(options, 1e11)).startswith("study of 5 networks × 3 data sets")
 
 
 def test_study_from_plan_to_report_and_again(tmp_path, data_dir):

@@ -6,10 +6,10 @@ import types
 import pytest
 import tensorflow as tf
 from helpers.outcomes import timeless
+from helpers.programs import parse
 
 from tfbench import UserError, finetune, pretrain, study, train_from_scratch
 from tfbench.benchmarks import search as search_benchmark
-from tfbench.cli import flags as cli
 from tfbench.cli.progress import Silent
 from tfbench.files import atomic
 from tfbench.results import store
@@ -46,7 +46,7 @@ def test_rungs_of_the_papers_grid():
 
 def test_the_plan_counts_what_halving_saves():
     arguments = ["--model=inception_v4", "--dataset=pets"]
-    full, less = (plan.cost("finetune", cli.parse(finetune.define_flags, [*arguments, f"--search={search}"]), 1e12)
+    full, less = (plan.cost("finetune", parse(finetune, [*arguments, f"--search={search}"]), 1e12)
                   for search in ("grid", "halving"))
     assert (full.fits, less.fits) == (57, 56 + 18 + 6 + 1)
     assert less.trained == (56 * 2170 + 18 * 6510 + 6 * 19531 + 19531) * 256 < 0.36 * full.trained
@@ -56,16 +56,16 @@ def test_units_wait_for_the_rung_before(tmp_path, data_dir):
     arguments = ["--models=mobilenet_v1", "--datasets=digits", "--regimes=train_from_scratch", "--source=imagenet",
                  f"--results_dir={tmp_path}", f"--data_dir={data_dir}", "--image_size=32",
                  "--train_from_scratch=--search=halving --steps=9 --grid=3x1"]
-    runs = study.plan_runs(cli.parse(study.define_flags, arguments), 1e12)
+    runs = jobs.plan_runs(parse(study, arguments), 1e12)
     made, _ = jobs.make(runs, Silent())
     assert [(unit.call[2], unit.needs) for unit in made] == [
         (1, ()), (2, ()), (3, ()), (4, (0, 1, 2)), (5, (0, 1, 2)), (6, (0, 1, 2)), (jobs.REFIT, (3, 4, 5))]
-    folder = store.work_dir(tmp_path, jobs.spec_of(train_from_scratch, runs[0].options, {}))
+    folder = store.work_dir(tmp_path, jobs.spec_of(train_from_scratch, runs[0].config, {}))
     for number, score in ((1, 0.2), (2, 0.4), (3, 0.3)):
         atomic.write_json(store.trial_path(folder, number), {"validation_accuracy": score, "steps": 3})
     made, _ = jobs.make(runs, Silent())
     assert [(unit.call[2], unit.needs) for unit in made] == [(5, ()), (jobs.REFIT, (0,))]
-    spec = jobs.spec_of(train_from_scratch, runs[0].options, {})
+    spec = jobs.spec_of(train_from_scratch, runs[0].config, {})
     assert [halving.is_not_needed(spec, folder, number) for number in range(1, 7)] == [True] * 4 + [False, True]
 
 
@@ -87,11 +87,11 @@ def rows(tmp_path_factory, data_dir):
     """The rows of fine-tuning by the full grid and by halving, and the arguments of the latter."""
     folder = tmp_path_factory.mktemp("results")
     arguments = [*SMALL, f"--results_dir={folder}", f"--data_dir={data_dir}"]
-    source, _ = pretrain.run(cli.parse(pretrain.define_flags, [*arguments, "--steps=60", "--learning_rate=0.02",
+    source, _ = pretrain.run(parse(pretrain, [*arguments, "--steps=60", "--learning_rate=0.02",
                                                                "--warmup_epochs=0", "--ema=0"]), Silent())
     arguments += [f"--weights={pretrain.weights_file(folder, source['spec'])}", "--steps=9",
                   "--learning_rate=0.0001,0.03,1", "--weight_decay=0"]
-    found = {search: finetune.run(cli.parse(finetune.define_flags, [*arguments, f"--search={search}"]), Silent())[0]
+    found = {search: finetune.run(parse(finetune, [*arguments, f"--search={search}"]), Silent())[0]
              for search in ("grid", "halving")}
     return found | {"arguments": [*arguments, "--search=halving"]}
 
@@ -121,7 +121,7 @@ def test_the_row_says_how_it_searched(rows):
 
 def test_trials_by_several_processes_give_the_same_row(rows, tmp_path):
     arguments = [argument for argument in rows["arguments"] if not argument.startswith("--results_dir")]
-    options = cli.parse(finetune.define_flags, [*arguments, f"--results_dir={tmp_path}"])
+    options = parse(finetune, [*arguments, f"--results_dir={tmp_path}"])
     computed = [finetune.run(options, Silent(), number)[1] for number in (3, 1, 2, 4, 5, 6)]
     assert computed[:3] == [True] * 3 and sum(computed[3:]) == len(rows["halving"]["trials"]) - 3
     row, _ = finetune.run(options, Silent(), jobs.REFIT)

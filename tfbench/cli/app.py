@@ -7,23 +7,41 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 
 from absl import app
 from absl import logging as absl_logging
 
+from tfbench.cli import flags
 from tfbench.errors import Preempted, UserError
+from tfbench.version import __version__
 
 INTERRUPTED = 130  # the shell's code for a program that ^C ended
 CONTINUE = 75  # EX_TEMPFAIL: the same command, given again, continues
+HELP = {"--help", "-help", "-h", "--helpshort", "-helpshort", "--helpfull"}
 
 
-def run(main) -> None:
-    """Runs `main(argv)` under absl and ends the process with its exit code.
+def start(program: str, doc: str, settings: flags.Settings, main: Callable, make_config=flags.options) -> None:
+    """Runs `main(make_config(settings))` and ends the process with its exit code.
 
     UserError becomes one line on stderr and exit code 2, ^C one line and exit code 130, SIGTERM (pre-emption) one line
     and exit code 75 after what is being trained is saved; any other exception is a defect of tfbench and keeps its
     traceback.
+
+    Args:
+      program: its name. doc: what --help says first.
+      settings: its flags. main: takes what make_config returns.
     """
+    if HELP & set(sys.argv[1:]):
+        from tfbench.cli import help as help_text
+
+        with contextlib.suppress(BrokenPipeError):
+            print(help_text.text(program, doc, settings))
+        return
+    if "--version" in sys.argv[1:]:
+        print(f"tfbench {__version__}")
+        return
+    flags.define(settings)
     quiet()
 
     def guarded(argv):
@@ -31,14 +49,14 @@ def run(main) -> None:
             return _fail(f"unexpected argument {argv[1]!r}: every option is written --name=value")
         signal.signal(signal.SIGTERM, _preempt)
         try:
-            return main(argv)
+            return main(make_config(settings))
         except UserError as error:
             return _fail(str(error))
         except KeyboardInterrupt:
             print("\ninterrupted: the same command continues where it stopped", file=sys.stderr)
             return INTERRUPTED
-        except Preempted as cut:
-            print(f"\n{cut}: the same command continues where it stopped", file=sys.stderr)
+        except Preempted as preempted:
+            print(f"\n{preempted}: the same command continues where it stopped", file=sys.stderr)
             return CONTINUE
 
     app.run(guarded)
@@ -46,8 +64,10 @@ def run(main) -> None:
 
 @contextlib.contextmanager
 def gc_paused():
-    """Within it, Python does not look for garbage, nor later among what is made in it: where so many objects are made
-    to stay, that takes half the time."""
+    """Context manager that pauses Python's garbage collection; what is made meanwhile is never looked at again.
+
+    Where very many objects are made to stay, that halves the time.
+    """
     enabled = gc.isenabled()
     gc.disable()
     try:

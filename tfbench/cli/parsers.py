@@ -1,4 +1,4 @@
-"""What flags take beside plain numbers and words: names out of tables, lists of them, grids."""
+"""What flags take: numbers within bounds, names out of tables, lists of either, grids."""
 
 import difflib
 import fnmatch
@@ -6,6 +6,7 @@ import math
 
 from absl import flags
 
+from tfbench.config import ALL, REFIT
 from tfbench.data import lookup
 from tfbench.data.catalog import DATASETS
 from tfbench.files.paths import is_address
@@ -30,7 +31,7 @@ class NameParser(flags.ArgumentParser):
 
 
 class DatasetParser(NameParser):
-    """A row of DATASETS, or a data set of the user's own (data/lookup.py); `more` are further names."""
+    """A name in DATASETS, or a custom data set (data/lookup.py); `more` are further names."""
 
     def __init__(self, more=()):
         super().__init__("data set", (*DATASETS, *more))
@@ -44,10 +45,10 @@ class DatasetParser(NameParser):
 
 
 class NetworkParser(NameParser):
-    """A row of NETWORKS, or MODULE:FUNCTION of the user's own (models/lookup.py)."""
+    """A name in NETWORKS, or MODULE:FUNCTION of a custom network; `more` are further names."""
 
-    def __init__(self):
-        super().__init__("network", NETWORKS)
+    def __init__(self, more=()):
+        super().__init__("network", (*NETWORKS, *more))
 
     def parse(self, argument):
         parts = argument.split(":")
@@ -67,42 +68,97 @@ class ListParser(flags.ArgumentParser):
 
     def parse(self, argument):
         names = argument.split(",") if isinstance(argument, str) else argument
-        return tuple(dict.fromkeys(found for name in names for found in self._meant(name.strip())))
+        return tuple(dict.fromkeys(item for name in names for item in self._matches(name.strip())))
 
-    def _meant(self, name: str) -> tuple[str, ...]:
+    def _matches(self, name: str) -> tuple[str, ...]:
         if name in self.groups:
             return self.groups[name]
         if ":" in name or not set(name) & set("*?["):
             return (self.item.parse(name),)
-        if found := fnmatch.filter(self.item.names, name):
-            return tuple(found)
+        if matches := fnmatch.filter(self.item.names, name):
+            return tuple(matches)
         raise ValueError(f"no {self.item.kind} matches {name!r}. Known: {', '.join(self.item.names)}")
 
 
+class NumberParser(flags.ArgumentParser):
+    """A finite number of a `kind`, float or int, within bounds."""
+
+    def __init__(self, kind=float, *, minimum=None, maximum=None, above=None):
+        super().__init__()
+        self.kind, self.minimum, self.maximum, self.above = kind, minimum, maximum, above
+        self.noun = "whole number" if kind is int else "number"
+        self.syntactic_help = f"a {self.noun}"
+
+    def parse(self, argument):
+        try:
+            number = self.kind(argument)
+        except (ValueError, TypeError):
+            raise ValueError(f"expected a {self.noun}, found {argument!r}") from None
+        bounds = ((self.minimum, "at least", lambda limit: number < limit),
+                  (self.maximum, "at most", lambda limit: number > limit),
+                  (self.above, "above", lambda limit: number <= limit))
+        for limit, words, is_outside in bounds:
+            if not math.isfinite(number) or limit is not None and is_outside(limit):
+                raise ValueError(f"expected {words} {limit or 0:g}, found {argument}")
+        return number
+
+
 class NumbersParser(flags.ArgumentParser):
-    """Comma-separated finite numbers (`kind` float or int), none below `minimum`, none twice."""
+    """Comma-separated numbers, as NumberParser takes one; none twice. The value is a tuple."""
 
     syntactic_help = "comma-separated numbers"
 
-    def __init__(self, minimum: float, *, inclusive: bool, kind=float):
+    def __init__(self, kind=float, **bounds):
         super().__init__()
-        self.minimum, self.inclusive, self.kind = minimum, inclusive, kind
+        self.item = NumberParser(kind, **bounds)
 
     def parse(self, argument):
         items = argument.split(",") if isinstance(argument, str) else argument
         try:
-            numbers = tuple(self.kind(item) for item in items)
-        except ValueError:
-            whole = "whole " * (self.kind is int)
-            raise ValueError(f"expected comma-separated {whole}numbers, found {argument!r}") from None
-        least = "at least" if self.inclusive else "above"
-        for number in numbers:
-            if not math.isfinite(number) or number < self.minimum or (
-                    number == self.minimum and not self.inclusive):
-                raise ValueError(f"every number must be {least} {self.minimum:g}, found {number:g}")
+            numbers = tuple(self.item.parse(item) for item in items)
+        except ValueError as error:
+            raise ValueError(f"expected comma-separated {self.item.noun}s, found {argument!r} ({error})") from None
         if len(set(numbers)) < len(numbers):
             raise ValueError(f"a number stands twice in {argument!r}")
         return numbers
+
+
+class ChoiceParser(flags.ArgumentParser):
+    """One of a few words. `bfloat16` and `mixed_bfloat16` stand for each other where only one is a choice."""
+
+    def __init__(self, choices):
+        super().__init__()
+        self.choices = tuple(choices)
+        self.syntactic_help = "|".join(self.choices)
+
+    def parse(self, argument):
+        other = {"bfloat16": "mixed_bfloat16", "mixed_bfloat16": "bfloat16"}.get(argument)
+        for word in (argument, other):
+            if word in self.choices:
+                return word
+        raise ValueError(f"expected one of {', '.join(self.choices)}, found {argument!r}")
+
+
+class TextsParser(flags.ArgumentParser):
+    """Comma-separated texts; the value is a tuple."""
+
+    syntactic_help = "comma-separated"
+
+    def parse(self, argument):
+        items = argument.split(",") if isinstance(argument, str) else argument
+        return tuple(item.strip() for item in items if item.strip())
+
+
+class TrialParser(flags.ArgumentParser):
+    """"all", "refit", or the number of a trial, from 1."""
+
+    syntactic_help = "all|refit|NUMBER"
+
+    def parse(self, argument):
+        text = str(argument)
+        if text in (ALL, REFIT) or text.isdecimal() and int(text) > 0:
+            return text
+        raise ValueError(f"expected {ALL}, {REFIT} or the number of a trial, from 1, found {argument!r}")
 
 
 class GridParser(flags.ArgumentParser):

@@ -9,7 +9,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 from rich.text import Text
 
-QUIET = 60.0  # seconds without a line after which, outside a terminal, a trial says how far it is
+from tfbench.wording import duration
+
+QUIET_SECONDS = 60.0  # without a line after which, outside a terminal, a trial says how far it is
 
 
 class Display:
@@ -18,14 +20,15 @@ class Display:
     Args:
       total: amount of work in all, in any unit; runs tell theirs with `run`.
       stages: whether there is just one run, whose stages and trials are told one by one.
+      file: where to write; None for stdout.
 
     In a terminal: the table of the grid so far, what is running and how far it is, and one bar over all the work;
     finished lines above. Elsewhere: finished lines and, for just one run, its stages and a line a minute.
     """
 
-    def __init__(self, total: float, *, stages: bool = True):
+    def __init__(self, total: float, *, stages: bool = True, file=None):
         # The console keeps today's stdout: training redirects Orbit's prints (training/trial.py).
-        self._console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+        self._console = Console(file=file or sys.stdout, highlight=False, soft_wrap=True)
         self._live = self._console.is_terminal
         self._stages = stages
         # A single run's trials tell the time left better: they know what was done before an interruption.
@@ -69,19 +72,20 @@ class Display:
     def work(self, text: str) -> None:
         """Says how far a stage is."""
         self._how_far = text
-        if not self._live and self._stages and time.monotonic() - self._spoken > QUIET:
+        if not self._live and self._stages and time.monotonic() - self._spoken > QUIET_SECONDS:
             self.line(f"  {text}")
 
     def training(self, step: int, steps: int, loss: float, images_per_second: float, input_wait: float,
-                 left: float) -> None:
+                 left: float | None) -> None:
         """Says how far a trial is.
 
         Args:
           input_wait: share of the time in [0, 1] that it waited for images.
-          left: estimated seconds until the run is done, with what other processes did before.
+          left: estimated seconds until the run is done, with what other processes did before; None while unknown.
         """
-        self.work(f"step {step:,}/{steps:,}  loss {loss:.3g}  {images_per_second:.0f} images/s  "
-                  f"input wait {100 * input_wait:.0f} %  {duration(left)} left")
+        text = (f"step {step:,}/{steps:,}  loss {loss:.3g}  {images_per_second:.0f} images/s  "
+                f"input wait {100 * input_wait:.0f} %")
+        self.work(text if left is None else f"{text}  {duration(left)} left")
 
     def grid(self, trials: list[dict], learning_rates, weight_decays, number: int) -> None:
         """Shows the validation accuracies so far; outside a terminal when all `number` of them are there."""
@@ -100,9 +104,9 @@ class Display:
         """Counts images that went through the network."""
         self._advance_to(min(self._done + number * self._per_image, self._end))
 
-    def units(self, done: int, of: int) -> None:
-        """Says how many units of work are done, of how many: for runs on other machines, instead of `run`."""
-        self._bar.update(self._task, total=of, completed=done, description=f"{done:,} of {of:,} units")
+    def jobs(self, done: int, of: int) -> None:
+        """Says how many jobs are done, of how many: for runs in other processes, instead of `run`."""
+        self._bar.update(self._task, total=of, completed=done, description=f"{done:,} of {of:,} jobs")
 
     def line(self, text: str) -> None:
         """Prints a line that stays."""
@@ -131,7 +135,7 @@ def _grid_table(trials: list[dict], learning_rates, weight_decays) -> Table:
     table.add_column("rate \\ decay", justify="right")
     for decay in weight_decays:
         table.add_column(f"{decay:g}", justify="right")
-    found = {(trial["learning_rate"], trial["weight_decay"]): trial for trial in trials}
+    by_point = {(trial["learning_rate"], trial["weight_decay"]): trial for trial in trials}
     best = max((trial["validation_accuracy"] for trial in trials if not trial["diverged"]), default=None)
 
     def cell(trial):
@@ -139,20 +143,9 @@ def _grid_table(trials: list[dict], learning_rates, weight_decays) -> Table:
             return "·"
         if trial["diverged"]:
             return "diverged"
-        return f"{100 * trial['validation_accuracy']:.1f}" + " *" * (trial["validation_accuracy"] == best)
+        text = f"{100 * trial['validation_accuracy']:.1f}"
+        return f"{text} *" if trial["validation_accuracy"] == best else text
 
     for rate in learning_rates:
-        table.add_row(f"{rate:g}", *(cell(found.get((rate, decay))) for decay in weight_decays))
+        table.add_row(f"{rate:g}", *(cell(by_point.get((rate, decay))) for decay in weight_decays))
     return table
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them: 42 s, 3 min 20 s, 5 h 3 min, 2 d 4 h."""
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    if days:
-        return f"{days} d {hours} h"
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"

@@ -60,6 +60,11 @@ class Dataset:
     banner: int = 0
     variant_of: str = ""
     source: str = ""
+
+    @property
+    def folder(self):
+        return self.source
+
     split_seed: int = 0
     difficult: str = "ignore"
     crop_banner: bool = False

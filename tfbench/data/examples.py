@@ -120,3 +120,22 @@ def load_split(dataset: Dataset, split: str, data_dir, *, memory: int = MEMORY) 
         labels = np.where(labels == 0, np.float32(1 if dataset.difficult == "positive" else -1), labels)
     return Examples(images=images, labels=labels, keys=keys, split_sha256=expected["sha256"],
                     cut=dataset.banner if dataset.crop_banner else 0)
+
+
+class PreparedDataset:
+    """Temporary: the room data/ brings the real one."""
+
+    def __init__(self, dataset, data_dir, manifest):
+        self.dataset, self.data_dir, self.manifest = dataset, data_dir, manifest
+
+    def load(self, split):
+        return load_split(self.dataset, split, self.data_dir)
+
+
+def open_dataset(dataset, data_dir, *, missing_ok=False):
+    manifest = manifests.read(dataset, data_dir)
+    if manifest is None:
+        if missing_ok:
+            return None
+        raise manifests.unprepared(dataset, data_dir)
+    return PreparedDataset(dataset, data_dir, manifest)

@@ -9,6 +9,8 @@ from tfbench.errors import UserError
 from tfbench.files import paths
 from tfbench.files.paths import as_path
 
+CURE = "make the folder writable and free some space"
+
 
 def file_sha256(path) -> str:
     """SHA-256 of a file's bytes, in hex."""
@@ -22,7 +24,7 @@ def file_sha256(path) -> str:
     return digest.hexdigest()
 
 
-def write_atomically(path, content: bytes) -> None:
+def write_atomically(path, content: bytes, *, cure: str = CURE) -> None:
     """Writes a file that is either whole or not there, whatever happens in between."""
     path = as_path(path)
     try:
@@ -42,14 +44,12 @@ def write_atomically(path, content: bytes) -> None:
             os.unlink(temporary)
             raise
     except OSError as error:
-        raise UserError(
-            f"cannot write {path} ({error.strerror}): make the folder writable and free some space, "
-            "or choose another with --results_dir=DIR") from error
+        raise UserError(f"cannot write {path} ({error.strerror}): {cure}") from error
 
 
-def write_json(path, value) -> None:
+def write_json(path, value, *, cure: str = CURE) -> None:
     """Atomically writes `value` as JSON, indented, for people too."""
-    write_atomically(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
+    write_atomically(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode(), cure=cure)
 
 
 def read_json(path, *, cure: str):
@@ -58,3 +58,10 @@ def read_json(path, *, cure: str):
         return json.loads(as_path(path).read_text(encoding="utf-8"))
     except (ValueError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is damaged, it does not hold whole JSON ({error}): {cure}") from error
+
+
+def check_writable(folder, *, cure: str = CURE) -> None:
+    """Raises UserError unless files can be written in a folder, which is made if need be."""
+    probe = as_path(folder) / ".tfbench-can-write"
+    write_atomically(probe, b"", cure=cure)
+    probe.unlink(missing_ok=True)

@@ -1,40 +1,39 @@
-"""A study as units of work for many machines: every trial, every refit and every other run by itself.
+"""A study as runs, and as jobs for many processes: every trial, every refit and every other run is a job by itself.
 
-A unit is a command line – program, flags, which part of the run – with the places of the units before it. Whoever
-runs it needs tfbench, the results folder, the data folder and the modules of networks of the user's own, nothing else.
-No TensorFlow is imported here.
+A job is a config, whose `trial` says which part of a run it is, with the numbers of the jobs before it. Whoever does it
+needs tfbench, the results folder, the data folder and the modules of custom networks, nothing else. No TensorFlow is
+imported here.
 """
 
 import dataclasses
 import functools
 import hashlib
 import heapq
-import importlib
 import os
 import pathlib
 import socket
 import sys
+from collections.abc import Iterable
+from typing import Any
 
 import tfbench
-from tfbench.cli import app, program
-from tfbench.cli import flags as cli
+from tfbench.cli import app, flags
 from tfbench.cli.progress import Silent
+from tfbench.config import REFIT, RunConfig, key_of
+from tfbench.data import manifests
 from tfbench.data.lookup import FOLDER
 from tfbench.errors import UserError
 from tfbench.files import sharing
 from tfbench.files.paths import Path, as_path, is_address
-from tfbench.models.lookup import is_custom
+from tfbench.inputs import dataset_of, prepare_data, resolve_prepared
+from tfbench.models.lookup import check_image_size, get_network, is_custom
 from tfbench.models.weights import CUSTOM, IMAGENET
+from tfbench.regimes import PRETRAIN, RUNS
 from tfbench.results import store
-from tfbench.results.record import summary
+from tfbench.results.record import Record, summary
+from tfbench.sweep import plan, run
 from tfbench.training import halving
-
-WEIGHTED = ("logistic_regression", "finetune")  # regimes that start from pretrained weights
-SEARCHED = ("finetune", "train_from_scratch")  # regimes whose grid is a unit per point, before the refit
-FOLDERS = ("results_dir", "data_dir", "weights_dir")
-NAMING = ("model", "image_size", "dataset", "data_dir", "split_seed", "voc_difficult", "aircraft_banner", "weights",
-          "weights_dir")  # flags that program.resolve looks at; a program has --weights or not
-REFIT = 0  # as the part of a search: what is left when all trials are there
+from tfbench.version import __version__
 
 
 class WrongWorker(UserError):
@@ -42,14 +41,32 @@ class WrongWorker(UserError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Unit:
-    """One unit of work.
+class Run:
+    """One planned run of a study.
+
+    Attributes:
+      variant: which point of a curve it is, in words; "" without a curve.
+    """
+
+    config: RunConfig
+    cost: plan.Cost
+    variant: str
+
+    @property
+    def title(self) -> str:
+        """What it is called on the terminal; no other run of a study is called so."""
+        return title_of(self.config.regime, self.config.model, self.config.dataset, self.variant)
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One job of a study.
 
     Attributes:
       title: what it is called on the terminal.
-      needs: places, in the list of units, of those that must be done before.
-      call: arguments of the function that does it; of a study's units, those of `work`.
-      graphs: a name for what it traces: a process that did a unit with the same has that already.
+      needs: numbers, in the list of jobs, of those that must be done before.
+      call: arguments of the function that does it; of a study's jobs, those of `work`.
+      graphs: a name for what it traces: a process that did a job with the same has that already.
     """
 
     title: str
@@ -58,162 +75,231 @@ class Unit:
     graphs: str = ""
 
 
-class Due:
-    """The places of units that can begin, the first of a study first, but such that traced graphs are used again."""
-
-    def __init__(self, units: list[Unit]):
-        self._units, self._places = units, {}  # graphs -> heap of places
-
-    def __len__(self):
-        return sum(map(len, self._places.values()))
-
-    def add(self, place: int) -> None:
-        heapq.heappush(self._places.setdefault(self._units[place].graphs, []), place)
-
-    def take(self, ended: list[int], running) -> int:
-        """Takes a unit with the graphs of one that just `ended`, whose worker is free; or the first with graphs that
-        none that is `running` has; or the first. What it goes by is taken from `ended`."""
-        while ended:
-            if (graphs := self._units[ended.pop()].graphs) in self._places:
-                return self._pop(graphs)
-        others = self._places.keys() - {self._units[place].graphs for place in running}
-        return self._pop(min(others or self._places, key=lambda graphs: self._places[graphs][0]))
-
-    def _pop(self, graphs: str) -> int:
-        place = heapq.heappop(self._places[graphs])
-        if not self._places[graphs]:
-            del self._places[graphs]
-        return place
+def title_of(*words: str | None) -> str:
+    """A title of regime, network, data set and variant, without those that are not there."""
+    return " ".join(filter(None, words))
 
 
-def title_of(regime: str, network: str, dataset: str, variant: str) -> str:
-    """What a run is called on the terminal; no other run of a study is called so."""
-    return " ".join(filter(None, (regime, network, dataset, variant)))
+# ---- runs of a study -------------------------------------------------------------------------------
 
 
-def share(runs) -> None:
-    """Makes folders and files that the runs' flags name absolute: other machines have other working directories.
-    Addresses (gs://…) are the same everywhere."""
-    def absolute(path: str) -> str:
-        return path if is_address(path) else os.path.abspath(path)
+@app.gc_paused()
+def plan_runs(options, rate: float | dict[str, float]) -> list[Run]:
+    """The runs of a study, in the order that shares most traced graphs.
 
-    for options in (run.options for run in runs):
-        for name in FOLDERS:
-            if name in options:
-                options[name].value = absolute(os.path.expanduser(options[name].value))
-        if "weights" in options and options.weights not in (IMAGENET, CUSTOM):
-            options["weights"].value = absolute(options.weights)
-        if options.dataset.startswith(FOLDER):
-            options["dataset"].value = FOLDER + os.path.abspath(options.dataset.removeprefix(FOLDER))
+    Args:
+      options: of the study program.
+      rate: of matrix products on this machine, or by network (sweep.plan.matrix_rate, measured_rates).
+
+    Raises:
+      UserError: flags that a program refuses, or what this version cannot do.
+    """
+    bases: dict[str, RunConfig] = {}
+    runs: list[Run] = []
+
+    def planned(regime: str, network: str, dataset: str) -> None:
+        if regime not in bases:
+            bases[regime] = _parse(options, regime, network, dataset)
+        config = dataclasses.replace(bases[regime], model=network, dataset=dataset)
+        if is_custom(network) and options.source == plan.IMAGENET and config.kind.pretrained:
+            config = dataclasses.replace(config, weights=CUSTOM)
+        check_image_size(get_network(network), config.image_size or get_network(network).image_size)
+        runs.extend(Run(variant, plan.cost(variant, rate), config.variant_title(variant))
+                    for variant in config.variants())
+
+    fixed = [regime for regime in options.regimes if not RUNS[regime].search]
+    trained = [regime for regime in options.regimes if RUNS[regime].search]
+    for network in options.models:
+        if options.source != plan.IMAGENET:
+            planned(PRETRAIN.name, network, options.source)
+        for regime, dataset in [*((regime, dataset) for regime in fixed for dataset in options.datasets),
+                                *((regime, dataset) for dataset in options.datasets for regime in trained)]:
+            planned(regime, network, dataset)
+    return runs
 
 
-def make(runs, progress) -> tuple[list[Unit], list[str]]:
-    """The units that are left of a study, each after those that it needs, and a line for each finished run.
+def _parse(options, regime: str, network: str, dataset: str) -> RunConfig:
+    """The config of a regime's runs in a study: what they share, then the flags for its program."""
+    own = getattr(options, regime)
+    arguments = [f"--model={network}", f"--dataset={dataset}"]
+    for name in RUNS[regime].settings:
+        value = getattr(options, name, None)
+        if value is not None and not isinstance(value, bool):
+            arguments.append(f"--{name}={value}")
+        elif value is not None:
+            arguments.append(f"--{name}" if value else f"--no{name}")
+    try:
+        return flags.parse_run(regime, [*arguments, *own.split()])
+    except flags.Error as error:
+        raise UserError(f"tfbench.{regime} refuses --{regime}={own!r}: {error}") from None
+
+
+# ---- weights that a study makes go to its runs -----------------------------------------------------
+
+
+def use_weights(config: RunConfig, weights: dict[str, str]) -> RunConfig:
+    """The config with the pretrained weights that were made in this study: network → file."""
+    if config.kind.pretrained and config.model in weights:
+        return dataclasses.replace(config, weights=weights[config.model])
+    return config
+
+
+def keep_weights(config: RunConfig, spec: dict, weights: dict[str, str]) -> None:
+    """Notes for use_weights where the weights of a pretraining lie, or will."""
+    if config.regime == PRETRAIN.name and config.model:
+        weights[config.model] = str(store.weights_path(config.results_dir, spec))
+
+
+def record_of(config: RunConfig, known: dict) -> tuple[dict | None, Record | None]:
+    """The specification of a run, None while its weights or its data are not there; and its record, None while it is
+    not finished.
+
+    Args:
+      known: as of inputs.resolve_prepared.
+    """
+    try:
+        spec = resolve_prepared(config, known).spec
+    except UserError:
+        return None, None
+    return spec, store.finished(config.results_dir, spec)
+
+
+# ---- jobs ------------------------------------------------------------------------------------------
+
+
+def make(runs: Iterable[Run], progress) -> tuple[list[Job], list[str]]:
+    """The jobs that are left of a study, each after those that it needs, and a line for each finished run.
 
     Data sets that programs prepare by themselves are prepared here, once.
 
     Args:
-      runs: a study's, in an order in which each pretraining comes before what needs its weights.
+      runs: of a study, in an order in which each pretraining comes before what needs its weights.
 
     Raises:
       UserError: a data set is not prepared.
     """
-    share(runs)
-    units, finished, weights, pretrainings, found = [], [], {}, {}, {}
-    for run in runs:
-        regime, options = run.regime, run.options
-        network, module = options.model, importlib.import_module(f"tfbench.{run.regime}")
-        dataset = program.dataset_of(options)
-        manifest = program.manifest_of(dataset, options.data_dir) or program.make(dataset, options.data_dir, progress)
-        needs = pretrainings.get(network, ()) if regime in WEIGHTED else ()
-        use_weights(run, weights)
-        spec = spec_of(module, options, found)
-        keep_weights(run, spec, weights)
-        row = row_of(module, options, spec)
-        if row:
-            finished.append(f"{summary(row)} – finished before")
+    jobs: list[Job] = []
+    finished: list[str] = []
+    weights: dict[str, str] = {}
+    pretrainings: dict[str | None, tuple[int, ...]] = {}
+    known: dict[Any, Any] = {}
+    for planned in runs:
+        config = use_weights(_absolute(planned.config), weights)
+        dataset, kind = dataset_of(config), config.kind
+        key = ("manifest", config.dataset, config.data_dir, config.split_seed)
+        if key not in known:
+            known[key] = prepare_data(config, dataset, progress).manifest
+        manifest = known[key]
+        spec, record = record_of(config, known)
+        if spec:
+            keep_weights(config, spec, weights)
+        if record:
+            finished.append(f"{summary(record)} – finished before")
             continue
-        call = (regime, tuple(options.flags_into_string().splitlines()))
-        expected = {"code": code_hash(), "data": data_hash(manifest)} | own_code(network)
-        last, graphs = (None, expected), f"{regime} {network}"
-        if regime in SEARCHED:
-            graphs = f"{network} {options.dataset}"  # training/engine.py
-            recorded = store.read_trials(store.work_dir(options.results_dir, spec)) if spec else {}
-            trials = ()
-            for numbers in _trials_left(cli.search_of(options, regime), recorded):
-                first = len(units)
-                units += [Unit(f"{run.title} trial {name}", (*needs, *trials), (*call, number, expected), graphs)
-                          for number, name in numbers.items()]
-                trials = tuple(range(first, len(units))) or trials
-            needs, last = (*needs, *trials), (REFIT, expected)
-        if regime == "pretrain":
-            pretrainings[network] = (len(units),)
-        units.append(Unit(run.title, needs, (*call, *last), graphs))
-    return units, finished
+        expected = {"code": code_hash(), "data": data_hash(manifest)} | custom_code(config.model)
+        needs = pretrainings.get(config.model, ()) if kind.pretrained else ()
+        graphs = f"{config.regime} {config.model}"
+        if kind.search:
+            graphs = f"{config.model} {config.dataset}"  # training/engine.py
+            recorded = store.read_trials(store.work_dir(config.results_dir, spec)) if spec else {}
+            trials: tuple[int, ...] = ()
+            for numbers in _trials_left(config.search_spec(), recorded):
+                first = len(jobs)
+                jobs += [Job(f"{planned.title} trial {name}", (*needs, *trials),
+                             (dataclasses.replace(config, trial=str(number)), expected), graphs)
+                         for number, name in numbers.items()]
+                trials = tuple(range(first, len(jobs))) or trials
+            needs, config = (*needs, *trials), dataclasses.replace(config, trial=REFIT)
+        if config.regime == PRETRAIN.name:
+            pretrainings[config.model] = (len(jobs),)
+        jobs.append(Job(planned.title, needs, (config, expected), graphs))
+    return jobs, finished
+
+
+def _absolute(config: RunConfig) -> RunConfig:
+    """The config with absolute folders and files: other machines have other working directories. Addresses (gs://…) are
+    the same everywhere."""
+    def absolute(path: str) -> str:
+        return path if is_address(path) else os.path.abspath(os.path.expanduser(path))
+
+    changed = {name: absolute(getattr(config, name)) for name in ("results_dir", "data_dir", "weights_dir")}
+    if config.weights and config.weights not in (IMAGENET, CUSTOM):
+        changed["weights"] = absolute(config.weights)
+    if config.dataset and config.dataset.startswith(FOLDER):
+        changed["dataset"] = FOLDER + os.path.abspath(config.dataset.removeprefix(FOLDER))
+    return dataclasses.replace(config, **changed)
 
 
 def _trials_left(search: dict, recorded: dict[int, dict]) -> list[dict[int, str]]:
     """Of each rung of a search the numbers of the trials to run, and what they are called.
 
-    While a rung is not all recorded, any point may come to the next: the unit of one that does not does nothing.
+    While a rung is not all recorded, any point may come to the next: the job of one that does not does nothing.
 
     Args:
-      search: cli.flags.search_of. recorded: trials by number.
+      search: RunConfig.search_spec. recorded: trials by number.
     """
-    points, left = halving.points_of(search), []
+    points = halving.points_of(search)
+    left: list[dict[int, str]] = []
     for rung, steps in enumerate(halving.rungs(search)):
-        numbers = (range(rung * points + 1, (rung + 1) * points + 1) if any(left) else
-                   halving.entrants(recorded, rung, points))
-        left.append({number: f"{number - rung * points}/{points}" + f" of {steps} steps" * (search["search"] != "grid")
+        numbers: Iterable[int] = halving.entrants(recorded, rung, points) if not any(left) else (
+            range(rung * points + 1, (rung + 1) * points + 1))
+        length = f" of {steps} steps" if search["search"] != "grid" else ""
+        left.append({number: f"{number - rung * points}/{points}{length}"
                      for number in numbers if number not in recorded})
     return left
 
 
+def stages(jobs: list[Job]) -> list[list[int]]:
+    """Numbers of the jobs in stages: each job comes after all that it needs."""
+    depth: list[int] = []
+    for job in jobs:
+        depth.append(max((depth[needed] + 1 for needed in job.needs), default=0))
+    return [[number for number in range(len(jobs)) if depth[number] == stage] for stage in range(max(depth, default=-1) + 1)]
+
+
+class ReadyQueue:
+    """Numbers of the jobs that can begin, the first of a study first, but such that traced graphs are used again."""
+
+    def __init__(self, jobs: list[Job]):
+        self._jobs = jobs
+        self._numbers: dict[str, list[int]] = {}  # graphs -> heap of numbers
+
+    def __len__(self):
+        return sum(map(len, self._numbers.values()))
+
+    def add(self, number: int) -> None:
+        heapq.heappush(self._numbers.setdefault(self._jobs[number].graphs, []), number)
+
+    def take(self, ended: list[int], running: Iterable[int]) -> int:
+        """Takes a job with the graphs of one that just `ended`, whose worker is free; or the first with graphs that
+        none that is `running` has; or the first. What it goes by is taken from `ended`."""
+        while ended:
+            if (graphs := self._jobs[ended.pop()].graphs) in self._numbers:
+                return self._pop(graphs)
+        others = self._numbers.keys() - {self._jobs[number].graphs for number in running}
+        return self._pop(min(others or self._numbers, key=lambda graphs: self._numbers[graphs][0]))
+
+    def _pop(self, graphs: str) -> int:
+        number = heapq.heappop(self._numbers[graphs])
+        if not self._numbers[graphs]:
+            del self._numbers[graphs]
+        return number
+
+
 def report_path(results_dir) -> Path:
-    """Where the study on Ray tells, while it goes on and at its end, what it is doing (sweep/executors/ray_cluster.py)."""
+    """Where a study on Ray tells, while it goes on and at its end, what it does (sweep/executors/ray_cluster.py)."""
     return as_path(results_dir) / "ray.json"
 
 
-def use_weights(run, weights: dict[str, str]) -> None:
-    """Points a run that needs pretrained weights to those made in this study: network → file."""
-    if run.options.model in weights and run.regime in WEIGHTED:
-        run.options["weights"].value = weights[run.options.model]
+# ---- what a worker does ----------------------------------------------------------------------------
 
 
-def keep_weights(run, spec: dict, weights: dict[str, str]) -> None:
-    """Notes for use_weights where the weights of a pretraining lie, or will."""
-    if run.regime == "pretrain":
-        module = importlib.import_module(f"tfbench.{run.regime}")
-        weights[run.options.model] = str(module.weights_file(run.options.results_dir, spec))
-
-
-def spec_of(module, options, found: dict) -> dict | None:
-    """What determines a run's outcome; None while its weights or its data are not there.
+def work(config: RunConfig, expected: dict) -> dict:
+    """Does a job, in whatever process.
 
     Args:
-      found: {} at first: what the runs' flags named so far, so that thousands of runs read each file once.
-    """
-    named = tuple(options[name].value for name in NAMING if name in options)
-    try:
-        if named not in found:
-            found[named] = program.resolve(options, None, prepared_only=True)
-        return module.specify(options, found[named])
-    except UserError:
-        return None
-
-
-def row_of(module, options, spec: dict | None) -> dict | None:
-    """The row of a finished run; None while it is not."""
-    return getattr(module, "finished", store.finished)(options.results_dir, spec) if spec else None
-
-
-def work(regime: str, arguments: tuple[str, ...], part: int | None, expected: dict) -> dict:
-    """Does a unit, in whatever process.
-
-    Args:
-      regime, arguments: program and its command line.
-      part: of a search: the number of a trial, or REFIT; else None.
-      expected: code_hash and data_hash of whoever planned the unit, as "code" and "data"; and own_code.
+      config: a single run, or the part of it that config.trial names.
+      expected: code_hash and data_hash of whoever planned the job, as "code" and "data"; and custom_code.
 
     Returns:
       {"line": what came out, None for a trial; "new": whether anything was computed}.
@@ -225,27 +311,24 @@ def work(regime: str, arguments: tuple[str, ...], part: int | None, expected: di
     check_same_hash("tfbench", expected["code"], code_hash())
     app.quiet()
     use_all_cores()
-    module = importlib.import_module(f"tfbench.{regime}")
-    options = cli.parse(module.define_flags, list(arguments))
     if "network" in expected:
         if expected["folder"] not in sys.path:
             sys.path.append(expected["folder"])
-        check_same_hash(f"network {options.model}", expected["network"], own_code(options.model)["network"])
-    dataset = program.dataset_of(options)
-    sharing.wait_until_visible(lambda: program.manifests.read(dataset, options.data_dir) is not None,
-                    f"the data set {dataset.name} in {options.data_dir}", "--data_dir")
-    check_same_hash(f"data set {dataset.name}", expected["data"],
-                  data_hash(program.manifest_of(dataset, options.data_dir, prepared_only=True)))
-    if "weights" in options and options.weights not in (IMAGENET, CUSTOM):
-        sharing.wait_until_visible(as_path(options.weights).exists, options.weights)
-    row, new = module.run(options, Silent(), *(() if part is None else (part,)))
-    return {"line": f"{summary(row)} – {row['seconds']:.0f} s" if row else None, "new": new}
+        check_same_hash(f"network {config.model}", expected["network"], custom_code(config.model)["network"])
+    dataset = dataset_of(config)
+    sharing.wait_until_visible(lambda: manifests.read(dataset, config.data_dir) is not None,
+                               f"the data set {dataset.name} in {config.data_dir}", "--data_dir")
+    check_same_hash(f"data set {dataset.name}", expected["data"], data_hash(manifests.read(dataset, config.data_dir)))
+    if config.kind.pretrained and config.weights and config.weights not in (IMAGENET, CUSTOM):
+        sharing.wait_until_visible(as_path(config.weights).exists, config.weights)
+    record, new = run.execute(config, Silent())
+    return {"line": f"{summary(record)} – {record['seconds']:.0f} s" if record else None, "new": new}
 
 
 def use_all_cores() -> None:
     """Lets linear algebra use the cores of this process, as in any other program: Ray allows it one.
 
-    The last bits of a sum depend on how many share it, and rows must not tell where they were computed.
+    The last bits of a sum depend on how many share it, and records must not tell where they were computed.
     """
     import scipy.linalg  # noqa: F401  it has a BLAS of its own, which must be there to be told
     import threadpoolctl
@@ -254,26 +337,26 @@ def use_all_cores() -> None:
     threadpoolctl.threadpool_limits(cores, "blas")
 
 
-def check_same_hash(what: str, expected: str, found: str) -> None:
+def check_same_hash(what: str, expected: str, here: str) -> None:
     """Raises WrongWorker unless both hashes are the same."""
-    if expected != found:
+    if expected != here:
         raise WrongWorker(f"{socket.gethostname()} has another {what} than the machine that planned the study: "
-                          f"expected {expected}, found {found}; make them the same and start the same command again")
+                          f"expected {expected}, found {here}; make them the same and start the same command again")
 
 
 @functools.cache
 def code_hash() -> str:
     """First 16 hex digits of a SHA-256 over this tfbench: its version, and its files' names and bytes."""
     root = pathlib.Path(tfbench.__file__).parent
-    digest = hashlib.sha256(tfbench.__version__.encode())
+    digest = hashlib.sha256(__version__.encode())
     for path in sorted(root.rglob("*.py")):
         digest.update(f"\0{path.relative_to(root)}\0".encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def own_code(network: str) -> dict[str, str]:
-    """Of a network of the user's own: the folder of its module, and a hash of it as "network"; of others nothing."""
-    if not is_custom(network):
+def custom_code(network: str | None) -> dict[str, str]:
+    """Of a custom network: the folder of its module, and a hash of its code as "network"; of others nothing."""
+    if not network or not is_custom(network):
         return {}
     from tfbench.models import custom  # Keras
 
@@ -282,4 +365,4 @@ def own_code(network: str) -> dict[str, str]:
 
 def data_hash(manifest: dict) -> str:
     """A hash of a prepared data set: its images, labels and splits."""
-    return store.key_of({"content": manifest["content"], "splits": manifest["splits"]})
+    return key_of({"content": manifest["content"], "splits": manifest["splits"]})

@@ -5,25 +5,25 @@ import time
 
 import numpy as np
 
-from tfbench.cli.flags import search_of
+from tfbench.config import ALL, RunConfig
 from tfbench.data import manifests
 from tfbench.data.lookup import get_dataset
 from tfbench.data.sources import SOURCES
 from tfbench.errors import UserError
 from tfbench.files import atomic
+from tfbench.inputs import dataset_of
 from tfbench.models.catalog import NETWORKS, Network
 from tfbench.models.lookup import get_network, is_custom
 from tfbench.models.weights import imagenet_path
-from tfbench.regimes import RUNS
+from tfbench.regimes import REGIMES, RUNS
 from tfbench.training import halving
-from tfbench.wording import count
+from tfbench.wording import count, duration
 
 IMAGENET = "imagenet"  # as a study's source: nothing is pretrained
 
 # Estimates only. Measured on two CPU cores at 32 pixels: convolutional networks reach about this share of
-# the rate of a large matrix product, and these many seconds go into tracing and optimising graphs.
+# the rate of a large matrix product.
 EFFICIENCY = {"train": 0.45, "evaluate": 0.3}
-TRACE_SECONDS = {"logistic_regression": 3.0, "pretrain": 8.0, "finetune": 8.0, "train_from_scratch": 1.0}
 TRAIN_COST = 3.0  # a training step costs about three forward passes
 CHECKPOINTS = 2  # that are kept of a training in progress
 IMAGE_SECONDS = 0.0005  # reading, augmenting and the operations that no matrix product explains
@@ -45,39 +45,42 @@ class Cost:
     kept: int
 
 
-def cost(regime: str, options, rate: float | dict[str, float]) -> Cost:
+def cost(config: RunConfig, rate: float | dict[str, float]) -> Cost:
     """The cost of one run.
 
     Args:
-      options: flag values of the regime's program.
       rate: of matrix products (matrix_rate), or by network as measured_rates found them.
 
     Raises:
-      UserError: the regime cannot be run on the data set.
+      UserError: there is no such network or data set, or the kind of run cannot use it.
     """
-    network, dataset = get_network(options.model), get_dataset(options.dataset, options.data_dir)
-    if regime != "pretrain" and not dataset.validation:
-        raise UserError(f"{dataset.name} has no validation split for {regime} to choose on, it is to pretrain on only: "
-                        f"take another --dataset, or `python -m tfbench.pretrain --dataset={dataset.name}`")
+    network, dataset, kind = get_network(config.model), dataset_of(config), config.kind
     kept = CHECKPOINTS * 2 * 4 * network.parameters  # float32 weights and momenta
-    if regime == "logistic_regression":
-        fits, trained, evaluated = len(options.l2) + 1, 0, dataset.train + dataset.validation + dataset.test
-        kept = 4 * network.feature_width * evaluated
-    elif regime == "pretrain":
-        fits = 1
-        trained = options.steps * options.batch_size if options.steps else round(options.epochs * dataset.train)
-        evaluated = dataset.test
-    else:
-        search = search_of(options, regime)
+    if kind.search:
+        search = config.search_spec()
         trials = sum(halving.rungs(search).values())
-        fits, trained = trials + 1, (halving.steps_left(search, {}) + options.steps) * options.batch_size
+        fits, trained = trials + 1, (halving.steps_left(search, {}) + config.steps) * config.batch_size
         evaluated = trials * 2 * dataset.validation + dataset.test  # at two crops
+    elif kind.pretrained:
+        fits, trained, evaluated = len(config.l2) + 1, 0, dataset.train + dataset.validation + dataset.test
+        kept = 4 * network.feature_width * evaluated
+    else:
+        fits, evaluated = 1, dataset.test
+        trained = config.steps * config.batch_size if config.steps else round(config.epochs * dataset.train)
     if isinstance(rate, dict):
         rate = rate.get(network.name) or float(np.median(list(rate.values())))
-    seconds = TRACE_SECONDS[regime] + (trained + evaluated) * IMAGE_SECONDS + operations(
-        network, options.image_size) / rate * (trained * TRAIN_COST / EFFICIENCY["train"]
-                                               + evaluated / EFFICIENCY["evaluate"])
+    seconds = kind.trace_seconds + (trained + evaluated) * IMAGE_SECONDS + operations(
+        network, config.image_size) / rate * (trained * TRAIN_COST / EFFICIENCY["train"]
+                                              + evaluated / EFFICIENCY["evaluate"])
     return Cost(fits, trained, evaluated, seconds, kept)
+
+
+def images_of(config: RunConfig) -> int:
+    """How many images go through the network in a run, or in the part of it that config.trial names, about."""
+    whole = cost(config, 1.0)
+    if config.trial == ALL:
+        return whole.trained + whole.evaluated
+    return (whole.trained + whole.evaluated) // whole.fits
 
 
 def table(costs: list[tuple[str, Cost]]) -> list[str]:
@@ -99,21 +102,23 @@ def describe(options, runs) -> str:
     """The plan of a study in words: what there is to do, what it takes, and what is missing for it.
 
     Args:
-      options: the study's flag values. runs: its study.Run.
+      options: of the study program. runs: its jobs.Run.
     """
-    transfers = sum(run.regime != "pretrain" for run in runs)
-    first = (f"after {count(len(options.models), 'pretraining')} on {options.source}" if options.source != IMAGENET
-             else "from the public ImageNet weights")
+    transfers = sum(run.config.regime in REGIMES for run in runs)
+    first = "from the public ImageNet weights"
+    if options.source != IMAGENET:
+        first = f"after {count(len(options.models), 'pretraining')} on {options.source}"
     where = f"by {options.throughput}" if options.throughput else "on this machine"
+    features = sum(run.cost.kept for run in runs if run.cost.trained == 0) / 1e9
     return "\n".join((
         f"study of {count(len(options.models), 'network')} × {count(len(options.datasets), 'data set')} × "
         f"{count(len(options.regimes), 'regime')}: {count(transfers, 'run')}, {first}",
-        *table([(run.regime, run.cost) for run in runs]),
+        *table([(run.config.regime, run.cost) for run in runs]),
         f"  images          {sum(run.cost.trained for run in runs):,} trained on, "
         f"{sum(run.cost.evaluated for run in runs):,} evaluated",
         f"  estimated time  {duration(sum(run.cost.seconds for run in runs))} {where}, less what is finished",
-        f"  disk            {sum(run.cost.kept for run in runs if run.regime == 'logistic_regression') / 1e9:.1f} GB "
-        f"of features, {max(run.cost.kept for run in runs) / 1e9:.1f} GB of checkpoints at a time",
+        f"  disk            {features:.1f} GB of features, {max(run.cost.kept for run in runs) / 1e9:.1f} GB of "
+        "checkpoints at a time",
         f"  results         {options.results_dir}",
         f"  data            {options.data_dir}",
         *(f"  missing         {line}" for line in missing(options, runs))))
@@ -125,23 +130,17 @@ def missing(options, runs) -> list[str]:
     lines = []
     for name in names:
         dataset = get_dataset(name, options.data_dir)
-        if not dataset.embedded and not dataset.source and manifests.read(dataset, options.data_dir) is None:
-            fetched = sum(file.size for file in SOURCES[name].files) / 1e9 if name in SOURCES else 0
-            lines.append(f"{name} is not prepared{f' ({fetched:.1f} GB to fetch)' * bool(fetched)}: python -m "
-                         f"tfbench.prepare_data --dataset={name} --data_dir={options.data_dir} --action=prepare")
-    folders = {run.options.model: run.options.weights_dir for run in runs
-               if options.source == IMAGENET and run.regime in ("logistic_regression", "finetune")}
+        if dataset.embedded or dataset.folder or manifests.read(dataset, options.data_dir) is not None:
+            continue
+        size = sum(file.size for file in SOURCES[name].files) / 1e9 if name in SOURCES else 0
+        fetched = f" ({size:.1f} GB to fetch)" if size else ""
+        lines.append(f"{name} is not prepared{fetched}: python -m tfbench.prepare_data --dataset={name} "
+                     f"--data_dir={options.data_dir} --action=prepare")
+    folders = {run.config.model: run.config.weights_dir for run in runs
+               if options.source == IMAGENET and run.config.kind.pretrained}
     return lines + [f"weights of {network}: python -m tfbench.prepare_models --model={network} --weights_dir={folder}"
                     for network, folder in folders.items()
                     if not is_custom(network) and not imagenet_path(folder, network).exists()]
-
-
-def duration(seconds: float) -> str:
-    """ "12 minutes", "3.5 hours", "1,234 hours (51 days)" of one device."""
-    if seconds < 5400:
-        return count(round(max(seconds / 60, 1)), "minute")
-    hours = seconds / 3600
-    return f"{hours:.1f} hours" if hours < 48 else f"{hours:,.0f} hours ({hours / 24:,.0f} days)"
 
 
 def operations(network: Network, image_size: int | None = None) -> float:
@@ -156,9 +155,9 @@ def measured_rates(path) -> dict[str, float]:
       UserError: it is no such file.
     """
     try:
-        found = atomic.read_json(path, cure="measure again with tfbench.benchmark --what=training --output=FILE")
+        figures = atomic.read_json(path, cure="measure again with tfbench.benchmark --what=training --output=FILE")
         return {one["network"]: one["images_per_second"]["tfbench"] * TRAIN_COST / EFFICIENCY["train"] * operations(
-            NETWORKS[one["network"]], one["image_size"]) for one in found}
+            NETWORKS[one["network"]], one["image_size"]) for one in figures}
     except (OSError, KeyError, TypeError) as error:
         raise UserError(f"expected in {path} what `python -m tfbench.benchmark --what=training --output={path}` "
                         f"writes, found something else ({error!r}): write it, or leave --throughput out") from error

@@ -2,18 +2,18 @@
 
 import dataclasses
 import datetime
-import importlib
 import statistics
+from typing import Any
 
-from tfbench.cli import app, progress
+from tfbench.cli import app
 from tfbench.errors import UserError
 from tfbench.files import atomic, sharing
 from tfbench.files.paths import Path
 from tfbench.results import store
-from tfbench.results.record import fits, images_per_second, summary
+from tfbench.results.record import Record, fits, images_per_second, summary
 from tfbench.sweep import jobs
-from tfbench.sweep.plan import Cost, duration
-from tfbench.wording import count
+from tfbench.sweep.plan import Cost
+from tfbench.wording import count, duration
 
 STATES = ("finished", "running", "begun", "set aside", "not begun")
 STALE = sharing.SEEN_WITHIN  # seconds after which what a study on Ray last wrote no longer tells what it does
@@ -61,53 +61,50 @@ class State:
 
 
 @app.gc_paused()
-def states(results_dir, runs, work: dict) -> list[State]:
+def states(results_dir, runs: list[jobs.Run], work: dict) -> list[State]:
     """The state of every run of a study. Nothing is written.
 
     Args:
-      runs: study.Run. work: of read_work.
+      runs: of the study. work: of read_work.
     """
-    found, weights, named = [], {}, {}
+    states: list[State] = []
+    weights: dict[str, str] = {}
+    known: dict[Any, Any] = {}
     for run in runs:
-        module = importlib.import_module(f"tfbench.{run.regime}")
-        jobs.use_weights(run, weights)
-        spec = jobs.spec_of(module, run.options, named)
-        row = jobs.row_of(module, run.options, spec)
-        if row:
-            jobs.keep_weights(run, spec, weights)
-        folder = store.work_dir(results_dir, spec) if spec and not row else None
-        found.append(state_of((run.regime, run.options.model, run.options.dataset, run.variant), run.cost, row, folder))
-    return with_work(found, work)
+        config = jobs.use_weights(run.config, weights)
+        spec, record = jobs.record_of(config, known)
+        if record:
+            jobs.keep_weights(config, spec, weights)
+        folder = store.work_dir(results_dir, spec) if spec and not record else None
+        states.append(state_of((config.regime, config.model, config.dataset, run.variant), run.cost, record, folder))
+    return with_work(states, work)
 
 
-def state_of(title: tuple[str, str, str, str], cost: Cost, row: dict | None, work: Path | None) -> State:
+def state_of(names: tuple[str, str, str, str], cost: Cost, record: Record | None, work: Path | None) -> State:
     """The state of a run, apart from whether it is being worked on.
 
     Args:
-      title: regime, network, data set, variant. cost: of it (cli.plan).
-      row: its row, or None while it is not finished. work: its work folder, None where that cannot be known.
+      names: regime, network, data set, variant. cost: of it (sweep/plan.py).
+      record: None while it is not finished. work: its work folder, None where that cannot be known.
     """
-    begun = not row and work is not None and work.exists()
-    trials = row["trials"] if row else _trials(work) if begun else []
-    recorded = row or {"trials": trials}
-    done = fits(recorded)
-    best = max((trial.get("validation_accuracy") or 0 for trial in trials), default=None)
-    text = jobs.title_of(*title)
-    if row:
-        text = summary(row)
-    elif begun:
+    text, name, trials, checkpoint_bytes = f"{jobs.title_of(*names)}: not begun", "not begun", [], 0
+    if record:
+        text, name, trials = summary(record), "finished", record.trials
+    elif work is not None and work.exists():
+        trials, checkpoint_bytes, name = _trials(work), _checkpoint_bytes(work), "begun"
+        best = max((trial.get("validation_accuracy") or 0 for trial in trials), default=0)
         so_far = f", {len(trials)} of {cost.fits} fits done, best {100 * best:.1f} %" if trials else ""
-        text += f": begun{so_far}: the same command continues it"
-    else:
-        text += ": not begun"
+        text = f"{jobs.title_of(*names)}: begun{so_far}: the same command continues it"
+    done = fits(trials, record.refit if record else None)
+    best_so_far = max((trial.get("validation_accuracy") or 0 for trial in trials), default=None)
+    seconds = record.seconds if record else sum(trial.get("seconds") or 0 for trial in trials)
     return State(
-        *title, "finished" if row else "begun" if begun else "not begun", text, row["accuracy"] if row else None,
-        None if row else best, cost.fits, cost.fits if row else len(trials),
-        sum(bool(trial.get("diverged")) for trial in trials),
-        sum(fit.get("certified") is False for fit in done),
-        float(row["seconds"]) if row else float(sum(trial.get("seconds") or 0 for trial in trials)), cost.seconds,
-        images_per_second(recorded), tuple(row["warnings"]) if row else (), _hosts(row, done),
-        _checkpoint_bytes(work) if begun else 0)
+        *names, state=name, text=text, accuracy=record.accuracy if record else None,
+        best=None if record else best_so_far, fits=cost.fits, fits_done=cost.fits if record else len(trials),
+        diverged=sum(bool(trial.get("diverged")) for trial in trials),
+        uncertified=sum(fit.get("certified") is False for fit in done), seconds=float(seconds), estimate=cost.seconds,
+        images_per_second=images_per_second(done), warnings=tuple(record.warnings) if record else (),
+        hosts=_hosts(record, done), checkpoint_bytes=checkpoint_bytes)
 
 
 def _trials(work: Path) -> list[dict]:
@@ -118,18 +115,17 @@ def _trials(work: Path) -> list[dict]:
         return []
 
 
-def _hosts(row: dict | None, done: list[dict]) -> dict[str, dict]:
-    """State.hosts of fits; what a row took beside its fits counts for the host that wrote it."""
-    writer = row.get("host") if row else None
-    fits_of, hosts = {}, {}
+def _hosts(record: Record | None, done: list[dict]) -> dict[str, dict]:
+    """State.hosts of fits; what a run took beside its fits counts for the host that wrote its record."""
+    writer = record.host if record else None
+    fits_of: dict[str, list[dict]] = {}
     for fit in done:
         if host := fit.get("host") or writer:
             fits_of.setdefault(host, []).append(fit)
-    for host, own in fits_of.items():
-        seconds = sum(fit.get("seconds") or 0 for fit in own)
-        hosts[host] = {"fits": len(own), "seconds": seconds, "images_per_second": images_per_second({"trials": own})}
-    if writer in hosts:
-        hosts[writer]["seconds"] += max(row["seconds"] - sum(part["seconds"] for part in hosts.values()), 0)
+    hosts = {host: {"fits": len(its), "seconds": sum(fit.get("seconds") or 0 for fit in its),
+                    "images_per_second": images_per_second(its)} for host, its in fits_of.items()}
+    if record and writer in hosts:
+        hosts[writer]["seconds"] += max(record.seconds - sum(host["seconds"] for host in hosts.values()), 0)
     return hosts
 
 
@@ -165,30 +161,30 @@ def read_work(results_dir) -> dict:
             "report": report}
 
 
-def with_work(found: list[State], work: dict) -> list[State]:
+def with_work(states: list[State], work: dict) -> list[State]:
     """The states, with what read_work says: which runs are running, and which are set aside.
 
     Of a study in one process, the first run that is begun is the running one: they go in the plan's order.
     """
-    titles = {state.title: place for place, state in enumerate(found) if state.state != "finished"}
+    titles = {state.title: index for index, state in enumerate(states) if state.state != "finished"}
     changes = {}
     if work["report"]:
-        # A unit's title begins with its run's; what is running makes no less of what is set aside.
+        # A job's title begins with its run's; what is running makes no less of what is set aside.
         for name, new in (("running", "running"), ("set_aside", "set aside")):
-            for unit in work["report"][name] if name == "set_aside" or work["at_work"] == "ray" else ():
-                words = unit["title"].split(" ")
-                place = next((titles[title] for end in range(len(words), 0, -1)
+            for job in work["report"][name] if name == "set_aside" or work["at_work"] == "ray" else ():
+                words = job["title"].split(" ")
+                index = next((titles[title] for end in range(len(words), 0, -1)
                               if (title := " ".join(words[:end])) in titles), None)
-                if place is not None:  # of the reasons the first, the others follow from it
-                    changes[place] = new, changes.get(place, (None, None))[1] or unit.get("reason")
-    begun = [place for place, state in enumerate(found) if state.state == "begun"]
+                if index is not None:  # of the reasons the first, the others follow from it
+                    changes[index] = new, changes.get(index, (None, None))[1] or job.get("reason")
+    begun = [index for index, state in enumerate(states) if state.state == "begun"]
     if work["at_work"] == "local" and begun:
         changes[begun[0]] = "running", None
-    for place, (new, reason) in changes.items():
-        text = found[place].text.removesuffix(": the same command continues it").removesuffix(": not begun")
-        found[place] = dataclasses.replace(found[place], state=new,
+    for index, (new, reason) in changes.items():
+        text = states[index].text.removesuffix(": the same command continues it").removesuffix(": not begun")
+        states[index] = dataclasses.reindex(states[index], state=new,
                                            text=f"{text}: {new}" + (f": {reason}" if reason else ""))
-    return found
+    return states
 
 
 def work_lines(work: dict) -> list[str]:
@@ -198,20 +194,20 @@ def work_lines(work: dict) -> list[str]:
         return ["a study is at work in this folder, in one process"]
     if not report:
         return []
-    ago = progress.duration(max(work["age"], 0))
+    ago = duration(max(work["age"], 0))
     if work["at_work"] != "ray" and not report["ended"]:
         return [f"stale: a study on Ray was at work, but wrote nothing for {ago} and did not end by itself; the same "
                 "command continues it"]
     if report["ended"]:
         return [f"a study on Ray ended {ago} ago"]
     now = datetime.datetime.now(datetime.timezone.utc)
-    said = []
-    for unit in report["running"]:
-        since = (now - datetime.datetime.fromisoformat(unit["since"])).total_seconds()
-        said.append(f"running: {unit['title']} on {unit['host']} for {progress.duration(max(since, 0))}")
-    said += [f"again: {unit['title']} failed and is tried again: {unit['reason']}" for unit in report["again"]]
+    text_lines = []
+    for job in report["running"]:
+        since = (now - datetime.datetime.fromisoformat(job["since"])).total_seconds()
+        text_lines.append(f"running: {job['title']} on {job['host']} for {duration(max(since, 0))}")
+    text_lines += [f"again: {job['title']} failed and is tried again: {job['reason']}" for job in report["again"]]
     where = f"; Ray's dashboard: {report['dashboard']}" if report["dashboard"] else ""
-    return [*said, f"a study is at work on Ray: {len(report['running']):,} units running, {report['done']:,} of "
+    return [*text_lines, f"a study is at work on Ray: {len(report['running']):,} jobs running, {report['done']:,} of "
             f"{report['of']:,} done since it was started, as of {ago} ago{where}"]
 
 
@@ -256,29 +252,29 @@ def by_host(states: list[State]) -> dict[str, dict]:
 
 def lines(states: list[State], caches: list[str], work: dict) -> list[str]:
     """One line per run, per host and per folder of cached features, who works on it, then what it comes to."""
-    found = totals(states)
-    said = [f"[{number}/{len(states)}] {state.text}" for number, state in enumerate(states, start=1)]
+    total = totals(states)
+    text_lines = [f"[{number}/{len(states)}] {state.text}" for number, state in enumerate(states, start=1)]
     for state in states:
-        said += [f"warning: {state.regime} {state.network} {state.dataset}: {text}" for text in state.warnings]
-    said += [f"features {line}" for line in caches]
-    if found["checkpoint_bytes"]:
-        said.append(f"checkpoints of what is not finished: {found['checkpoint_bytes'] / 1e6:,.1f} MB")
+        text_lines += [f"warning: {state.regime} {state.network} {state.dataset}: {text}" for text in state.warnings]
+    text_lines += [f"features {line}" for line in caches]
+    if total["checkpoint_bytes"]:
+        text_lines.append(f"checkpoints of what is not finished: {total['checkpoint_bytes'] / 1e6:,.1f} MB")
     for host, part in by_host(states).items():
         speed = f"{part['images_per_second']:,.0f} images/s in training, " if part["images_per_second"] else ""
-        said.append(f"host {host}: {count(part['fits'], 'fit')}, {speed}{100 * part['share']:.0f} % of the time spent")
-    said += work_lines(work)
-    others = "".join(f", {found[name.replace(' ', '_')]:,} {name}" for name in STATES[1:]
-                     if name == "begun" or found[name.replace(" ", "_")])
+        text_lines.append(f"host {host}: {count(part['fits'], 'fit')}, {speed}{100 * part['share']:.0f} % of the time spent")
+    text_lines += work_lines(work)
+    others = "".join(f", {total[name.replace(' ', '_')]:,} {name}" for name in STATES[1:]
+                     if name == "begun" or total[name.replace(" ", "_")])
     at_once = len(work["report"]["running"]) if work["at_work"] == "ray" else 1
-    shared = f" ({duration(3600 * found['hours_left'] / at_once)} with {at_once} units at a time)" * (at_once > 1)
-    left = f"about {duration(3600 * found['hours_left'])} left{shared}" if found["hours_left"] else "nothing left"
-    said.append(f"{found['finished']:,} of {count(len(states), 'run')} finished{others}, {found['fits_done']:,} of "
-                f"{count(found['fits'], 'fit')}; {duration(3600 * found['hours_spent'])} of device time spent, {left}")
-    for number, what in ((found["diverged"], "trial that diverged, it counts as the worst"),
-                         (found["uncertified"], "regression that is not certified to be solved")):
+    shared = f" ({duration(3600 * total['hours_left'] / at_once)} with {at_once} jobs at a time)" if at_once > 1 else ""
+    left = f"about {duration(3600 * total['hours_left'])} left{shared}" if total["hours_left"] else "nothing left"
+    text_lines.append(f"{total['finished']:,} of {count(len(states), 'run')} finished{others}, {total['fits_done']:,} of "
+                f"{count(total['fits'], 'fit')}; {duration(3600 * total['hours_spent'])} of device time spent, {left}")
+    for number, what in ((total["diverged"], "trial that diverged, it counts as the worst"),
+                         (total["uncertified"], "regression that is not certified to be solved")):
         if number:
-            said.append(f"warning: {number:,} × a {what}")
-    return said
+            text_lines.append(f"warning: {number:,} × a {what}")
+    return text_lines
 
 
 def as_json(states: list[State], caches: list[str], work: dict) -> dict:

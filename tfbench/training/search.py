@@ -1,48 +1,53 @@
-"""Regimes 2 and 3, what they share: search on validation, refit on train + validation, test once.
+"""The search regimes, fine-tuning and training from scratch: search on validation, refit on train + validation, test.
 
-`search` sees the training and the validation split only; nothing that chooses hyperparameters has a
-handle on the test split.
+`search` sees the training and the validation split only; nothing that chooses hyperparameters has a handle on the test
+split.
 """
 
 import dataclasses
 import itertools
 import socket
 import time
+from typing import Any
 
 import numpy as np
 
-from tfbench.data.catalog import Dataset
-from tfbench.data.examples import join, load_split, subset
+from tfbench.config import ALL, REFIT
+from tfbench.data.examples import Examples, join, subset
 from tfbench.data.pipeline import evaluation_batches, training_batches
 from tfbench.errors import UserError
-from tfbench.files import atomic
+from tfbench.files.atomic import write_json
 from tfbench.files.paths import Path
+from tfbench.inputs import RunInputs
 from tfbench.results import store
-from tfbench.results.record import edge_warnings, make_record, test_predictions
+from tfbench.results.record import Record, edge_warnings, make_record, source_of, test_predictions
 from tfbench.stats import metrics
 from tfbench.training import halving, trial
 from tfbench.training.devices import is_chief, make_strategy, preempt_on_lost_host, set_determinism
-from tfbench.training.engine import Engine, settings_of, shared_engine
+from tfbench.training.engine import Engine, shared_engine
 
-EVALUATED = 2  # times as many images in a batch as in training: no gradients, less memory, a third less time when small
+EVAL_BATCH_FACTOR = 2  # images in a batch, times those of training: no gradients, less memory, a third faster
+ESTIMATE_AFTER = 10  # steps of a first trial, after which its time left is told
 CROPS = {"whole": 1.0, "central": 0.875}  # of a test image, of its height and width: chosen on validation
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """How one run turns examples into batches and accuracies.
-
-    Attributes:
-      chief: whether this process writes files; of several hosts, only the first does.
-    """
+    """How one run turns examples into batches and accuracies."""
 
     engine: Engine
-    spec: dict
-    dataset: Dataset
-    folder: Path
-    checkpoint_every: int
-    progress: object
-    chief: bool
+    inputs: RunInputs
+    progress: Any
+
+    @property
+    def folder(self) -> Path:
+        """Where trials and checkpoints of the unfinished run lie."""
+        return store.work_dir(self.inputs.config.results_dir, self.inputs.spec)
+
+    @property
+    def chief(self) -> bool:
+        """Whether this process writes files; of several hosts, only the first does."""
+        return is_chief(self.engine.trainer.strategy)
 
     def train(self, examples, weights, name: str, *, steps: int, l2: float, rates: dict, pace: float | None = None,
               ahead: int = 0) -> trial.Outcome:
@@ -53,42 +58,49 @@ class Task:
           pace: seconds that a step of earlier trials took, with evaluation; None where there are none.
           ahead: steps of the trainings to come. Both make the estimate of the time left.
         """
-        spec, trainer = self.spec, self.engine.trainer
+        spec, config, trainer = self.inputs.spec, self.inputs.config, self.engine.trainer
+
+        first: list[int] = []
 
         def report(step, images, loss=None, **facts):
             self.progress.images(images)
-            if loss is not None:
-                own = float(trainer.elapsed.numpy()) / step
-                self.progress.training(step, steps, loss, facts["images_per_second"], facts["input_wait"],
-                                       left=(steps - step) * own + ahead * (pace or own))
+            if loss is None:
+                first.append(step)
+                return
+            seconds_per_step = float(trainer.elapsed.numpy()) / step
+            left = (steps - step) * seconds_per_step + ahead * (pace or seconds_per_step)
+            if step - first[0] < ESTIMATE_AFTER and pace is None:
+                left = None  # the first steps trace the graph
+            self.progress.training(step, steps, loss, facts["images_per_second"], facts["input_wait"], left=left)
 
         def batches(first_step, part):
             return training_batches(
-                examples, image_size=spec["image_size"], batch_size=spec["batch_size"], seed=spec["seed"],
-                first_step=first_step, steps=steps, min_crop_area=spec["min_crop_area"],
-                mirror=self.dataset.mirror, part=part)
+                examples, image_size=spec["image_size"], batch_size=config.batch_size, seed=config.seed,
+                first_step=first_step, steps=steps, min_crop_area=config.min_crop_area,
+                mirror=self.inputs.data.dataset.mirror, part=part)
 
         with preempt_on_lost_host(trainer.strategy):
             return trial.train(trainer, weights, batches, l2=l2, rates=rates, steps=steps,
-                               folder=self.folder / name, checkpoint_every=self.checkpoint_every, report=report)
+                               folder=self.folder / name, checkpoint_every=config.checkpoint_every, report=report)
 
     def predict(self, examples, crop: str = "whole") -> np.ndarray:
         """Logits of all examples, [n, classes] float32, seen as CROPS says."""
         def batches(part):
-            return evaluation_batches(examples, image_size=self.spec["image_size"], part=part,
-                                      batch_size=EVALUATED * self.spec["batch_size"], central_fraction=CROPS[crop])
+            return evaluation_batches(examples, image_size=self.inputs.spec["image_size"], part=part,
+                                      batch_size=EVAL_BATCH_FACTOR * self.inputs.config.batch_size,
+                                      central_fraction=CROPS[crop])
 
         with preempt_on_lost_host(self.engine.trainer.strategy):
             return self.engine.predict(batches, len(examples.labels), "logits", self.progress.images)
 
     def accuracy(self, logits, labels) -> float | None:
         """The data set's metric in [0, 1]; None for a network that diverged."""
-        return metrics.score(self.dataset.metric, logits, labels) if np.isfinite(logits).all() else None
+        return metrics.score(self.inputs.data.dataset.metric, logits, labels) if np.isfinite(logits).all() else None
 
     def write(self, path, value) -> None:
         """Writes JSON, on one host only."""
         if self.chief:
-            atomic.write_json(path, value)
+            write_json(path, value, cure=store.CURE)
 
     def forget(self, name: str) -> None:
         """Deletes the checkpoints of a trial whose result is recorded."""
@@ -96,22 +108,19 @@ class Task:
             trial.forget(self.folder / name)
 
 
-def make_task(spec: dict, options, dataset: Dataset, train_images: int, progress) -> Task:
-    """The task of the run that `spec` describes.
+def make_task(inputs: RunInputs, train_images: int, progress) -> Task:
+    """The task of a run.
 
     Args:
       train_images: images of the longest training, which set the batch-norm momentum.
     """
-    engine = shared_engine(settings_of(spec, options, classes=dataset.classes, multi_label=dataset.multi_label,
-                                       train_images=train_images))
-    return Task(engine, spec, dataset, store.work_dir(options.results_dir, spec), options.checkpoint_every, progress,
-                is_chief(engine.trainer.strategy))
+    return Task(shared_engine(inputs, train_images), inputs, progress)
 
 
-def prepare_devices(options) -> None:
-    """What must be settled before TensorFlow computes anything: determinism, and joining the other hosts."""
-    set_determinism(options.deterministic)
-    make_strategy(options.devices, options.strategy, options.tpu)
+def prepare_devices(config) -> None:
+    """Settles what must be before TensorFlow computes anything: determinism, and joining the other hosts."""
+    set_determinism(config.deterministic)
+    make_strategy(config.devices, config.strategy, config.tpu)
 
 
 def trial_settings(learning_rate: float, weight_decay: float, steps: int) -> dict:
@@ -120,22 +129,21 @@ def trial_settings(learning_rate: float, weight_decay: float, steps: int) -> dic
             "rates": {"learning_rate": learning_rate, "steps": steps}}
 
 
-def search(task: Task, weights, train, validation, only: int | None = None) -> list[dict]:
+def search(task: Task, weights, train: Examples, validation: Examples) -> list[dict]:
     """Trains at every point of the grid on `train` and scores it on `validation`.
 
     Each trial's result is a file of its own in the run's work folder: an interrupted search goes on with what is
-    missing, and several processes can share a search.
-
-    Args:
-      only: the number of the one trial to run, from 1; 0: none, other processes ran all; None: all that are missing.
+    missing, and several processes can share a search. config.trial says what this process runs of it.
 
     Returns:
       One dict per trial whose result is there, in the order of their numbers (training/halving.py): learning_rate,
       weight_decay, steps, validation_accuracy in [0, 1] at the better test_crop, both in validation, diverged, seconds
       with evaluation, and how fast it was.
     """
-    rates, decays = task.spec["learning_rate"], task.spec["weight_decay"]
-    grid, rungs = list(itertools.product(rates, decays)), halving.rungs(task.spec)
+    config, spec = task.inputs.config, task.inputs.spec
+    only = config.trial_number
+    rates, decays = spec["learning_rate"], spec["weight_decay"]
+    grid, rungs = list(itertools.product(rates, decays)), halving.rungs(spec)
     done = store.read_trials(task.folder)
 
     def show(entrants) -> None:
@@ -143,20 +151,21 @@ def search(task: Task, weights, train, validation, only: int | None = None) -> l
 
     for rung, steps in enumerate(rungs):
         entrants = halving.entrants(done, rung, len(grid))
-        if only == 0 or only and rung < halving.rung_of(only, len(grid)):  # other processes run these
+        if config.trial == REFIT or only and rung < halving.rung_of(only, len(grid)):  # other processes run these
             done = store.await_trials(task.folder, entrants)
             continue
         for number in entrants:
             trial.agree(task.engine.trainer.strategy, number * (number in done))
         show(entrants)
-        for place, number in enumerate(entrants, start=1):
+        for position, number in enumerate(entrants, start=1):
             if number in done or only not in (None, number):
                 continue
             point = dict(zip(("learning_rate", "weight_decay"), grid[(number - 1) % len(grid)], strict=True))
-            task.progress.stage(f"trial {place}/{len(entrants)}{f' of {steps} steps' * (len(rungs) > 1)}: learning "
-                                f"rate {point['learning_rate']:g}, weight decay {point['weight_decay']:g}")
+            length = f" of {steps} steps" if len(rungs) > 1 else ""
+            task.progress.stage(f"trial {position}/{len(entrants)}{length}: learning rate {point['learning_rate']:g}, "
+                                f"weight decay {point['weight_decay']:g}")
             done[number] = _trial(task, weights, train, validation, number, point, steps, pace=_pace(done),
-                                  ahead=halving.steps_left(task.spec, done) - steps + task.spec["steps"])
+                                  ahead=halving.steps_left(spec, done) - steps + spec["steps"])
             show(entrants)
         if only:
             break
@@ -165,8 +174,9 @@ def search(task: Task, weights, train, validation, only: int | None = None) -> l
 
 def _pace(done: dict[int, dict]) -> float | None:
     """Seconds per step of the trials done, their evaluation included."""
-    return sum(trial["seconds"] for trial in done.values()) / sum(trial["steps"] for trial in done.values()
-                                                                  ) if done else None
+    if not done:
+        return None
+    return sum(trial["seconds"] for trial in done.values()) / sum(trial["steps"] for trial in done.values())
 
 
 def _trial(task: Task, weights, train, validation, number: int, point: dict, steps: int, **estimate) -> dict:
@@ -179,19 +189,19 @@ def _trial(task: Task, weights, train, validation, number: int, point: dict, ste
     diverged = None in scores.values()
     scores = {crop: score or 0.0 for crop, score in scores.items()}
     best = max(scores, key=scores.get)
-    found = point | {
+    result = point | {
         "steps": steps, "validation_accuracy": 0.0 if diverged else scores[best], "test_crop": best,
         "validation": scores, "diverged": diverged, "seconds": round(outcome.seconds + time.monotonic() - start, 2),
         "images_per_second": outcome.images_per_second, "input_wait": outcome.input_wait,
         "replicas": task.engine.trainer.strategy.num_replicas_in_sync, "host": socket.gethostname()}
-    task.write(store.trial_path(task.folder, number), found)
+    task.write(store.trial_path(task.folder, number), result)
     if task.chief:
         trial.summarise(task.folder / name, steps, {f"accuracy/{crop}": score for crop, score in scores.items()})
     task.forget(name)
     task.progress.result(
-        f"diverged after {found['seconds']:.0f} s: it counts as the worst" if diverged else
-        f"validation {100 * scores[best]:.1f} % on the {best} image, {found['seconds']:.0f} s")
-    return found
+        f"diverged after {result['seconds']:.0f} s: it counts as the worst" if diverged else
+        f"validation {100 * scores[best]:.1f} % on the {best} image, {result['seconds']:.0f} s")
+    return result
 
 
 def choose(trials: list[dict]) -> dict:
@@ -208,45 +218,40 @@ def choose(trials: list[dict]) -> dict:
     return max(trials, key=lambda trial: (not trial["diverged"], trial["validation_accuracy"]))
 
 
-def run(spec: dict, options, dataset: Dataset, manifest: dict, *, weights_file: str | None, source: dict | None,
-        flagfile: str, progress, only: int | None = None) -> dict | None:
-    """Runs a regime that trains the whole network and writes its row.
-
-    Args:
-      spec: what determines the outcome, with the grid in "learning_rate" and "weight_decay".
-      options: flag values, for folders, devices and checkpoints.
-      weights_file: pretrained weights to start from, or None for random ones.
-      only: the number of the one trial of the search to run, from 1; 0: only the refit, other processes ran the
-        trials; None: what is missing of all.
+def run(inputs: RunInputs, progress) -> Record | None:
+    """Runs what is missing of a search regime, or the part of it that config.trial names, and writes its record.
 
     Returns:
-      The row; None for a trial alone.
+      The record; None for a trial alone.
     """
+    config, spec, data = inputs.config, inputs.spec, inputs.data
     start = time.monotonic()
-    prepare_devices(options)
+    prepare_devices(config)
 
     # ---- data and model ----------------------------------------------------------------------------
-    train, validation = (load_split(dataset, split, options.data_dir) for split in ("train", "validation"))
+    train, validation = data.load("train"), data.load("validation")
     both = join(train, validation)
     if spec["examples_per_class"]:
-        train, both = (subset(part, spec["examples_per_class"], spec["subset_seed"]) for part in (train, both))
-    task = make_task(spec, options, dataset, len(both.labels), progress)
-    engine = task.engine
-    weights = engine.pretrained_weights(weights_file) if weights_file else engine.random_weights
+        train, both = (subset(examples, spec["examples_per_class"], spec["subset_seed"]) for examples in (train, both))
+    task = make_task(inputs, len(both.labels), progress)
+    weights = task.engine.random_weights
+    if inputs.weights:
+        weights = task.engine.pretrained_weights(inputs.weights)
     other_seconds = time.monotonic() - start
 
     # ---- optimize: choose on validation, refit on everything ---------------------------------------
-    trials = search(task, weights, train, validation, only)
-    if only:
+    trials = search(task, weights, train, validation)
+    if config.trial not in (ALL, REFIT):
         return None
     best = choose(trials)
     selected = {name: best[name] for name in ("learning_rate", "weight_decay", "test_crop")}
     progress.stage("refit on train + validation")
-    outcome = task.train(both, weights, "refit", **trial_settings(best["learning_rate"], best["weight_decay"], spec["steps"]))
+    outcome = task.train(both, weights, "refit",
+                         **trial_settings(best["learning_rate"], best["weight_decay"], spec["steps"]))
 
     # ---- evaluate: one look at the test split ------------------------------------------------------
     start = time.monotonic()
-    test = load_split(dataset, "test", options.data_dir)
+    test = data.load("test")
     logits = task.predict(test, best["test_crop"])
     accuracy = task.accuracy(logits, test.labels) if outcome.finite else None
     other_seconds += time.monotonic() - start
@@ -257,16 +262,17 @@ def run(spec: dict, options, dataset: Dataset, manifest: dict, *, weights_file: 
         warnings.append(f"{diverged} of {len(trials)} trials diverged; they count as the worst")
     if accuracy is None:
         warnings.append("the refit diverged, other than the trial it repeats with more images; it counts as accuracy 0")
-    row = make_record(
-        spec, dataset, manifest, accuracy=accuracy or 0.0,
+    record = make_record(
+        spec, data.dataset, data.manifest, accuracy=accuracy or 0.0,
         test_split={"n": len(test.labels), "sha256": test.split_sha256}, selected=selected,
-        validation_accuracy=best["validation_accuracy"], trials=trials, source=source, warnings=warnings,
-        search=halving.facts(trials, spec),
-        refit=outcome._asdict() | {"images": len(both.labels)}, distribution=engine.distribution(),
+        validation_accuracy=best["validation_accuracy"], trials=trials,
+        source=source_of(inputs.metadata) if inputs.metadata else None, warnings=warnings,
+        search=halving.facts(trials, spec), refit=outcome._asdict() | {"images": len(both.labels)},
+        distribution=task.engine.distribution(),
         seconds=sum(trial["seconds"] for trial in trials) + outcome.seconds + other_seconds)
     if task.chief:
-        store.write_record(options.results_dir, row, test_predictions(np.nan_to_num(logits), test), flagfile)
-        store.forget_trials(task.folder)
+        record = store.write_record(config.results_dir, record, test_predictions(np.nan_to_num(logits), test), config.flagfile())
+        store.delete_trials(task.folder)
         for folder in task.folder.glob("*/checkpoints"):  # the refit's, and what a kill left of a recorded trial
             trial.forget(folder.parent)
-    return row
+    return record

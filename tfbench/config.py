@@ -1,0 +1,346 @@
+"""RunConfig: all settings of one run, each named once, here.
+
+A program's flags, its --help, the flagfile beside a record, the specification that is hashed and the key of a traced
+graph are made from these fields. Which of them a kind of run has, and with which defaults, says its row in regimes.py.
+To add a hyperparameter: add a field here, name it in the rows of regimes.py that have it, and use it.
+"""
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from tfbench import paper
+from tfbench.data import verify
+from tfbench.data.catalog import Dataset
+from tfbench.models.catalog import Network
+from tfbench.regimes import RUNS, Regime
+
+SCHEMA = 6  # version of the layout of records and specifications
+READING = "JPEG by the accurate integer transform, resized as TensorFlow 1 did"  # data/pipeline.py
+
+WHAT, SEARCH, TRAINING, EXAMPLES, READS, MACHINE, FOLDERS = (
+    "what to run", "search", "training", "few examples", "how data are read", "machine", "folders")  # groups of --help
+ALL, REFIT = "all", "refit"  # values of `trial`
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """What a flag is beside its name.
+
+    Attributes:
+      default: its value where it is not given; None is "unset".
+      kind: "integer", "number", "switch", "text", "choice", "name", "trial", "grid", "network", "dataset", or a
+        comma-separated list: "integers", "numbers", "names", "texts", "networks", "datasets" (cli/flags.py parses them).
+      help: one sentence, with the paper's section or "our choice".
+      group: heading in --help.
+      choices: of "choice", "name" and "names"; further names that a "dataset" may have.
+      minimum, maximum: of numbers, both allowed.
+      above: numbers must be greater than this.
+      required: whether it must be given.
+      alias: another name of the flag.
+      in_spec: whether a run's outcome depends on it: it is a part of the specification as it is.
+      traced: whether a traced training step depends on it.
+    """
+
+    default: Any
+    kind: str
+    help: str
+    group: str
+    choices: tuple[str, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+    above: float | None = None
+    required: bool = False
+    alias: str = ""
+    in_spec: bool = False
+    traced: bool = False
+
+
+def setting(default, kind: str, help: str, group: str, **more) -> Any:
+    """A field of RunConfig; arguments as of Setting."""
+    return dataclasses.field(default=default, metadata={"setting": Setting(default, kind, help, group, **more)})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """The settings of one run, or of the runs of a curve (variants). `regime` is a name out of regimes.RUNS."""
+
+    regime: str
+
+    model: str | None = setting(
+        None, "network", "network, or MODULE:FUNCTION of a custom one (docs/manual.md, \"Use a custom network\")",
+        WHAT, required=True, alias="models")
+    dataset: str | None = setting(
+        None, "dataset", "data set; or folder:PATH (PATH/CLASS/*.jpg, or the same in train/, val/ and test/ there); or "
+        "tfds:NAME", WHAT, required=True, alias="datasets")
+    weights: str | None = setting(
+        None, "text", "pretrained weights: a file made by tfbench.pretrain, `imagenet` for the public ones that "
+        "tfbench.prepare_models put into --weights_dir, or `own` for those that a custom network loads itself", WHAT)
+    features: str | None = setting(
+        None, "text", "instead of --model and --dataset: an .npz file with X [n, width] float, y [n] int or "
+        "[n, classes] of 0 and 1, split [n] of train, validation and test", WHAT)
+
+    l2: tuple[float, ...] = setting(
+        paper.L2_STRENGTHS, "numbers", "strengths λ of L2 regularisation to try; each multiplies half the squared norm "
+        "of the weights against the sum of the example losses (v3 section 3.1)", SEARCH, above=0, in_spec=True)
+    max_iterations: int = setting(
+        10000, "integer", "of L-BFGS at each strength (our choice: one that is solved needs fewer)", SEARCH, minimum=1,
+        in_spec=True)
+
+    steps: int | None = setting(None, "integer", "training steps", SEARCH, minimum=1)
+    steps_curve: tuple[int, ...] | None = setting(
+        None, "integers", "instead of --steps: several numbers of steps; a run of its own, with its own best "
+        "hyperparameters, for each (v3 section 4.6: 76,153,305,610,1221,…)", SEARCH, minimum=1)
+    grid: tuple[int, int] | None = setting(
+        None, "grid", "how many of the paper's learning rates and weight decays to try, RATESxDECAYS, evenly spread "
+        "over its grid", SEARCH)
+    search: str | None = setting(
+        "grid", "choice", "grid: every point is trained in full, as in the paper; halving: successive halving over the "
+        "same grid: all points for a ninth of the steps, the best third of them for a third, the best third of those "
+        "in full", SEARCH, choices=("grid", "halving"), in_spec=True)
+    learning_rate: Any = setting(
+        None, "numbers", "initial learning rates to try instead of the paper's; unset: as --grid says", SEARCH, above=0)
+    weight_decay: Any = setting(
+        None, "numbers", "weight decays to try instead of the paper's; each is divided by the learning rate before "
+        "use; unset: as --grid says", SEARCH, minimum=0)
+    trial: str = setting(
+        ALL, "trial", "which part of the search to run: all that is missing; one trial by its number, from 1; or the "
+        "refit, when all trials are there (for job arrays: study --executor=commands)", SEARCH)
+
+    epochs: float | None = setting(None, "number", "passes over the training images", TRAINING, minimum=0)
+    warmup_epochs: float = setting(
+        0.0, "number", "epochs over which the learning rate rises from 0, linearly", TRAINING, minimum=0, in_spec=True)
+    decay_per_epoch: float = setting(
+        1.0, "number", "factor of the learning rate in each epoch after the warm-up, applied at every step", TRAINING,
+        above=0, maximum=1, in_spec=True)
+    ema: float = setting(
+        0.0, "number", "decay of the moving average of the weights, which is what is tested and written; less in the "
+        "first steps; 0: the weights themselves", TRAINING, minimum=0, maximum=1, in_spec=True, traced=True)
+    label_smoothing: float = setting(
+        0.0, "number", "share of the label spread over all classes (v3 figure 3: 0 transfers better than 0.1)",
+        TRAINING, minimum=0, maximum=0.99, in_spec=True, traced=True)
+    dropout: bool = setting(
+        False, "switch", "the network's own dropout before its logits (v3 figure 3)", TRAINING, in_spec=True,
+        traced=True)
+    auxiliary_head: bool = setting(
+        False, "switch", "the network's own auxiliary classifier, where it has one (v3 figure 3)", TRAINING,
+        in_spec=True, traced=True)
+    bn_scale: bool = setting(
+        True, "switch", "whether batch norm has a scale, also in networks whose original has none (v3 figure 3)",
+        TRAINING)
+    batch_size: int = setting(
+        paper.BATCH_SIZE, "integer", "images per step over all devices (v3 appendix A.5)", TRAINING, minimum=1,
+        in_spec=True, traced=True)
+    image_size: int | None = setting(
+        None, "integer", "side of the square input in pixels; unset: the network's ImageNet size (v3 section 3)",
+        TRAINING, minimum=1)
+    min_crop_area: float = setting(
+        paper.MIN_CROP_AREA, "number", "smallest random training crop, as a fraction of the image's area (Inception's "
+        "0.08: the paper does not say; 1: the whole image)", TRAINING, minimum=0.01, maximum=1, in_spec=True)
+    precision: str = setting(
+        "float32", "choice", "of convolutions and matrix products; weights are float32 (mixed_float16: with a dynamic "
+        "scale of the loss)", TRAINING, choices=("float32", "mixed_bfloat16", "mixed_float16"), in_spec=True,
+        traced=True)
+    accumulate: int = setting(
+        1, "integer", "micro-batches, one after another, whose gradients make one step: less memory; batch norm sees "
+        "fewer images at once; 1: as in the paper", TRAINING, minimum=1, in_spec=True, traced=True)
+    checkpoint_every: int = setting(
+        1000, "integer", "steps between checkpoints of an unfinished trial (our choice)", TRAINING, minimum=1)
+    seed: int = setting(
+        0, "integer", "initial weights, order of the images and augmentation follow from it (our choice; the paper's "
+        "is not known)", TRAINING, minimum=0, maximum=2**32 - 1, in_spec=True, traced=True)
+
+    examples_per_class: tuple[int, ...] | None = setting(
+        None, "integers", "train on so many examples of each class; a run of its own for each and each of "
+        "--subset_seeds (v3 section 4.7: 1,2,4,…); unset: on all", EXAMPLES, minimum=1)
+    subset_seeds: tuple[int, ...] = setting(
+        paper.SUBSETS, "integers", "seeds of the random subsets of --examples_per_class (v3 section 4.7: three)",
+        EXAMPLES, minimum=0)
+
+    split_seed: int = setting(
+        0, "integer", "chooses which images are held out where a data set has no split of its own, and Caltech-101's "
+        "30 per class (the paper's choice is not published)", READS, minimum=0)
+    voc_difficult: str = setting(
+        "ignore", "choice", "what an object that VOC2007 calls difficult counts as in training and testing (ignore: "
+        "the official scoring; the paper does not say)", READS, choices=("ignore", "negative", "positive"))
+    aircraft_banner: str = setting(
+        "keep", "choice", "the credit line of 20 pixels in FGVC Aircraft's images (its rules ask for its removal; the "
+        "paper does not say)", READS, choices=("keep", "crop"))
+
+    deterministic: bool = setting(
+        False, "switch", "deterministic TensorFlow operations: the same bits every time on the same machine, slower",
+        MACHINE, in_spec=True, traced=True)
+    devices: int = setting(
+        0, "integer", "replicas on this host, one per GPU (MirroredStrategy); 0: every GPU there is, or the CPU",
+        MACHINE, minimum=0, in_spec=True, traced=True)
+    strategy: str = setting(
+        "auto", "choice", "auto: mirrored over all GPUs there are, several hosts where TF_CONFIG names them, the TPU "
+        "at --tpu", MACHINE, choices=("auto", "one_device", "mirrored", "multi_worker", "tpu"), traced=True)
+    tpu: str | None = setting(None, "text", "the TPU's name, grpc://IP:8470 or local", MACHINE, traced=True)
+    sync_batch_norm: bool = setting(
+        False, "switch", "normalise with the statistics of all devices' images; off: of each device's own, their "
+        "moving averages being averaged", MACHINE, in_spec=True, traced=True)
+    jit_compile: bool = setting(
+        False, "switch", "compile forward and backward pass with XLA", MACHINE, in_spec=True, traced=True)
+
+    results_dir: str = setting(
+        "results", "text", "folder of records, weights and work in progress, or its address in a bucket, "
+        "gs://BUCKET/NAME (docs/manual.md, \"Keep results in a bucket\")", FOLDERS)
+    data_dir: str = setting(
+        "~/tensorflow_datasets", "text", "folder of prepared data sets, in TFDS's layout", FOLDERS)
+    weights_dir: str = setting(
+        "~/tfbench_weights", "text", "folder of public ImageNet weights, made by tfbench.prepare_models, or its "
+        "address in a bucket", FOLDERS)
+
+    # ---- from and to flags ---------------------------------------------------------------------------
+
+    @classmethod
+    def from_flags(cls, regime: str, values: Mapping[str, Any]) -> "RunConfig":
+        """The config of a kind of run from the values of its flags; what is not among them keeps its default."""
+        defaults = {name: known.default for name, known in settings_of(RUNS[regime]).items()}
+        return cls(regime=regime, **{name: values.get(name, default) for name, default in defaults.items()})
+
+    def to_flags(self, *, defaults: bool = True) -> list[str]:
+        """The command line that repeats the run, `--name=value` each.
+
+        Args:
+          defaults: whether flags are written that have their default.
+        """
+        lines = []
+        for name, known in settings_of(self.kind).items():
+            value = getattr(self, name)
+            if value is None or (not defaults and value == known.default):
+                continue
+            if isinstance(value, bool):
+                lines.append(f"--{name}" if value else f"--no{name}")
+            elif isinstance(value, tuple):
+                lines.append(f"--{name}={('x' if known.kind == 'grid' else ',').join(map(str, value))}")
+            else:
+                lines.append(f"--{name}={value}")
+        return lines
+
+    def flagfile(self) -> str:
+        """Text of a flagfile that repeats the run."""
+        return "\n".join([f"# python -m tfbench.{self.regime} --flagfile=THIS_FILE", *self.to_flags()]) + "\n"
+
+    # ---- what it means -------------------------------------------------------------------------------
+
+    @property
+    def kind(self) -> Regime:
+        """The row of regimes.RUNS."""
+        return RUNS[self.regime]
+
+    @property
+    def grid_values(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Learning rates and weight decays that a search tries."""
+        search, (rates, decays) = self.kind.search, self.grid
+        return (self.learning_rate or paper.evenly_spaced_subset(search.learning_rates, rates),
+                self.weight_decay or paper.evenly_spaced_subset(search.weight_decays, decays))
+
+    @property
+    def trial_number(self) -> int | None:
+        """The number of the one trial to run, from 1; None for the whole search and for its refit."""
+        return int(self.trial) if self.trial not in (ALL, REFIT) else None
+
+    def variants(self) -> list["RunConfig"]:
+        """The runs that the config asks for: one, or one for each point of a curve, with settings that ask for it."""
+        points: list[dict[str, Any]] = [{}]
+        if self.steps_curve:
+            points = [{"steps": steps, "steps_curve": None} for steps in self.steps_curve]
+        if self.examples_per_class:
+            points = [point | {"examples_per_class": (number,), "subset_seeds": (seed,)} for point in points
+                      for number in self.examples_per_class for seed in self.subset_seeds]
+        return [dataclasses.replace(self, **point) for point in points]
+
+    def variant_title(self, variant: "RunConfig") -> str:
+        """How one of variants() is told from the others, e.g. "76 steps, 4 per class, subset 0"; "" of one alone."""
+        parts = []
+        if self.steps_curve:
+            parts.append(f"{variant.steps:,} steps")
+        if self.examples_per_class:
+            number, seed = variant.examples_per_class[0], variant.subset_seeds[0]
+            parts.append(f"{number} per class, subset {seed}")
+        return ", ".join(parts)
+
+    def traced(self) -> tuple[tuple[str, Any], ...]:
+        """Names and values of the settings that a traced training step depends on."""
+        return tuple((field.name, getattr(self, field.name)) for field in dataclasses.fields(self)
+                     if "setting" in field.metadata and field.metadata["setting"].traced)
+
+    def search_spec(self) -> dict:
+        """What a search trains, as its part of the specification (training/halving.py reads it)."""
+        rates, decays = self.grid_values
+        return {"search": self.search, "steps": self.steps, "learning_rate": list(rates), "weight_decay": list(decays)}
+
+    def spec(self, network: Network, dataset: Dataset, manifest: dict, metadata: dict | None) -> dict:
+        """All that determines the run's outcome; its hash names the record.
+
+        Args:
+          network: of the catalog, or a custom one.
+          dataset: with its options of reading.
+          manifest: of the prepared data set (data/prepare.py).
+          metadata: of the pretrained weights (models/weights.py), or None for random ones.
+        """
+        source = metadata or {"dataset": None, "sha256": None, "bn_scale": self.bn_scale,
+                              "value_range": network.value_range}
+        data = {split: manifest["splits"][split]["sha256"] for split in ("train", "validation", "test")}
+        data |= {"content": manifest["content"], "verification": verify.fingerprint(manifest["verification"]),
+                 "split_seed": dataset.split_seed, "reading": READING}
+        if dataset.multi_label:
+            data["difficult"] = dataset.difficult
+        if dataset.banner:
+            data["crop_banner"] = dataset.crop_banner
+        known = settings_of(self.kind)
+        spec = {
+            "schema": SCHEMA, "regime": self.regime, "network": self.model, "dataset": dataset.name, "data": data,
+            "source_dataset": source["dataset"], "weights_sha256": source["sha256"],
+            "bn_scale": None if network.custom else source["bn_scale"], "value_range": source["value_range"],
+            "image_size": self.image_size or network.image_size,
+            **{name: _plain(getattr(self, name)) for name, facts in known.items() if facts.in_spec}}
+        if network.custom:
+            spec["architecture"] = network.architecture
+        if "examples_per_class" in known:
+            (number,), (seed,) = (self.examples_per_class, self.subset_seeds) if self.examples_per_class else (
+                (None,), (None,))
+            spec |= {"examples_per_class": number, "subset_seed": seed}
+        if self.kind.search:
+            spec |= self.search_spec()
+        elif "epochs" in known:
+            images = manifest["splits"]["train"]["n"]
+            steps, epochs = self.steps, self.epochs
+            if steps is None:
+                steps = max(round(epochs * images / self.batch_size), 1)
+            else:
+                epochs = steps * self.batch_size / images
+            spec |= {"steps": steps, "epochs": epochs, "learning_rate": self.learning_rate,
+                     "weight_decay": self.weight_decay}
+        return spec
+
+
+def _plain(value):
+    return list(value) if isinstance(value, tuple) else value
+
+
+FIELDS = {field.name: field.metadata["setting"] for field in dataclasses.fields(RunConfig)
+          if "setting" in field.metadata}
+
+
+def settings_of(kind: Regime) -> dict[str, Setting]:
+    """The settings that a kind of run has, with what its row in regimes.py says of them, in the order of the fields."""
+    return {name: dataclasses.replace(known, **kind.settings[name])
+            for name, known in FIELDS.items() if name in kind.settings}
+
+
+def key_of(spec: dict) -> str:
+    """First 16 hex digits of the SHA-256 of a specification as JSON with sorted keys."""
+    text = json.dumps(spec, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def name_of(spec: dict) -> str:
+    """The run's file name without ending, e.g. "finetune-resnet_50-digits-0123456789abcdef"."""
+    parts = (spec["regime"], spec["network"], spec["dataset"])
+    return "-".join(re.sub(r"[^\w.]+", "_", part) for part in parts) + "-" + key_of(spec)

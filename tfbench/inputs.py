@@ -1,0 +1,135 @@
+"""RunInputs: what a config names, looked up once – network, prepared data set, pretrained weights."""
+
+import dataclasses
+import functools
+from typing import Any
+
+from tfbench.config import RunConfig
+from tfbench.data.catalog import Dataset
+from tfbench.data.examples import PreparedDataset, open_dataset
+from tfbench.data.lookup import get_dataset
+from tfbench.data.prepare import prepare
+from tfbench.errors import UserError
+from tfbench.files.atomic import CURE, check_writable
+from tfbench.models.catalog import Network
+from tfbench.models.lookup import check_image_size, get_network, is_custom, weights_metadata
+from tfbench.models.weights import CUSTOM, IMAGENET, imagenet_path
+from tfbench.regimes import PRETRAIN
+
+
+@dataclasses.dataclass(frozen=True)
+class RunInputs:
+    """A config with what it names.
+
+    Attributes:
+      config: of a single run.
+      network: of the catalog, or a custom one.
+      data: the prepared data set.
+      weights: file of the pretrained weights, or "own" for those that a custom network loads; None for random ones.
+      metadata: of these weights; None for random ones.
+    """
+
+    config: RunConfig
+    network: Network
+    data: PreparedDataset
+    weights: str | None
+    metadata: dict | None
+
+    @functools.cached_property
+    def spec(self) -> dict:
+        """All that determines the run's outcome (RunConfig.spec)."""
+        return self.config.spec(self.network, self.data.dataset, self.data.manifest, self.metadata)
+
+
+def resolve(config: RunConfig, progress) -> RunInputs:
+    """Looks up what a single run names; prepares a data set that is drawn or a folder. Refused, it leaves nothing behind.
+
+    Raises:
+      UserError: something is not there or does not go together, or a folder cannot be written. TensorFlow is not
+        imported before, except to prepare a data set and for a custom network.
+    """
+    known: dict[Any, Any] = {}
+    network, weights, metadata = _network_of(config, known)
+    dataset = dataset_of(config)
+    data = open_dataset(dataset, config.data_dir, missing_ok=dataset.embedded or bool(dataset.folder))
+    check_writable(config.results_dir, cure=f"{CURE}, or choose another with --results_dir=DIR")
+    return RunInputs(config, network, data or prepare_data(config, dataset, progress), weights, metadata)
+
+
+def prepare_data(config: RunConfig, dataset: Dataset, progress) -> PreparedDataset:
+    """The prepared data set; one that is drawn, or a folder, is prepared first.
+
+    Raises:
+      UserError: another one is not prepared.
+    """
+    data = open_dataset(dataset, config.data_dir, missing_ok=dataset.embedded or bool(dataset.folder))
+    if data is None:
+        doing = "drawing the data set" if dataset.embedded else "checking and copying the images of"
+        progress.line(f"{doing} {dataset.name} into {config.data_dir}")
+        prepare(dataset, config.data_dir)
+        data = open_dataset(dataset, config.data_dir)
+    return data
+
+
+def resolve_prepared(config: RunConfig, known: dict[Any, Any]) -> RunInputs:
+    """Looks up what a single run names where all of it is there; writes nothing.
+
+    Args:
+      known: {} at first. It keeps what was read, so that thousands of runs read each file once.
+
+    Raises:
+      UserError: something is not there.
+    """
+    network, weights, metadata = _network_of(config, known)
+    key = ("data", config.dataset, config.data_dir, config.split_seed, config.voc_difficult, config.aircraft_banner)
+    if key not in known:
+        known[key] = open_dataset(dataset_of(config), config.data_dir)
+    return RunInputs(config, network, known[key], weights, metadata)
+
+
+def dataset_of(config: RunConfig) -> Dataset:
+    """The data set that a config names, to be read as it says.
+
+    Raises:
+      UserError: there is none, or the kind of run cannot use it.
+    """
+    dataset = get_dataset(config.dataset, config.data_dir, split_seed=config.split_seed, difficult=config.voc_difficult,
+                          crop_banner=config.aircraft_banner == "crop")
+    if config.regime != PRETRAIN.name:
+        if not dataset.validation:
+            raise UserError(f"{dataset.name} has no validation split for {config.regime} to choose on, it is to "
+                            "pretrain on only: take another --dataset, or `python -m tfbench.pretrain "
+                            f"--dataset={dataset.name}`")
+    elif dataset.multi_label:
+        raise UserError("pretrain takes a data set with one label per image, e.g. --dataset=glyphs; "
+                        f"{dataset.name} has several")
+    return dataset
+
+
+def _network_of(config: RunConfig, known: dict) -> tuple[Network, str | None, dict | None]:
+    """The network, the file of its pretrained weights and their metadata."""
+    key = ("network", config.model, config.image_size)
+    if key not in known:
+        network = get_network(config.model)
+        check_image_size(network, config.image_size or network.image_size)
+        known[key] = network
+    if not config.kind.pretrained:
+        return known[key], None, None
+    weights = weights_path(config)
+    if ("weights", config.model, weights) not in known:
+        known["weights", config.model, weights] = weights_metadata(known[key], weights)
+    return known[key], weights, known["weights", config.model, weights]
+
+
+def weights_path(config: RunConfig) -> str:
+    """The weights file that --weights names; "own" for what a custom network loads.
+
+    Raises:
+      UserError: public weights of a custom network.
+    """
+    if config.weights != IMAGENET:
+        return config.weights
+    if is_custom(config.model):
+        raise UserError(f"{config.model} has no public ImageNet weights: take --weights={CUSTOM} for those that it "
+                        "loads itself, or --weights=FILE made by tfbench.pretrain")
+    return str(imagenet_path(config.weights_dir, config.model))

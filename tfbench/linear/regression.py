@@ -1,0 +1,146 @@
+"""The regime of logistic regression: features of the frozen network, then a fit at every L2 strength.
+
+Every image passes through the network once. Every strength is fitted on the training features and scored on
+validation; the best is fitted again on both and tested once.
+"""
+
+import time
+
+import numpy as np
+
+from tfbench.config import SCHEMA, RunConfig
+from tfbench.data.catalog import Dataset
+from tfbench.data.examples import Examples, join, subset
+from tfbench.data.splits import split_hash
+from tfbench.errors import UserError
+from tfbench.files.atomic import check_writable
+from tfbench.inputs import RunInputs
+from tfbench.linear import cache, feature_file, features, logistic
+from tfbench.models.catalog import CUSTOM_FEATURES
+from tfbench.results import store
+from tfbench.results.record import Record, edge_warnings, make_record, source_of, test_predictions
+from tfbench.stats import metrics
+from tfbench.training.devices import processor, set_determinism
+
+Labelled = tuple[np.ndarray, np.ndarray]  # features float [n, width], labels
+
+
+def run(inputs: RunInputs, progress) -> Record:
+    """Computes the regime for a network and a data set, and writes its record."""
+    config, spec, data = inputs.config, inputs.spec, inputs.data
+    assert inputs.metadata
+    start = time.monotonic()
+    set_determinism(config.deterministic)
+
+    # ---- data and features: each image passes through the network once -----------------------------
+    train, validation = data.load("train"), data.load("validation")
+    if train.labels.ndim == 1 and (absent := set(range(data.dataset.classes)) - set(train.labels.tolist())):
+        raise UserError(f"{data.dataset.name} has no training image of class {min(absent)}: every class needs one")
+    kept = cache.open_cache(config.results_dir, cache.make_key(spec, data.manifest, processor=processor()))
+    fixed = features.FixedFeatures(
+        lambda precision: features.make_extractor(
+            inputs.network.name, inputs.weights, inputs.metadata["sha256"], spec["image_size"], spec["value_range"],
+            config.devices, precision),
+        config.precision, kept, spec["image_size"], config.batch_size, progress)
+    progress.stage("features")
+    parts = labelled(fixed, train, validation, spec)
+
+    # ---- optimize: choose on validation, refit on both ---------------------------------------------
+    refit, chosen = choose(*parts, config, classes=data.dataset.classes, metric=data.dataset.metric, progress=progress)
+
+    # ---- evaluate: one look at the test split ------------------------------------------------------
+    test = data.load("test")
+    scores = refit.scores(fixed.of(test, "test"))
+
+    # ---- record ------------------------------------------------------------------------------------
+    error = fixed.reduced_error(train)
+    if error == 0:
+        chosen["warnings"].append("--precision=bfloat16 changed nothing: this processor has no such instructions, so "
+                                  "TensorFlow computed in float32")
+    record = make_record(
+        spec, data.dataset, data.manifest, accuracy=metrics.score(data.dataset.metric, scores, test.labels),
+        test_split={"n": len(test.labels), "sha256": test.split_sha256}, source=source_of(inputs.metadata),
+        features={"folder": kept.folder.name, "precision": config.precision, "relative_error": error},
+        seconds=time.monotonic() - start, **chosen)
+    return store.write_record(config.results_dir, record, test_predictions(scores, test), config.flagfile())
+
+
+def run_file(config: RunConfig, progress) -> tuple[Record, bool]:
+    """The same for --features=FILE.npz: no network, no data set. Returns (record, whether it was computed now)."""
+    assert config.features
+    file = feature_file.read(config.features)
+    sizes = {split: len(numbers) for split, numbers in file.rows.items()}
+    metric = "voc_map" if file.labels.ndim == 2 else "top1"
+    dataset = Dataset(f"features:{file.name}", file.name, "", file.classes, metric, **sizes)
+    keys = {split: [f"{number:09d}" for number in numbers] for split, numbers in file.rows.items()}
+    manifest = {"splits": {split: {"n": sizes[split], "sha256": split_hash(keys[split])} for split in sizes},
+                "content": file.sha256, "verification": {}}
+    spec = {
+        "schema": SCHEMA, "regime": config.regime, "network": CUSTOM_FEATURES, "dataset": dataset.name,
+        "data": {split: facts["sha256"] for split, facts in manifest["splits"].items()} | {"content": file.sha256},
+        "source_dataset": None, "weights_sha256": None, "image_size": None, "precision": None,
+        "l2": list(config.l2), "max_iterations": config.max_iterations}
+    if finished := store.finished(config.results_dir, spec):
+        return finished, False
+    check_writable(config.results_dir, cure=store.CURE)
+
+    start = time.monotonic()
+    parts = {split: (file.features[numbers], file.labels[numbers]) for split, numbers in file.rows.items()}
+    both = (np.concatenate([parts["train"][0], parts["validation"][0]]),
+            np.concatenate([parts["train"][1], parts["validation"][1]]))
+    refit, chosen = choose(parts["train"], parts["validation"], both, config, classes=file.classes,
+                           metric=dataset.metric, progress=progress)
+    scores = refit.scores(parts["test"][0])
+    test = Examples(None, parts["test"][1], keys["test"], manifest["splits"]["test"]["sha256"])
+    record = make_record(spec, dataset, manifest, accuracy=metrics.score(dataset.metric, scores, test.labels),
+                         test_split=manifest["splits"]["test"], seconds=time.monotonic() - start, **chosen)
+    return store.write_record(config.results_dir, record, test_predictions(scores, test), config.flagfile()), True
+
+
+def labelled(fixed: features.FixedFeatures, train: Examples, validation: Examples,
+             spec: dict) -> tuple[Labelled, Labelled, Labelled]:
+    """Features and labels of the training and the validation examples, and of those of the refit, both together.
+
+    With examples_per_class in `spec`, so many of each class of the first and of the last; features are computed, and
+    cached, of all.
+    """
+    values = np.concatenate([fixed.of(train, "train"), fixed.of(validation, "validation")])
+    index = {key: position for position, key in enumerate(train.keys + validation.keys)}
+    both = join(train, validation)
+    if spec["examples_per_class"]:
+        train, both = (subset(examples, spec["examples_per_class"], spec["subset_seed"]) for examples in (train, both))
+    first, second, third = ((values[[index[key] for key in examples.keys]], examples.labels)
+                            for examples in (train, validation, both))
+    return first, second, third
+
+
+def choose(train: Labelled, validation: Labelled, both: Labelled, config: RunConfig, *, classes: int, metric: str,
+           progress) -> tuple[logistic.Fit, dict]:
+    """Fits every strength on the training features and the best on those of the refit.
+
+    Args:
+      train, validation, both: features and labels; for the labels see linear.logistic.path.
+
+    Returns:
+      (the refit; the fields of a record that say how it came about).
+    """
+    options = {"classes": classes, "max_iterations": config.max_iterations}
+    trials: list[dict] = []
+    best, best_fit = None, None
+    progress.stage(f"logistic regression at {len(config.l2)} strengths")
+    for fit in logistic.path(*train, config.l2, **options):
+        accuracy = metrics.score(metric, fit.scores(validation[0]), validation[1])
+        trials.append({"l2": fit.strength, "validation_accuracy": accuracy, **fit.facts()})
+        if best is None or accuracy > best["validation_accuracy"]:  # of equal ones the first, the strongest
+            best, best_fit = trials[-1], fit
+        progress.work(f"{len(trials)} of {len(config.l2)} strengths")
+    assert best
+    refit, = logistic.path(*both, [best["l2"]], start=best_fit, **options)
+    warnings = edge_warnings({"l2": config.l2}, best)
+    if uncertified := sum(not trial["certified"] for trial in trials):
+        warnings.append(f"{uncertified} of {len(trials)} strengths are not certified to be solved: raise "
+                        "--max_iterations")
+    if not refit.certified:
+        warnings.append("the refit is not certified to be solved: raise --max_iterations")
+    return refit, {"selected": {"l2": best["l2"]}, "validation_accuracy": best["validation_accuracy"],
+                   "trials": trials, "refit": refit.facts(), "warnings": warnings}

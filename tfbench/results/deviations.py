@@ -1,0 +1,72 @@
+"""DEVIATIONS: where a run departs from the paper, in words; every record lists its own, and the report gathers them."""
+
+from tfbench import paper
+from tfbench.data.catalog import DATASETS
+from tfbench.models.catalog import NETWORKS
+from tfbench.models.lookup import get_network, is_custom
+from tfbench.regimes import PRETRAIN, RUNS
+
+IMAGENET = ("imagenet", "imagenet2012")  # as a source: the public weights, or ImageNet as pretrained on here
+
+# Figures: benchmark --what=search on the study of flags/halving.flags.
+HALVING = ("hyperparameters searched by successive halving instead of training every point of the grid in full; in six "
+           "searches of the miniature it took 32 % of the steps, chose the grid's point once and lost 1.4 points on "
+           "validation and 0.3 on test on average")
+
+
+def _search(run: dict) -> paper.Search | None:
+    return RUNS[run["regime"]].search
+
+
+def _other_steps(run: dict, search: paper.Search) -> bool:
+    return _search(run) is search and run["steps"] != search.steps
+
+
+def _other_recipe(run: dict) -> bool:
+    """Whether a pretraining departs from the paper's recipe for ImageNet, its four switches left aside."""
+    switches = ("bn_scale", "label_smoothing", "dropout", "auxiliary_head")
+    return run["regime"] == PRETRAIN.name and any(
+        run.get(name) != value for name, value in paper.PRETRAINING.items() if name not in switches)
+
+
+# (applies?, what deviates). `run` is the specification with three facts of the catalogs: "embedded", "custom_dataset"
+# and "own_size", the network's ImageNet size.
+DEVIATIONS = (
+    (lambda run: run["embedded"], "embedded data set instead of one of the paper's twelve"),
+    (lambda run: run["custom_dataset"], "the user's own data set instead of one of the paper's twelve"),
+    (lambda run: is_custom(run["network"]), "the user's own network instead of one of the paper's"),
+    (lambda run: run.get("precision") == "bfloat16", "features computed in bfloat16"),
+    (lambda run: run.get("precision") in ("mixed_bfloat16", "mixed_float16"), "trained in mixed precision"),
+    (lambda run: run["data"].get("difficult") in ("negative", "positive"),
+     "objects that VOC calls difficult count as present or absent (the official scoring ignores them)"),
+    (lambda run: run["source_dataset"] not in (None, *IMAGENET),
+     "network pretrained on a small source set instead of ImageNet"),
+    (lambda run: run["source_dataset"] == "imagenet" and not is_custom(run["network"]),
+     "public ImageNet weights (the paper trained all networks anew, with batch-norm scale, without label smoothing, "
+     "dropout and auxiliary head)"),
+    (lambda run: run["image_size"] != run["own_size"], "image size differs from the network's ImageNet size"),
+    (lambda run: _other_steps(run, paper.FINE_TUNING), f"other than {paper.FINE_TUNING.steps:,} steps"),
+    (lambda run: _other_steps(run, paper.FROM_SCRATCH), f"other than {paper.FROM_SCRATCH.steps:,} steps"),
+    (lambda run: _search(run) and run["batch_size"] != paper.BATCH_SIZE, f"batch size other than {paper.BATCH_SIZE}"),
+    (lambda run: _search(run) and (run["learning_rate"], run["weight_decay"]) != tuple(map(list, _search(run)[1:])),
+     "other than the paper's grid of 7 learning rates by 8 weight decays"),
+    (lambda run: run.get("search") == "halving", HALVING),
+    (lambda run: run.get("min_crop_area", paper.MIN_CROP_AREA) != paper.MIN_CROP_AREA,
+     "random crops of other than 8 to 100 % of the image"),
+    (lambda run: run.get("accumulate", 1) > 1,
+     "gradients of micro-batches are added: batch norm sees fewer images at once"),
+    (lambda run: run.get("examples_per_class") and _search(run),
+     "few examples: the hyperparameters are chosen on the whole validation split (the paper does not say)"),
+    (lambda run: "l2" in run and run["l2"] != list(paper.L2_STRENGTHS),
+     "other than the paper's grid of 45 strengths of L2 regularisation"),
+    (_other_recipe, "pretraining other than by the paper's recipe for ImageNet: batches of 4,096, 300 epochs, learning "
+     "rate 1.6 after 10 epochs of warm-up, × 0.975 per epoch, weight decay 8e-5, weights averaged with 0.9999"),
+)
+
+
+def deviations(spec: dict) -> list[str]:
+    """Where the run of a specification departs from the paper."""
+    dataset, network = DATASETS.get(spec["dataset"]), spec["network"]
+    size = get_network(network).image_size if network in NETWORKS or is_custom(network) else None
+    run = spec | {"embedded": bool(dataset and dataset.embedded), "custom_dataset": dataset is None, "own_size": size}
+    return [text for applies, text in DEVIATIONS if applies(run)]

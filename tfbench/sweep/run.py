@@ -1,0 +1,63 @@
+"""Runs configs: what the programs of the regimes and the jobs of a study share."""
+
+from tfbench.cli import app, flags
+from tfbench.cli.progress import Display
+from tfbench.config import RunConfig, settings_of
+from tfbench.inputs import resolve
+from tfbench.regimes import RUNS
+from tfbench.results import store
+from tfbench.results.record import Record, summary
+from tfbench.sweep import plan
+from tfbench.training import halving
+
+
+def start(regime: str, doc: str, main) -> None:
+    """Starts the program of a regime: `main` takes the RunConfig that the command line makes."""
+    def make_config(settings: flags.Settings) -> RunConfig:
+        return RunConfig.from_flags(regime, vars(flags.options(settings)))
+
+    app.start(regime, doc, settings_of(RUNS[regime]), main, make_config)
+
+
+def execute(config: RunConfig, progress) -> tuple[Record | None, bool]:
+    """Runs, continues or finds a single run, or the part of it that config.trial names.
+
+    Returns:
+      (its record, None while it is not finished; whether anything was computed now).
+
+    Raises:
+      UserError: what the program refuses.
+    """
+    inputs = resolve(config, progress)
+    if record := store.finished(config.results_dir, inputs.spec):
+        return record, False
+    number = config.trial_number
+    if number and halving.is_not_needed(inputs.spec, store.work_dir(config.results_dir, inputs.spec), number):
+        return None, False
+    return config.kind.run(inputs, progress), True
+
+
+def execute_all(config: RunConfig) -> list[Record]:
+    """Runs what a config asks for, one run after another, with a progress bar; says what came out."""
+    records = []
+    for variant in config.variants():
+        images = plan.images_of(variant)
+        with Display(images) as progress:
+            progress.run(f"{variant.model} {variant.dataset}", images, images)
+            record, new = execute(variant, progress)
+            progress.finish_run()
+        if record is None:
+            print(f"{'done' if new else 'done before'}: trial {variant.trial} of {variant.regime} {variant.model} "
+                  f"{variant.dataset}")
+            continue
+        tell(record, new)
+        records.append(record)
+    return records
+
+
+def tell(record: Record, new: bool) -> None:
+    """Says what came out, what to mind and where the record is."""
+    print(summary(record))
+    for warning in record["warnings"]:
+        print(f"warning: {warning}")
+    print(f"{'record' if new else 'finished before, nothing to do; record'}: {record['path']}")
