@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 from tfbench.config import RunConfig
@@ -11,6 +12,7 @@ from tfbench.data.lookup import get_dataset
 from tfbench.data.prepare import prepare
 from tfbench.errors import UserError
 from tfbench.files.atomic import CURE, check_writable
+from tfbench.files.paths import as_path
 from tfbench.models.catalog import Network
 from tfbench.models.lookup import check_image_size, get_network, is_custom, weights_metadata
 from tfbench.models.weights import CUSTOM, IMAGENET, imagenet_path
@@ -42,17 +44,20 @@ class RunInputs:
 
 
 def resolve(config: RunConfig, progress) -> RunInputs:
-    """Looks up what a single run names; prepares a data set that is drawn or a folder. Refused, it leaves nothing behind.
+    """Looks up what a single run names; prepares a data set that is drawn or a folder.
+
+    A config that is refused leaves nothing behind.
 
     Raises:
       UserError: something is not there or does not go together, or a folder cannot be written. TensorFlow is not
         imported before, except to prepare a data set and for a custom network.
     """
-    known: dict[Any, Any] = {}
-    network, weights, metadata = _network_of(config, known)
+    network = get_network(config.model)
+    check_image_size(network, config.image_size or network.image_size)
     dataset = dataset_of(config)
     data = open_dataset(dataset, config.data_dir, missing_ok=dataset.embedded or bool(dataset.folder))
-    check_writable(config.results_dir, cure=f"{CURE}, or choose another with --results_dir=DIR")
+    weights, metadata = weights_of(config, network)
+    check_writable(as_path(config.results_dir) / "rows", cure=f"{CURE}, or choose another with --results_dir=DIR")
     return RunInputs(config, network, data or prepare_data(config, dataset, progress), weights, metadata)
 
 
@@ -80,11 +85,18 @@ def resolve_prepared(config: RunConfig, known: dict[Any, Any]) -> RunInputs:
     Raises:
       UserError: something is not there.
     """
-    network, weights, metadata = _network_of(config, known)
-    key = ("data", config.dataset, config.data_dir, config.split_seed, config.voc_difficult, config.aircraft_banner)
-    if key not in known:
-        known[key] = open_dataset(dataset_of(config), config.data_dir)
-    return RunInputs(config, network, known[key], weights, metadata)
+    def once(key: tuple, read: Callable[[], Any]):
+        if key not in known:
+            known[key] = read()
+        return known[key]
+
+    network = once(("network", config.model), lambda: get_network(config.model))
+    check_image_size(network, config.image_size or network.image_size)
+    data = once(("data", config.regime == PRETRAIN.name, config.dataset, config.data_dir, config.split_seed,
+                 config.voc_difficult, config.aircraft_banner), lambda: open_dataset(dataset_of(config), config.data_dir))
+    weights, metadata = once(("weights", config.kind.pretrained, config.model, config.weights, config.weights_dir),
+                             lambda: weights_of(config, network))
+    return RunInputs(config, network, data, weights, metadata)
 
 
 def dataset_of(config: RunConfig) -> Dataset:
@@ -106,19 +118,12 @@ def dataset_of(config: RunConfig) -> Dataset:
     return dataset
 
 
-def _network_of(config: RunConfig, known: dict) -> tuple[Network, str | None, dict | None]:
-    """The network, the file of its pretrained weights and their metadata."""
-    key = ("network", config.model, config.image_size)
-    if key not in known:
-        network = get_network(config.model)
-        check_image_size(network, config.image_size or network.image_size)
-        known[key] = network
+def weights_of(config: RunConfig, network: Network) -> tuple[str | None, dict | None]:
+    """The file of the pretrained weights and their metadata; (None, None) for random ones."""
     if not config.kind.pretrained:
-        return known[key], None, None
+        return None, None
     weights = weights_path(config)
-    if ("weights", config.model, weights) not in known:
-        known["weights", config.model, weights] = weights_metadata(known[key], weights)
-    return known[key], weights, known["weights", config.model, weights]
+    return weights, weights_metadata(network, weights)
 
 
 def weights_path(config: RunConfig) -> str:

@@ -37,7 +37,7 @@ def test_regression_is_timed_beside_scikit_learn_run_to_the_same_gap():
     assert "46 of 46 certified" in "\n".join(linear.report(result))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_features_are_timed_beside_keras(monkeypatch):
     monkeypatch.setattr(features, "BATCHES", 1)
     result = features.measure(1, "mobilenet_v1", 4)
@@ -48,7 +48,7 @@ def test_features_are_timed_beside_keras(monkeypatch):
         rates["JPEG to features, float32"] / rates["model, float32"])
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_training_is_timed_beside_keras(run_program):
     result = training.measure(1, "mobilenet_v1", 4, 32, 3, "float32")
     rates = result["images_per_second"]
@@ -60,7 +60,7 @@ def test_training_is_timed_beside_keras(run_program):
     assert "of keras train_step; a second trial begins within" in said
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_analysis_is_timed_on_a_study_of_the_papers_size():
     result = analysis.measure(150)
     assert result["cells"] == 576 and result["seconds"] > 1 and result["page_bytes"] > 1e6

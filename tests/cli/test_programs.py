@@ -9,14 +9,12 @@ import time
 
 import numpy as np
 import pytest
-from helpers.programs import parse
+from helpers.programs import execute, parse
 
 from tfbench import UserError, finetune, logistic_regression, paper, pretrain, train_from_scratch
-from tfbench.cli import flags as cli
-from tfbench.cli import program
-from tfbench.cli.progress import Display
 from tfbench.files import atomic
 from tfbench.results import store
+from tfbench.sweep.run import execute_all
 
 ROOT = pathlib.Path(__file__).parents[2]
 PROGRAMS = ["pretrain", "logistic_regression", "finetune", "train_from_scratch", "study", "analysis"]
@@ -34,9 +32,7 @@ def call(*arguments, **options):
 
 def run(module, *arguments):
     """Runs a program in this process."""
-    options = parse(module, [*SMALL, *arguments])
-    with Display(1) as progress:
-        return module.run(options, progress)
+    return execute(module, [*SMALL, *arguments])
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -53,7 +49,7 @@ def test_help_is_quick_and_lists_the_programs_flags(name):
     (["finetune", "--model=resnet_50"], "--dataset"),
     (["finetune", "--model=resnet_50", "--dataset=digits", "--steps=-5"], "--steps=-5"),
     (["finetune", "--model=resnet_50", "--dataset=digits", "--learning_rate=0.1,x"], "comma-separated numbers"),
-    (["finetune", "--model=resnet_50", "--dataset=digits", "--learning_rate=0"], "must be above 0"),
+    (["finetune", "--model=resnet_50", "--dataset=digits", "--learning_rate=0"], "expected above 0"),
     (["finetune", "--model=resnet_50", "--dataset=digits", "--grid=8x8"], "expected RATESxDECAYS, at most 7x8"),
     (["finetune", "--model=resnet_50", "--dataset=digits", "--steps_curve=10,x"], "comma-separated whole numbers"),
     (["finetune", "--model=resnet_50", "--dataset=digits", "surplus"], "unexpected argument 'surplus'"),
@@ -92,7 +88,7 @@ def folders(results, data_dir):
 def weights(results, folders):
     row, new = run(pretrain, *folders, *SOURCE)
     assert new
-    return pretrain.weights_file(results, row["spec"])
+    return store.weights_path(results, row["spec"])
 
 
 def test_pretraining_certifies_its_weights(results, weights, folders):
@@ -141,23 +137,20 @@ def test_every_regime_writes_a_row(dataset, results, weights, folders):
 def test_curves_are_runs_of_their_own(results, weights, folders):
     flags = [*SMALL, *folders, "--dataset=digits"]
     short = ["--learning_rate=0.05", "--weight_decay=0", f"--weights={weights}"]
-    rows = program.run_each("finetune", finetune.run, cli.parse(
-        finetune.define_flags, [*flags, *short, "--steps_curve=2,3"]))
+    rows = execute_all(parse(finetune, [*flags, *short, "--steps_curve=2,3"]))
     assert [row["spec"]["steps"] for row in rows] == [2, 3]
     row, new = run(finetune, *flags, *short, "--steps=3")
     assert not new and row["key"] == rows[1]["key"]  # the same run as without a curve
     few = ["--examples_per_class=1,3", "--subset_seeds=0,5"]
-    tuned = program.run_each("finetune", finetune.run, cli.parse(
-        finetune.define_flags, [*flags, *short, *few, "--steps=2"]))
-    fixed = program.run_each("logistic_regression", logistic_regression.run, cli.parse(
-        logistic_regression.define_flags, [*flags, *few, "--l2=1,100", f"--weights={weights}"]))
+    tuned = execute_all(parse(finetune, [*flags, *short, *few, "--steps=2"]))
+    fixed = execute_all(parse(logistic_regression, [*flags, *few, "--l2=1,100", f"--weights={weights}"]))
     for found in (tuned, fixed):
         assert [(row["spec"]["examples_per_class"], row["spec"]["subset_seed"]) for row in found] == [
             (1, 0), (1, 5), (3, 0), (3, 5)]
         assert len({row["key"] for row in found}) == 4 and {row["n_test"] for row in found} == {359}
     assert [row["refit"]["images"] for row in tuned] == [10, 10, 30, 30]
     flagfile = store.record_path(results, tuned[2]["spec"]).with_suffix(".flags")
-    again, = program.run_each("finetune", finetune.run, parse(finetune, [f"--flagfile={flagfile}"]))
+    again, = execute_all(parse(finetune, [f"--flagfile={flagfile}"]))
     assert again == tuned[2]
 
 
@@ -171,7 +164,7 @@ def test_a_trial_that_diverges_is_the_worst_and_the_grid_goes_on(folders, tmp_pa
         run(train_from_scratch, *flags, "--learning_rate=1e30")
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", [["--precision=mixed_bfloat16"], ["--precision=mixed_float16"], ["--jit_compile"],
                                    ["--accumulate=2"]])
 def test_other_ways_to_compute_come_to_about_the_same(flags, folders, tmp_path):
@@ -190,10 +183,10 @@ def test_ablation_flags_are_the_papers_switches(setting):
     flagfile = f"--flagfile={ROOT}/flags/ablation_{setting}.flags"
     options = parse(pretrain, ["--model=inception_v3", "--dataset=imagenet2012", flagfile])
     switches = ("bn_scale", "label_smoothing", "dropout", "auxiliary_head")
-    assert [options[name].value for name in switches] == [
+    assert [getattr(options, name) for name in switches] == [
         [False, 0.1, True, True], [True, 0.1, True, True], [True, 0, True, True], [True, 0, False, True],
         [True, 0, False, False]][setting - 1]
-    recipe = {name: options[name].value for name in paper.PRETRAINING if name not in switches}
+    recipe = {name: getattr(options, name) for name in paper.PRETRAINING if name not in switches}
     assert recipe == {"batch_size": 4096, "epochs": 300, "learning_rate": 1.6, "weight_decay": 8e-5,
                       "warmup_epochs": 10, "decay_per_epoch": 0.975, "ema": 0.9999}
 
@@ -208,7 +201,7 @@ def test_network_that_is_too_small_a_grid_or_set_is_refused(folders):
     with pytest.raises(UserError, match="--batch_size=16 cannot be shared equally by 1 devices and 5 micro-batches"):
         run(train_from_scratch, *folders, "--dataset=digits", "--accumulate=5", "--steps=3")
     with pytest.raises(UserError, match="imagenet2012 has no validation split for finetune"):
-        program.run_each("finetune", finetune.run, parse(finetune, [
+        execute_all(parse(finetune, [
             "--model=resnet_50", "--dataset=imagenet2012"]))
 
 
@@ -223,7 +216,7 @@ def test_finished_command_says_so_within_five_seconds(weights, folders, results)
     assert code == 0 and "finished before" in output
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
 def test_interrupted_search_continues_with_the_missing_trials(number, code, folders, results, tmp_path):
     flags = [*SMALL, folders[1], f"--results_dir={tmp_path}", "--dataset=digits", "--steps=6", "--weight_decay=0",

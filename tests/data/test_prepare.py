@@ -217,7 +217,7 @@ def test_the_loser_of_a_race_uses_the_winners_files(data_dir, tmp_path, monkeypa
     assert [path.name for path in target.parent.iterdir()] == ["1.0.0"]  # no incomplete folder stays
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_two_processes_at_the_same_time_agree(data_dir, tmp_path):
     code = ("import sys; from tfbench.data import catalog, prepare\n"
             "row = catalog.DATASETS['digits']; import tensorflow_datasets, sklearn.datasets\n"

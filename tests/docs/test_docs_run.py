@@ -108,7 +108,7 @@ def run_command(clone, command: str, weights: dict[str, str]) -> None:
         run(clone, "-m", f"tfbench.{program}", *again)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_the_documents_from_top_to_bottom(clone):
     """What one command leaves the next ones need, so this is one test."""
     weights = {}

@@ -38,7 +38,7 @@ def clone(tmp_path, monkeypatch):
     return folder
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_quickstart(clone):
     cells = run(clone, "quickstart", options=SHORT_STUDY)
     assert "error" not in printed(cells) and "\x1b" not in printed(cells)
@@ -47,7 +47,7 @@ def test_quickstart(clone):
     assert shown(cells, "text/html")[0].startswith("<div><iframe srcdoc=")
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_your_dataset(clone):
     cells = run(clone, "your_dataset", networks="mobilenet_v1,mobilenet_v2", pretraining=PRETRAIN,
                 finetuning="--steps=2 --learning_rate=0.01 --weight_decay=0")
@@ -58,7 +58,7 @@ def test_your_dataset(clone):
     assert {name: regimes.count(name) for name in regimes} == {"pretrain": 2, "logistic_regression": 2, "finetune": 1}
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_paper_analysis(clone):
     cells = run(clone, "paper_analysis")
     text = printed(cells)

@@ -174,7 +174,7 @@ def test_the_same_command_again_finds_its_rows_and_features(remote, monkeypatch)
     store.record_path(address, row["spec"]).unlink()  # the other tests count them
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_rows_are_those_of_a_folder(local, remote):
     found = outcomes(remote[1])
     assert len(found) == 3 and found == outcomes(local)
@@ -247,7 +247,7 @@ def test_checkpoints_there_go_on(root):
     assert checkpoints.restore(state, root) is None and not root.exists()
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_from_its_checkpoints(data_dir, tmp_path):
     """Stopped in its second trial by SIGTERM: the row of an uninterrupted run in a folder."""
     row, _ = run(scratch, *GRID, f"--results_dir={tmp_path}/whole", f"--data_dir={data_dir}")
@@ -268,7 +268,7 @@ def test_an_interrupted_run_goes_on_from_its_checkpoints(data_dir, tmp_path):
     assert not list((tmp_path / "cut").glob("work/*/trial*.json"))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_tensorflows_client_of_google_cloud_storage(data_dir, tmp_path):
     """gs:// of a process, with a server on this machine for Google's: a run interrupted there, and what is refused."""
     command = [sys.executable, "-um", "tfbench.train_from_scratch", *SMALL, *GRID, f"--data_dir={data_dir}"]
@@ -296,7 +296,7 @@ def test_tensorflows_client_of_google_cloud_storage(data_dir, tmp_path):
     assert not [name for name in objects if "checkpoints" in name]
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_study_on_ray_writes_there(local, data_dir, tmp_path):
     done = subprocess.run([sys.executable, "-m", "tfbench.study", *MATRIX, f"--results_dir=file://{tmp_path}/study",
                            f"--data_dir={data_dir}", "--executor=ray", "--yes"], text=True, capture_output=True,

@@ -54,7 +54,7 @@ def test_too_small_images_are_refused_with_the_flag_to_change():
         build_network("inception_v3", num_classes=2, image_size=32)
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v1", pytest.param("nasnet_mobile", marks=pytest.mark.long)])
+@pytest.mark.parametrize("name", ["mobilenet_v1", pytest.param("nasnet_mobile", marks=pytest.mark.slow)])
 def test_initial_weights_are_a_function_of_the_seed(name):
     first, again, other = (build_network(name, num_classes=3, image_size=32, seed=seed) for seed in (1, 1, 2))
     for a, b in zip(first.variables, again.variables, strict=True):
@@ -62,7 +62,7 @@ def test_initial_weights_are_a_function_of_the_seed(name):
     assert any(not np.array_equal(a, b) for a, b in zip(first.variables, other.variables, strict=True))
 
 
-@pytest.mark.parametrize("name", [*SMALL, *(pytest.param(name, marks=pytest.mark.long)
+@pytest.mark.parametrize("name", [*SMALL, *(pytest.param(name, marks=pytest.mark.slow)
                                             for name in PAPER if name not in SMALL)])
 def test_batch_norm_of_each_network_follows_the_rule(name):
     """max(1 - 10/s, 0.9) in a step, also when micro-batches make it, on every batch-norm layer there is."""

@@ -48,8 +48,8 @@ def logits(model, name: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name, version", [
-    ("inception_v1", "V1"), ("mobilenet_v2", "V2"), pytest.param("inception_v3", "V2", marks=pytest.mark.long),
-    pytest.param("nasnet_mobile", "V2", marks=pytest.mark.long)])
+    ("inception_v1", "V1"), ("mobilenet_v2", "V2"), pytest.param("inception_v3", "V2", marks=pytest.mark.slow),
+    pytest.param("nasnet_mobile", "V2", marks=pytest.mark.slow)])
 def test_training_checkpoint_becomes_the_same_function(tmp_path, name, version):
     tensors = convert.read_checkpoint(write(tmp_path / "model.ckpt", training_checkpoint(name), version))
     model = convert.network_of(name, tensors)
@@ -151,7 +151,7 @@ def pool_as_the_original(layer):
 
 
 @pytest.mark.parametrize("name", ["resnet_50", "mobilenet_v1", "mobilenet_v2", *(
-    pytest.param(name, marks=pytest.mark.long)
+    pytest.param(name, marks=pytest.mark.slow)
     for name in ("inception_v3", "inception_resnet_v2", "resnet_v2_50", "densenet_121", "vgg_16"))])
 def test_keras_file_becomes_the_same_function(tmp_path, name):
     shipped = shipped_with_random_statistics(name)

@@ -366,7 +366,7 @@ def test_a_worker_finds_the_module_and_refuses_another(module, tmp_path, data_di
     assert done.returncode == 0 and f"pretrain {name} glyphs" in done.stdout, done.stderr
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_study_of_it_and_a_network_of_the_catalog_is_analysed(module, tmp_path, data_dir):
     name = f"{module(EXAMPLE)}:small"
     command = [sys.executable, "-m", "tfbench.study", *SHORT, f"--models={name},mobilenet_v1", "--source=glyphs",

@@ -15,7 +15,7 @@ from tfbench.models.original_names import FAMILIES, original_names
 
 
 @pytest.mark.parametrize("name", ["nasnet_mobile", "pnasnet_mobile",
-                                  pytest.param("pnasnet_large", marks=pytest.mark.long)])
+                                  pytest.param("pnasnet_large", marks=pytest.mark.slow)])
 def test_auxiliary_head_has_the_originals_variables(name):
     keras.backend.clear_session()
     model = build_network(name, num_classes=1001, auxiliary_head=True)
@@ -25,7 +25,7 @@ def test_auxiliary_head_has_the_originals_variables(name):
     assert model.output["auxiliary_logits"].shape == (None, 1001)
 
 
-@pytest.mark.parametrize("name", [pytest.param("nasnet_mobile", marks=pytest.mark.long), "pnasnet_mobile"])
+@pytest.mark.parametrize("name", [pytest.param("nasnet_mobile", marks=pytest.mark.slow), "pnasnet_mobile"])
 def test_auxiliary_head_says_when_the_images_are_too_small(name):
     with pytest.raises(UserError, match="auxiliary head .* at least 5 × 5, here it is 2 × 2"):
         build_network(name, image_size=32, auxiliary_head=True)
@@ -38,7 +38,7 @@ def test_keep_probability_falls_with_depth():
     assert keep_probability(21, 22, 0.7) == pytest.approx(0.7)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("name, cells, last, operations", [
     ("nasnet_large", 22, 0.7, {"normal": 5, "reduction": 5}), ("pnasnet_large", 14, 0.6, None)])
 def test_drop_path_is_behind_every_operation(name, cells, last, operations):

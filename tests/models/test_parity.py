@@ -66,7 +66,7 @@ def first_wrong_stage(name: str, model) -> str:
     return "none that can be compared"
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.long if name in LONG else ())
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name in LONG else ())
                                   for name in reference_networks.NETWORKS])
 def test_network_is_the_original_function(name):
     row = NETWORKS[name]

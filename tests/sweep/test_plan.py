@@ -274,7 +274,7 @@ def made_up_study(folder):
     return flags
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_twelve_thousand_rows_are_told_in_three_seconds(tmp_path, capsys):
     def seconds(do) -> float:
         start = time.thread_time()  # of the processor: what else the machine does must not fail this

@@ -293,7 +293,7 @@ def whole(tmp_path_factory, data_dir):
     return outcomes(results)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_two_copies_and_a_killed_worker_come_to_the_rows_of_one_process(whole, data_dir, tmp_path):
     with start(tmp_path, data_dir, *WHOLE, "--executor=ray") as first:
         until(lambda: (tmp_path / ".study-lock").exists())
@@ -312,7 +312,7 @@ def test_two_copies_and_a_killed_worker_come_to_the_rows_of_one_process(whole, d
     assert len(whole) == 4 and outcomes(tmp_path) == whole
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_what_the_user_must_mend_is_set_aside_and_the_rest_is_done(whole, data_dir, tmp_path):
     flags = [*WHOLE, "--finetune=--steps=3 --learning_rate=0.01 --weight_decay=0 --accumulate=5", "--executor=ray"]
     code, output = finish(tmp_path, data_dir, *flags)
@@ -326,7 +326,7 @@ def test_what_the_user_must_mend_is_set_aside_and_the_rest_is_done(whole, data_d
     assert outcomes(tmp_path) == {name: row for name, row in whole.items() if not name.startswith("finetune")}
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_full_disk_sets_aside_what_it_stops(whole, data_dir, tmp_path):
     """A checkpoint of the network does not fit, so both trials stop; with more room the same command finishes."""
     results = tmp_path / "results"
@@ -342,7 +342,7 @@ def test_a_full_disk_sets_aside_what_it_stops(whole, data_dir, tmp_path):
         assert code == 0 and outcomes(results) == scratch_only(whole), output
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_killed_command_continues(whole, data_dir, tmp_path):
     flags = [*SCRATCH, "--executor=ray"]
     with start(tmp_path, data_dir, *flags) as running:
@@ -354,7 +354,7 @@ def test_a_killed_command_continues(whole, data_dir, tmp_path):
     assert code == 0 and outcomes(tmp_path) == scratch_only(whole), output
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_on_a_cluster_copies_meet_nodes_are_lost_and_work_goes_on(whole, data_dir, tmp_path):
     with cluster_of_two() as (cluster, lost):
         flags = [*SCRATCH, "--executor=ray", f"--ray_address={cluster.address}"]

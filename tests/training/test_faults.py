@@ -60,7 +60,7 @@ def whole(tmp_path_factory, data_dir):
     return outcome(results)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("campaign", range(4))
 def test_killed_at_random_moments_it_comes_to_the_same_row(campaign, whole, data_dir, tmp_path):
     """SIGKILL while trials train, are scored and recorded; whenever a run gets to its end, another is begun."""
@@ -109,7 +109,7 @@ def cut(preempted, tmp_path):
     return results, sorted(results.glob("work/*/trial2/checkpoints/*.data*"))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("damaged", [0, 1, 2])
 def test_damaged_checkpoints_fall_back(damaged, whole, cut, data_dir):
     results, checkpoint_data = cut
@@ -122,7 +122,7 @@ def test_damaged_checkpoints_fall_back(damaged, whole, cut, data_dir):
     assert "trial 1/2" not in output and "trial 2/2" in output
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("what, options, reason", [
     ("trial2/checkpoints", ["size=20m"], "No space left"), ("trial2", ["ro"], "Read-only")])
 def test_full_and_read_only_disks_lose_nothing(what, options, reason, whole, cut, data_dir):
@@ -179,7 +179,7 @@ def test_the_newest_whole_checkpoint_counts(damage, ending, tmp_path, capsys):
         assert "step-00000015 is damaged and left aside" in capsys.readouterr().err
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_two_hosts_do_what_two_devices_do(data_dir, tmp_path):
     """Two processes on loopback, each with one device, and one process with two devices: the same trials and row."""
     flags = [*SMALL, "--steps=6", f"--data_dir={data_dir}"]
