@@ -71,7 +71,7 @@ def load_dataset(name: str, data_dir="~/tensorflow_datasets", *, split_seed: int
                         crop_banner=crop_banner)
     if not dataset.validation:
         raise UserError(f"{name} has no validation split, it is to pretrain on only: take another data set")
-    if manifests.read(dataset, data_dir) is None and (dataset.embedded or dataset.source):
+    if manifests.read(dataset, data_dir) is None and dataset.prepared_on_demand:
         prepare.prepare(dataset, data_dir)
     return {split: examples.load_split(dataset, split, data_dir) for split in manifests.SPLITS}
 
@@ -112,7 +112,7 @@ def extract_features(network: str, examples, *, weights: str | None, image_size:
     metadata = weights_metadata(row, weights) if weights else {"sha256": None, "value_range": row.value_range}
     extractor = features.make_extractor(row.name, weights, metadata["sha256"], size, metadata["value_range"], 0,
                                         precision)
-    return extractor(lambda part: evaluation_batches(examples, image_size=size, batch_size=batch_size, part=part),
+    return extractor(lambda part: evaluation_batches(examples, image_size=size, batch_size=batch_size, shard=part),
                      len(examples.keys), "features")
 
 

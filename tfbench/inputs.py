@@ -7,7 +7,7 @@ from typing import Any
 
 from tfbench.config import RunConfig
 from tfbench.data.catalog import Dataset
-from tfbench.data.examples import PreparedDataset, open_dataset
+from tfbench.data.examples import PreparedDataset, find_dataset, open_dataset
 from tfbench.data.lookup import get_dataset
 from tfbench.data.prepare import prepare
 from tfbench.errors import UserError
@@ -55,7 +55,7 @@ def resolve(config: RunConfig, progress) -> RunInputs:
     network = get_network(config.model)
     check_image_size(network, config.image_size or network.image_size)
     dataset = dataset_of(config)
-    data = open_dataset(dataset, config.data_dir, missing_ok=dataset.embedded or bool(dataset.folder))
+    data = (find_dataset if dataset.prepared_on_demand else open_dataset)(dataset, config.data_dir)
     weights, metadata = weights_of(config, network)
     check_writable(as_path(config.results_dir) / "rows", cure=f"{CURE}, or choose another with --results_dir=DIR")
     return RunInputs(config, network, data or prepare_data(config, dataset, progress), weights, metadata)
@@ -67,13 +67,12 @@ def prepare_data(config: RunConfig, dataset: Dataset, progress) -> PreparedDatas
     Raises:
       UserError: another one is not prepared.
     """
-    data = open_dataset(dataset, config.data_dir, missing_ok=dataset.embedded or bool(dataset.folder))
-    if data is None:
+    data = find_dataset(dataset, config.data_dir)
+    if data is None and dataset.prepared_on_demand:
         doing = "drawing the data set" if dataset.embedded else "checking and copying the images of"
         progress.line(f"{doing} {dataset.name} into {config.data_dir}")
         prepare(dataset, config.data_dir)
-        data = open_dataset(dataset, config.data_dir)
-    return data
+    return data or open_dataset(dataset, config.data_dir)
 
 
 def resolve_prepared(config: RunConfig, known: dict[Any, Any]) -> RunInputs:

@@ -7,7 +7,7 @@
                                                                  (and val/), or parquet files of the Hugging Face hub
   python -m tfbench.prepare_data --dataset=dtd --action=verify   decodes every image and compares with what is known
   python -m tfbench.prepare_data --dataset=all --action=status   what is there
-  python -m tfbench.prepare_data --dataset=folder:/my/images     a data set of your own; also tfds:NAME
+  python -m tfbench.prepare_data --dataset=folder:/my/images     a custom data set; also tfds:NAME
 
 Archives lie in DATA_DIR/downloads/manual: one that is there already is checked and used, so a machine without a
 network needs nothing else. An interrupted download goes on where it stopped.
@@ -20,7 +20,6 @@ from tfbench.data import lookup, manifests, prepare, verify
 from tfbench.data.builders import common
 from tfbench.data.catalog import PAPER_DATASETS
 from tfbench.data.manifests import manual_folder
-from tfbench.data.sources import SOURCES
 from tfbench.errors import UserError
 from tfbench.files import downloads
 
@@ -46,9 +45,12 @@ def plan(dataset, data_dir) -> list[str]:
     if dataset.custom:
         return [f"{dataset.name}: {dataset.train + dataset.validation + dataset.test:,} images, {dataset.classes} "
                 f"classes, copied into {manifests.folder(dataset, data_dir)}"]
-    source = SOURCES[dataset.name]
-    lines = [f"{dataset.name}: {dataset.title}, {dataset.train + dataset.validation + dataset.test:,} images, "
-             f"{dataset.classes} classes – {source.citation} – licence: {source.licence}"]
+    source = dataset.source
+    line = (f"{dataset.name}: {dataset.title}, {dataset.train + dataset.validation + dataset.test:,} images, "
+            f"{dataset.classes} classes")
+    if source is None:
+        return [f"{line} – fetched by TFDS ({dataset.tfds})"]
+    lines = [f"{line} – {source.citation} – licence: {source.licence}"]
     for file in source.files:
         size = f"{file.size / 1e6:,.1f} MB" if file.size else "size unknown"
         if (manual_folder(data_dir) / file.name).exists():
@@ -56,16 +58,20 @@ def plan(dataset, data_dir) -> list[str]:
         else:
             state = f"from {file.url}" if file.url else "PUT IT THERE YOURSELF"
         lines.append(f"    {file.name} ({size}, {file.checksum[:20] or 'no checksum known'}…): {state}")
-    return [*lines, f"    note: {source.note}"] if source.note else lines
+    if source.note:
+        lines.append(f"    note: {source.note}")
+    return lines
 
 
 def obtain(dataset, data_dir) -> None:
-    """Fetches or checks a data set's archives.
+    """Fetches or checks a data set's archives; those that the catalog does not list are left to TFDS.
 
     Raises:
       UserError: one must be put there by hand, cannot be fetched, or is another than expected.
     """
-    folder, source = manual_folder(data_dir), SOURCES[dataset.name]
+    folder, source = manual_folder(data_dir), dataset.source
+    if source is None:
+        return
     absent = [file.name for file in source.files if not file.url and not (folder / file.name).exists()]
     if absent:
         raise UserError(f"{dataset.name} needs {', '.join(absent)} in {folder}, which cannot be fetched. {source.note}")
@@ -87,12 +93,13 @@ def status(dataset, data_dir) -> str:
     if manifest is None:
         return f"{dataset.name}: not prepared"
     sizes = " / ".join(f"{manifest['splits'][split]['n']:,}" for split in manifests.SPLITS)
-    size = sum(manifest["files"].values()) / 1e6
-    expected = tuple(getattr(dataset, split) for split in manifests.SPLITS)
-    found = tuple(manifest["splits"][split]["n"] for split in manifests.SPLITS)
-    remark = "" if found == expected else f" (the paper: {' / '.join(f'{n:,}' for n in expected)})"
+    megabytes = sum(manifest["files"].values()) / 1e6
+    expected = " / ".join(f"{getattr(dataset, split):,}" for split in manifests.SPLITS)
+    remark = ""
+    if sizes != expected:
+        remark = f" (the paper: {expected})" if dataset.source else f" (the catalog: {expected})"
     levels = ", ".join(f"{name} {result}" for name, result in verify.results(manifest["verification"]).items())
-    return f"{dataset.name}: {sizes} images to train / validate / test{remark}, {size:,.1f} MB; {levels}"
+    return f"{dataset.name}: {sizes} images to train / validate / test{remark}, {megabytes:,.1f} MB; {levels}"
 
 
 def prepare_one(dataset, data_dir, copy=None) -> None:
@@ -103,7 +110,7 @@ def prepare_one(dataset, data_dir, copy=None) -> None:
                             "folder to import another copy")
         return
     there = (manifests.folder(dataset, data_dir) / common.INFO).exists()  # prepared by TFDS itself, say
-    if copy is None and not there and not dataset.embedded and not dataset.custom:
+    if copy is None and not there:
         obtain(dataset, data_dir)
     with Display(1) as progress:
         images = dataset.train + dataset.validation + dataset.test
@@ -160,10 +167,10 @@ def main(argv) -> int | None:
             if options.action in ("prepare", "import"):
                 prepare_one(dataset, data_dir, copy)
             print(status(dataset, data_dir))
-    files = [file for dataset in chosen if dataset.name in SOURCES for file in SOURCES[dataset.name].files]
+    files = [file for dataset in chosen if dataset.source for file in dataset.source.files]
     if options.action == "plan" and files:
-        size = sum(file.size for file in files)
-        print(f"in all {size / 1e9:.1f} GB of archives in {manual_folder(data_dir)}, and about as much again "
+        gigabytes = sum(file.size for file in files) / 1e9
+        print(f"in all {gigabytes:.1f} GB of archives in {manual_folder(data_dir)}, and about as much again "
               f"prepared below {data_dir}")
     if failed:
         print(f"not what is published: {', '.join(failed)}")

@@ -1,9 +1,7 @@
 """A data set of the user's own: folders of images, TFDS data sets that are not the paper's."""
 
-import io
 import itertools
 import os
-import tarfile
 import types
 
 import numpy as np
@@ -12,7 +10,7 @@ from helpers import archives
 from helpers.programs import parse
 
 from tfbench import UserError, finetune, logistic_regression, prepare_data, pretrain
-from tfbench.data import examples, index, lookup, manifests, prepare, verify
+from tfbench.data import examples, folders, index, lookup, manifests, prepare, verify
 from tfbench.data.catalog import DATASETS
 
 
@@ -28,7 +26,7 @@ def write(root, *parts, number=6, kind="JPEG", classes=("cat", "dog")):
 
 
 def row(root):
-    return lookup.folder_row.__wrapped__(str(root))
+    return folders.folder_dataset.__wrapped__(str(root))
 
 
 def parts(dataset, data_dir) -> dict:
@@ -63,7 +61,7 @@ def test_what_a_folder_lacks_is_held_out_of_its_training_images(tmp_path, given,
 
 def test_a_split_is_the_same_whatever_order_the_folder_is_listed_in(tmp_path, monkeypatch):
     root = write(tmp_path / "x", number=30)
-    plain = lookup.list_images(root)
+    plain = folders.list_images(root)
     walk, scan = os.walk, os.scandir
 
     def shuffled_walk(top, **options):
@@ -73,9 +71,9 @@ def test_a_split_is_the_same_whatever_order_the_folder_is_listed_in(tmp_path, mo
             random.shuffle(names)
             yield place, folders, names
 
-    monkeypatch.setattr(lookup, "os", types.SimpleNamespace(walk=shuffled_walk, scandir=lambda path: sorted(
+    monkeypatch.setattr(folders, "os", types.SimpleNamespace(walk=shuffled_walk, scandir=lambda path: sorted(
         scan(path), key=lambda entry: entry.name, reverse=True)))
-    assert lookup.list_images(root) == plain
+    assert folders.list_images(root) == plain
     elsewhere = write(tmp_path / "elsewhere" / "x", number=30)
     first, second = (parts(row(place), tmp_path / str(number)) for number, place in enumerate((root, elsewhere)))
     assert {split: part.split_sha256 for split, part in first.items()} == {
@@ -190,7 +188,7 @@ def test_a_full_disk_leaves_nothing_half_made(tmp_path, monkeypatch):
 
 def test_a_class_called_train_is_a_class(tmp_path):
     root = write(tmp_path / "vehicles", classes=("bus", "train"))
-    assert {file.label for file in lookup.list_images(root)} == {"bus", "train"}
+    assert {file.label for file in folders.list_images(root)} == {"bus", "train"}
 
 
 class Quiet:
@@ -218,22 +216,10 @@ def test_every_regime_takes_a_folder(tmp_path):
         assert "the user's own data set instead of one of the paper's twelve" in result["deviations"]
 
 
-def tf_flowers(folder):
-    """A fabricated archive of TFDS's tf_flowers, which has a training split only."""
-    folder.mkdir(parents=True)
-    with tarfile.open(folder / "flower_photos.tgz", "w:gz") as tar:
-        for label, name in enumerate(("dandelion", "daisy", "tulips", "sunflowers", "roses")):
-            for number in range(20):
-                content = archives.picture(label, number if (label, number) != (2, 7) else 6)  # two are the same
-                member = tarfile.TarInfo(f"flower_photos/{name}/{number}.jpg")
-                member.size = len(content)
-                tar.addfile(member, io.BytesIO(content))
-
-
 def test_a_tfds_data_set_is_prepared_named_by_content_and_found_again(tmp_path, run_program):
     with pytest.raises(UserError, match="tfds:tf_flowers is not prepared .*prepare_data --dataset=tfds:tf_flowers"):
         lookup.get_dataset("tfds:tf_flowers", tmp_path)
-    tf_flowers(manifests.manual_folder(tmp_path))
+    archives.tf_flowers(manifests.manual_folder(tmp_path))
     with archives.patched_checksums(manifests.manual_folder(tmp_path)):
         output = run_program(prepare_data, "--dataset=tfds:tf_flowers", f"--data_dir={tmp_path}")
     assert "tfds:tf_flowers: 64 / 16 / 20 images" in output

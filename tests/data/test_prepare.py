@@ -1,5 +1,6 @@
 """Preparing and reading: repeatable, and every kind of damage is told in the user's words."""
 
+import collections
 import dataclasses
 import json
 import os
@@ -12,9 +13,10 @@ import numpy as np
 import pytest
 
 from tfbench import UserError
-from tfbench.data import examples, index, manifests, prepare
+from tfbench.data import examples, index, manifests, prepare, splits
 from tfbench.data.catalog import DATASETS
 from tfbench.data.splits import split_hash
+from tfbench.files import atomic
 
 DIGITS, GRID, DIACRITICS = DATASETS["digits"], DATASETS["digits_grid"], DATASETS["diacritics"]
 CURE = "delete .*run the same command again"
@@ -215,6 +217,37 @@ def test_the_loser_of_a_race_uses_the_winners_files(data_dir, tmp_path, monkeypa
     monkeypatch.setattr(digits.Digits, "_generate_examples", overtaken)
     assert prepare.prepare(DIGITS, tmp_path) == manifests.read(DIGITS, data_dir)
     assert [path.name for path in target.parent.iterdir()] == ["1.0.0"]  # no incomplete folder stays
+
+
+@pytest.mark.parametrize("name, seed", [("digits", 0), ("diacritics", 0), ("diacritics", 1)])
+def test_all_splits_are_loaded_with_one_look_at_the_disk(name, seed, data_dir, monkeypatch):
+    """One reading of manifest and index, one ranking of the keys by SHA-256, whatever is asked for and how often."""
+    calls = collections.Counter()
+
+    def count(module, function):
+        original = getattr(module, function)
+
+        def counted(*arguments, **options):
+            calls[function] += 1
+            return original(*arguments, **options)
+
+        monkeypatch.setattr(module, function, counted)
+
+    for module, function in ((atomic, "read_json"), (np, "load"), (index, "held_out"), (splits, "_ranked")):
+        count(module, function)
+    dataset = dataclasses.replace(DATASETS[name], split_seed=seed)
+    prepared = examples.open_dataset(dataset, data_dir)
+    loaded = {split: prepared.load(split) for split in manifests.SPLITS * 2}
+    assert [len(part.keys) for part in loaded.values()] == [getattr(dataset, split) for split in manifests.SPLITS]
+    held_out = name == "diacritics"  # digits comes with its own validation split
+    assert calls == {"read_json": 1, "load": 1} | ({"held_out": 1, "_ranked": dataset.classes} if held_out else {})
+
+
+@pytest.mark.parametrize("name, first", [("glyphs", "A"), ("digits", "0"), ("digits_grid", "0"),
+                                         ("diacritics", "none")])
+def test_classes_have_names(name, first, data_dir):
+    names = examples.open_dataset(DATASETS[name], data_dir).class_names
+    assert len(set(names)) == DATASETS[name].classes and names[0] == first
 
 
 @pytest.mark.slow

@@ -13,7 +13,6 @@ from helpers import archives
 from tfbench import UserError, prepare_data
 from tfbench.data import examples, index, manifests, prepare, verify
 from tfbench.data.catalog import DATASETS, PAPER_DATASETS, SOURCE_DATASETS, VARIANTS
-from tfbench.data.sources import SOURCES
 from tfbench.data.splits import split_hash
 
 
@@ -244,7 +243,7 @@ def test_difficult_labels_count_as_the_option_says(tmp_path):
 
 
 def test_archives_are_compared_with_their_checksums(tmp_path):
-    files = SOURCES["flowers"].files
+    files = DATASETS["flowers"].source.files
     assert verify.archives(tmp_path, files)["result"] == "UNKNOWN"
     for file in files:
         (tmp_path / file.name).write_bytes(b"x" * min(file.size, 100))

@@ -288,6 +288,13 @@ def imagenet2012_unlabelled(folder) -> None:
          {f"ILSVRC2012_test_{i:08d}.JPEG": picture(4, i) for i in range(1, 4)}, "w")
 
 
+def tf_flowers(folder) -> None:
+    """TFDS's tf_flowers, which has a training split only: 20 images of each of five classes, of which two are the same."""
+    _tar(folder / "flower_photos.tgz", {
+        f"flower_photos/{name}/{number}.jpg": picture(label, number if (label, number) != (2, 7) else 6)
+        for label, name in enumerate(("dandelion", "daisy", "tulips", "sunflowers", "roses")) for number in range(20)})
+
+
 FABRICATORS = {"food101": food101, "cifar10": cifar10, "cifar100": cifar100, "birdsnap": birdsnap, "sun397": sun397,
                "cars": cars, "aircraft": aircraft, "voc2007": voc2007, "dtd": dtd, "pets": pets,
                "caltech101": caltech101, "flowers": flowers, "imagenet2012": imagenet2012}

@@ -12,7 +12,7 @@ from helpers.programs import FlagsError, parse
 
 from tfbench import UserError, logistic_regression
 from tfbench.data.catalog import DATASETS
-from tfbench.data.examples import load_split, part_of
+from tfbench.data.examples import load_split, select
 from tfbench.data.pipeline import evaluation_batches, to_network
 from tfbench.linear import cache, feature_file, features
 from tfbench.models import weights as weights_files
@@ -72,7 +72,7 @@ def keras_features(digits, weights_file):
 @pytest.mark.parametrize("devices", [1, 4])
 def test_frozen_graph_is_the_network(digits, weights_file, keras_features, devices):
     def batches(part):
-        return evaluation_batches(digits, image_size=SIZE, batch_size=64, part=part)
+        return evaluation_batches(digits, image_size=SIZE, batch_size=64, shard=part)
 
     found = extractor(weights_file, devices)(batches, len(digits.keys), "features")
     assert keras_features.std() > 0.1
@@ -80,8 +80,8 @@ def test_frozen_graph_is_the_network(digits, weights_file, keras_features, devic
 
 
 def test_frozen_graph_has_no_variables_and_folds_batch_norm(weights_file, digits):
-    few = part_of(digits, np.arange(4))
-    extractor(weights_file)(lambda part: evaluation_batches(few, image_size=SIZE, batch_size=4, part=part), 4,
+    few = select(digits, np.arange(4))
+    extractor(weights_file)(lambda part: evaluation_batches(few, image_size=SIZE, batch_size=4, shard=part), 4,
                             "features")
     graph = features.freeze("mobilenet_v1", weights_file, SIZE, "inception")
     frozen = graph.__closure__[0].cell_contents
@@ -90,7 +90,7 @@ def test_frozen_graph_has_no_variables_and_folds_batch_norm(weights_file, digits
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 def test_reduced_precision_is_close_and_is_another(digits, weights_file, keras_features, policy):
-    some = next(iter(evaluation_batches(part_of(digits, np.arange(32)), image_size=SIZE, batch_size=32)))[0]
+    some = next(iter(evaluation_batches(select(digits, np.arange(32)), image_size=SIZE, batch_size=32)))[0]
     if policy == "float32":  # TensorFlow's own rewriting, on a CPU
         found = extractor(weights_file, precision="bfloat16")(
             lambda part: tf.data.Dataset.from_tensors((some, np.arange(32))), 32, "features")
@@ -155,7 +155,7 @@ def flipped(content: bytes) -> bytes:
 def test_features_that_are_not_finite_are_refused_by_name(fixed, digits):
     values = np.ones((100, 3), np.float32)
     values[7] = np.nan
-    part = part_of(digits, np.arange(100))
+    part = select(digits, np.arange(100))
     fixed.cache.write("validation", 0, part.keys, values)
     with pytest.raises(UserError, match=re.escape(f"1 of 100 validation images are not finite, the first is "
                                                   f"{part.keys[7]}")):

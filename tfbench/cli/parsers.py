@@ -7,7 +7,7 @@ import math
 from absl import flags
 
 from tfbench.config import ALL, REFIT
-from tfbench.data import lookup
+from tfbench.data import folders, lookup
 from tfbench.data.catalog import DATASETS
 from tfbench.files.paths import is_address
 from tfbench.models.catalog import NETWORKS
@@ -37,7 +37,7 @@ class DatasetParser(NameParser):
         super().__init__("data set", (*DATASETS, *more))
 
     def parse(self, argument):
-        if argument.startswith((lookup.FOLDER, lookup.TFDS)) and not argument.endswith(":"):
+        if argument.startswith((folders.FOLDER, lookup.TFDS)) and not argument.endswith(":"):
             if is_address(argument):
                 raise ValueError(f"expected a folder of this machine, found {argument!r}: copy the images there")
             return argument  # whether it exists is for data/lookup.py to say

@@ -1,4 +1,4 @@
-"""DATASETS: one row per data set. To add a data set, add a row.
+"""DATASETS: one row per data set. To add a data set of TFDS, add a row: nothing else needs to know of it.
 
 Sizes and splits of the paper's twelve are table 1 of Kornblith et al. with its two misprints put
 right (CIFAR-100 has 100 classes, Pets 3,669 test images); validation sizes are BYOL's (table 10),
@@ -6,6 +6,9 @@ since the paper does not give them. This module imports no TensorFlow: programs 
 """
 
 import dataclasses
+
+from tfbench.data import sources
+from tfbench.data.sources import Source
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,7 +18,7 @@ class Dataset:
     Attributes:
       name: what `--dataset` takes.
       title: the name in figures and tables.
-      tfds: TFDS builder and version, "builder[/config]:version"; TFDS's own or one of tfbench.data.
+      tfds: TFDS builder and version, "builder[/config]:version".
       classes: number of classes.
       metric: "top1", "mean_per_class" or "voc_map" (11 points); see stats/metrics.py.
       train, validation, test: numbers of images. Hyperparameters are chosen on `validation` after
@@ -23,19 +26,26 @@ class Dataset:
         is a source only: pretraining chooses nothing, every other program refuses it.
       official_validation: True where the data set comes with a validation split; otherwise
         `validation` images are held out of its training split (data/splits.py).
-      key: feature that identifies an image, whichever release or copy it comes from.
+      source: where its archives come from (data/sources.py); None for a set that is drawn, copied from a folder, or
+        left to TFDS.
+      builder: "MODULE:NAME" of what makes its TFDS builder, called with data_dir and, if `tfds` has one, config; ""
+        for a builder of TFDS.
+      key: feature that identifies an image, whichever release or copy it comes from; "" names images by their content.
+      key_format: how a key is made where {key} alone is not unique, from {key}, {split} and {label}, the class's name.
+      copy_key: what TFDS stores as `key`, from what a copy of the data set tells (data/copies.py): {label} is the class
+        as TFDS writes it, {name} the name of the file, {stem} that without its ending. "" is the SHA-256 of the image,
+        for copies that number images in other ways. None where no copy can stand for the archives.
       test_split: what TFDS calls the test split.
       train_per_class: where positive, the data set has no reproducible split: so many images of each class,
         chosen by hash, are for training and validation, all others for testing.
-      test_share: where positive, the data set has no test split: this share of it is held out for testing.
-      embedded: True for the sets that tfbench draws itself (data/prepare.py), False for all others.
-      mirror: whether training mirrors images at random. A mirrored bird is a bird; a mirrored
-        letter is none.
+      test_share: where positive, the data set has no test split: this fraction of it is held out for testing.
+      embedded: whether tfbench draws it itself (data/embedded/).
+      mirror: whether training mirrors images at random. A mirrored bird is a bird; a mirrored letter is none.
       banner: rows of pixels at the lower edge of every image that are a credit line.
       variant_of: name of the paper's set of which this is another form.
-      source: folder whose images are copied, for a data set of the user's own (data/lookup.py).
+      folder: whose images are copied, for a custom data set (data/folders.py); "" for all others.
 
-      How it is read is an option, recorded with every result:
+    How it is read is an option, recorded with every result:
       split_seed: of the choice of held-out examples.
       difficult: what an example means that VOC calls difficult: "ignore" (neither right nor wrong, the official
         scoring), "negative" or "positive".
@@ -50,8 +60,12 @@ class Dataset:
     train: int
     validation: int
     test: int
+    source: Source | None = None
+    builder: str = ""
     official_validation: bool = False
     key: str = "id"
+    key_format: str = "{key}"
+    copy_key: str | None = None
     test_split: str = "test"
     train_per_class: int = 0
     test_share: float = 0.0
@@ -59,12 +73,7 @@ class Dataset:
     mirror: bool = True
     banner: int = 0
     variant_of: str = ""
-    source: str = ""
-
-    @property
-    def folder(self):
-        return self.source
-
+    folder: str = ""
     split_seed: int = 0
     difficult: str = "ignore"
     crop_banner: bool = False
@@ -76,58 +85,96 @@ class Dataset:
 
     @property
     def custom(self) -> bool:
-        """Whether it is the user's own, no row of DATASETS."""
+        """Whether it is a folder of images or a TFDS set that the user named, no row of DATASETS."""
         return ":" in self.name
+
+    @property
+    def prepared_on_demand(self) -> bool:
+        """Whether every program prepares it by itself: it is drawn, or copied from a folder."""
+        return self.embedded or bool(self.folder)
+
+    def to_json(self) -> dict:
+        """The fields that the manifest of a custom data set keeps; `folder` is called "source" there."""
+        kept = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)
+                if field.name not in _ROWS_ONLY}
+        return {"source" if name == "folder" else name: value for name, value in kept.items()}
+
+    @classmethod
+    def from_json(cls, kept: dict) -> "Dataset":
+        """The data set of which `to_json` wrote the fields."""
+        return cls(**{"folder" if name == "source" else name: value for name, value in kept.items()})
+
+
+_ROWS_ONLY = ("source", "builder", "key_format", "copy_key")  # no custom data set has them
 
 
 PAPER_DATASETS = (
-    Dataset("food101", "Food-101", "food101:2.1.0", 101, "top1", 68175, 7575, 25250,
-            test_split="validation"),
-    Dataset("cifar10", "CIFAR-10", "cifar10:3.0.2", 10, "top1", 45000, 5000, 10000),
-    Dataset("cifar100", "CIFAR-100", "cifar100:3.0.2", 100, "top1", 44933, 5067, 10000),
-    Dataset("birdsnap", "Birdsnap", "birdsnap/full:1.1.0", 500, "top1", 42405, 4981, 2443),
-    Dataset("sun397", "SUN397", "sun397/standard-part1-full:4.0.0", 397, "top1", 15880, 3970, 19850,
-            key="file_name"),
-    Dataset("cars", "Stanford Cars", "cars196:2.1.0", 196, "top1", 6494, 1650, 8041),
-    Dataset("aircraft", "FGVC Aircraft", "fgvc_aircraft/variant:1.0.0", 100, "mean_per_class",
-            3334, 3333, 3333, official_validation=True, banner=20),
-    Dataset("voc2007", "VOC2007", "voc/2007:5.0.0", 20, "voc_map",
-            2501, 2510, 4952, official_validation=True, key="image/filename"),
-    Dataset("dtd", "DTD", "dtd:3.0.1", 47, "top1", 1880, 1880, 1880, official_validation=True,
-            key="file_name"),
-    Dataset("pets", "Oxford-IIIT Pets", "oxford_iiit_pet:4.0.0", 37, "mean_per_class", 2940, 740, 3669,
-            key="file_name"),
+    Dataset("food101", "Food-101", "food101:2.1.0", 101, "top1", 68175, 7575, 25250, sources.FOOD101,
+            test_split="validation", copy_key="{label}/{stem}"),
+    Dataset("cifar10", "CIFAR-10", "cifar10:3.0.2", 10, "top1", 45000, 5000, 10000, sources.CIFAR10, copy_key=""),
+    Dataset("cifar100", "CIFAR-100", "cifar100:3.0.2", 100, "top1", 44933, 5067, 10000, sources.CIFAR100, copy_key=""),
+    Dataset("birdsnap", "Birdsnap", "birdsnap/full:1.1.0", 500, "top1", 42405, 4981, 2443, sources.BIRDSNAP,
+            builder="tfbench.data.builders.birdsnap:Birdsnap", copy_key="{label}/{name}"),
+    Dataset("sun397", "SUN397", "sun397/standard-part1-full:4.0.0", 397, "top1", 15880, 3970, 19850, sources.SUN397,
+            builder="tfbench.data.builders.sun397:full_size", key="file_name", copy_key="{label}/{name}"),
+    Dataset("cars", "Stanford Cars", "cars196:2.1.0", 196, "top1", 6494, 1650, 8041, sources.CARS,
+            key_format="{split}/{key}", copy_key="{stem}"),  # the test images' numbers begin at 1 again
+    Dataset("aircraft", "FGVC Aircraft", "fgvc_aircraft/variant:1.0.0", 100, "mean_per_class", 3334, 3333, 3333,
+            sources.AIRCRAFT, builder="tfbench.data.builders.fgvc_aircraft:FgvcAircraft", official_validation=True,
+            copy_key="{stem}", banner=20),
+    Dataset("voc2007", "VOC2007", "voc/2007:5.0.0", 20, "voc_map", 2501, 2510, 4952, sources.VOC2007,
+            official_validation=True, key="image/filename"),  # no copy: folders cannot say that an image has two classes
+    Dataset("dtd", "DTD", "dtd:3.0.1", 47, "top1", 1880, 1880, 1880, sources.DTD, official_validation=True,
+            key="file_name", copy_key="{label}/{name}"),
+    Dataset("pets", "Oxford-IIIT Pets", "oxford_iiit_pet:4.0.0", 37, "mean_per_class", 2940, 740, 3669, sources.PETS,
+            key="file_name", copy_key="{name}"),
     Dataset("caltech101", "Caltech-101", "caltech101:3.0.2", 102, "mean_per_class", 2550, 510, 6084,
-            key="image/file_name", train_per_class=30),
-    Dataset("flowers", "102 Flowers", "oxford_flowers102:2.1.1", 102, "mean_per_class",
-            1020, 1020, 6149, official_validation=True, key="file_name"),
+            sources.CALTECH101, key="image/file_name", key_format="{label}/{key}",  # names repeat in every class
+            copy_key="{name}", train_per_class=30),
+    Dataset("flowers", "102 Flowers", "oxford_flowers102:2.1.1", 102, "mean_per_class", 1020, 1020, 6149,
+            sources.FLOWERS, official_validation=True, key="file_name", copy_key="{name}"),
 )
 
 # The paper's sets in other forms, by option.
 VARIANTS = (
     Dataset("birdsnap_available", "Birdsnap (available)", "birdsnap/available:1.1.0", 500, "top1", 42405, 4981, 2443,
+            sources.BIRDSNAP, builder="tfbench.data.builders.birdsnap:Birdsnap", copy_key="{label}/{name}",
             variant_of="birdsnap"),
     Dataset("sun397_120k", "SUN397 (120k)", "sun397/standard-part1-120k:4.0.0", 397, "top1", 15880, 3970, 19850,
-            key="file_name", variant_of="sun397"),
+            sources.SUN397, key="file_name", copy_key="{label}/{name}", variant_of="sun397"),
 )
 
 # To pretrain on. ("imagenet" is taken: as --weights and as the study's --source it means the public weights.)
 SOURCE_DATASETS = (
-    Dataset("imagenet2012", "ImageNet", "imagenet2012:5.1.0", 1000, "top1", 1281167, 0, 50000,
+    Dataset("imagenet2012", "ImageNet", "imagenet2012:5.1.0", 1000, "top1", 1281167, 0, 50000, sources.IMAGENET2012,
             key="file_name", test_split="validation"),  # what TFDS calls test has no labels
 )
 
 EMBEDDED_DATASETS = (
-    Dataset("glyphs", "Glyphs", "glyphs:1.0.0", 37, "top1", 10000, 1000, 2000,
-            official_validation=True, embedded=True, mirror=False),
-    Dataset("digits", "Digits", "digits:1.0.0", 10, "top1", 1078, 360, 359,
-            official_validation=True, embedded=True, mirror=False),
-    Dataset("digits_grid", "Digits grid", "digits_grid:1.0.0", 10, "voc_map", 1000, 500, 1000,
-            official_validation=True, embedded=True, mirror=False),
+    Dataset("glyphs", "Glyphs", "glyphs:1.0.0", 37, "top1", 10000, 1000, 2000, official_validation=True,
+            builder="tfbench.data.embedded.glyphs:Glyphs", embedded=True, mirror=False),
+    Dataset("digits", "Digits", "digits:1.0.0", 10, "top1", 1078, 360, 359, official_validation=True,
+            builder="tfbench.data.embedded.digits:Digits", embedded=True, mirror=False),
+    Dataset("digits_grid", "Digits grid", "digits_grid:1.0.0", 10, "voc_map", 1000, 500, 1000, official_validation=True,
+            builder="tfbench.data.embedded.digits_grid:DigitsGrid", embedded=True, mirror=False),
     Dataset("diacritics", "Diacritics", "diacritics:1.0.0", 12, "mean_per_class", 1000, 250, 1000,
-            embedded=True, mirror=False),
+            builder="tfbench.data.embedded.diacritics:Diacritics", embedded=True, mirror=False),
 )
 
-GROUPS = {"paper": tuple(row.name for row in PAPER_DATASETS)}  # what --datasets of a study takes beside names
+DATASETS = {dataset.name: dataset for dataset in PAPER_DATASETS + VARIANTS + SOURCE_DATASETS + EMBEDDED_DATASETS}
 
-DATASETS = {row.name: row for row in PAPER_DATASETS + VARIANTS + SOURCE_DATASETS + EMBEDDED_DATASETS}
+# What --datasets of a study takes beside names.
+GROUPS = {"paper": tuple(dataset.name for dataset in PAPER_DATASETS),
+          "variants": tuple(dataset.name for dataset in VARIANTS),
+          "source": tuple(dataset.name for dataset in SOURCE_DATASETS),
+          "embedded": tuple(dataset.name for dataset in EMBEDDED_DATASETS)}
+
+
+def group_of(dataset: Dataset) -> str:
+    """The name in GROUPS of the group of a row; "" for a data set that is in none."""
+    return next((group for group, names in GROUPS.items() if dataset.name in names), "")
+
+
+def list_datasets() -> list[Dataset]:
+    """All rows, in the order of the groups."""
+    return list(DATASETS.values())

@@ -11,22 +11,10 @@ import pathlib
 import re
 from collections.abc import Callable
 
-from tfbench.data import lookup, verify
+from tfbench.data import folders, verify
 from tfbench.data.builders import common
 from tfbench.data.catalog import Dataset
-from tfbench.data.sources import SOURCES
 from tfbench.errors import UserError
-
-# What TFDS stores as the name of an image, from what a copy tells: {label} is its class as TFDS writes it, {name}
-# its file's name, {stem} that without ending; "" is the SHA-256 of the image (copies number CIFAR's in other ways).
-# VOC2007 is missing: folders cannot say that an image has two classes.
-NAMES = {
-    "food101": "{label}/{stem}", "cifar10": "", "cifar100": "", "birdsnap": "{label}/{name}",
-    "sun397": "{label}/{name}", "cars": "{stem}", "aircraft": "{stem}", "dtd": "{label}/{name}", "pets": "{name}",
-    "caltech101": "{name}", "flowers": "{name}",
-}
-LABELLED_BY_ARCHIVE = ("aircraft", "birdsnap", "birdsnap_available")  # whose class names TFDS does not know beforehand
-
 
 @dataclasses.dataclass(frozen=True)
 class Copied:
@@ -54,8 +42,8 @@ def folder_builder(dataset: Dataset, data_dir, report=lambda images: None):
     Raises:
       UserError: some cannot be decoded; they are named.
     """
-    root = pathlib.Path(dataset.source)
-    files = lookup.list_images(root)
+    root = pathlib.Path(dataset.folder)
+    files = folders.list_images(root)
     paths = [file.path for file in files]
     scanned = verify.scan(lambda number: (root / paths[number]).read_bytes(), paths, report)
     if scanned["undecodable"]:
@@ -63,7 +51,7 @@ def folder_builder(dataset: Dataset, data_dir, report=lambda images: None):
                         f"{verify.shorten(scanned['undecodable'], 50)}; repair or delete them")
     names = sorted({file.label for file in files})
     splits = {split: [(file.path, {"key": file.path, "label": file.label, "image": root / file.path})
-                      for file in files if file.split == split] for split in lookup.SPLITS}
+                      for file in files if file.split == split] for split in folders.SPLIT_FOLDERS}
     return _builder(dataset, data_dir, "key", names, {split: part for split, part in splits.items() if part}), scanned
 
 
@@ -77,8 +65,7 @@ def import_builder(dataset: Dataset, source, data_dir):
     Raises:
       UserError: it is none, splits or classes are others than the data set's, or names repeat.
     """
-    pattern = NAMES.get(dataset.variant_of or dataset.name)
-    if pattern is None:
+    if dataset.copy_key is None:
         raise UserError(f"{dataset.name} cannot be imported from a copy, only prepared from its archives"
                         + (": its images have several labels" if dataset.multi_label else ""))
     source = pathlib.Path(source).expanduser()
@@ -93,7 +80,7 @@ def import_builder(dataset: Dataset, source, data_dir):
         copied = [dataclasses.replace(image, split=("train", "test")[number % 2])
                   for number, image in enumerate(copied)]
     wanted = ("train", *["validation"] * dataset.official_validation, "test")
-    found = tuple(split for split in lookup.SPLITS if any(image.split == split for image in copied))
+    found = tuple(split for split in folders.SPLIT_FOLDERS if any(image.split == split for image in copied))
     if found != wanted:
         raise UserError(f"expected the splits {', '.join(wanted)} of {dataset.name} in {source}, found "
                         f"{', '.join(found)}")
@@ -105,7 +92,7 @@ def import_builder(dataset: Dataset, source, data_dir):
         for number, image in enumerate(image for image in copied if image.split == split):
             label = canonical[_plain(image.label)] if isinstance(image.label, str) else names[image.label]
             path = pathlib.PurePosixPath(image.name)
-            key = pattern.format(label=label, name=path.name, stem=path.stem) if image.name else ""
+            key = dataset.copy_key.format(label=label, name=path.name, stem=path.stem) if image.name else ""
             unique = f"{label}/{key}" if key else str(number)
             if unique in part:
                 raise UserError(f"{source} has two images called {unique} in {split}: {dataset.name} has one")
@@ -137,18 +124,18 @@ def _builder(dataset: Dataset, data_dir, key_feature: str, names: list[str], spl
 
     path, version = dataset.tfds.split(":")
     name, _, config = path.partition("/")
-    source = SOURCES.get(dataset.name)
+    citation = dataset.source.citation if dataset.source else ""
     return tfds.dataset_builders.AdhocBuilder(
         name=name, version=version, config=config or None, data_dir=pathlib.Path(data_dir).expanduser(),
         features=tfds.features.FeaturesDict({
             key_feature: tfds.features.Text(), "label": tfds.features.ClassLabel(names=names),
             "image": tfds.features.Image()}),
-        split_datasets=splits, description=dataset.title, citation=source.citation if source else "")
+        split_datasets=splits, description=dataset.title, citation=citation)
 
 
 def _from_folder(source) -> list[Copied]:
     return [Copied(file.split, file.label, file.path, (source / file.path).read_bytes)
-            for file in lookup.list_images(source)]
+            for file in folders.list_images(source)]
 
 
 def _from_parquet(files) -> list[Copied]:
@@ -157,7 +144,7 @@ def _from_parquet(files) -> list[Copied]:
     copied = []
     for file in files:
         split = re.split(r"[-.]", file.name)[0]
-        split = next((ours for ours, names in lookup.SPLITS.items() if {split, file.parent.name} & set(names)), None)
+        split = next((ours for ours, names in folders.SPLIT_FOLDERS.items() if {split, file.parent.name} & set(names)), None)
         schema = pyarrow.parquet.read_schema(file)
         images = [field.name for field in schema if field.name in ("image", "img")]
         labels = [name for name in ("fine_label", "label", "labels") if name in schema.names]
@@ -222,10 +209,11 @@ def _class_names(dataset: Dataset, copied: list[Copied], data_dir) -> list[str]:
 
     there = {image.label for image in copied}
     told = {label for label in there if isinstance(label, str)}
-    if dataset.name in LABELLED_BY_ARCHIVE:
+    feature = common.make_builder(dataset, data_dir).info.features["label"]
+    if feature.num_classes is not None:
+        names = list(feature.names)
+    else:  # they stand in the archive
         names = sorted(told) if told else [str(number) for number in sorted(there)]
-    else:
-        names = list(common.make_builder(dataset, data_dir).info.features["label"].names)
     if told:
         found = {_plain(name): name for name in told}
         missing = [name for name in names if _plain(name) not in found]

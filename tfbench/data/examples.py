@@ -1,6 +1,12 @@
-"""Loads a split: its keys and labels, and its encoded images in memory or, if they are many, from the disk."""
+"""Prepared data sets and their examples: keys, labels and encoded images, in memory or, if they are many, on the disk.
+
+Importing this module imports no TensorFlow.
+"""
 
 import dataclasses
+import functools
+import os
+import pathlib
 
 import numpy as np
 
@@ -8,22 +14,28 @@ from tfbench.data import index, manifests
 from tfbench.data.catalog import Dataset
 from tfbench.data.splits import per_class, split_hash
 
-MEMORY = 2 << 30  # bytes of encoded images up to which a split is held in memory
+MEMORY_BYTES = 2 << 30  # of encoded images, up to which a split is held in memory
 
 
 @dataclasses.dataclass(frozen=True)
 class StoredImages:
-    """The encoded images of some rows of an index, each read when it is asked for."""
+    """The encoded images of some rows of an index, each read when it is asked for.
+
+    Attributes:
+      folder: of the prepared data set.
+      entries: its index.
+      rows: [n] int64, rows of the index.
+    """
 
     folder: str
-    index: index.Index
+    entries: index.Index
     rows: np.ndarray
 
     def __len__(self):
         return len(self.rows)
 
     def __getitem__(self, position: int) -> bytes:
-        return index.read_image(self.folder, self.index, self.rows[position])
+        return index.read_image(self.folder, self.entries, self.rows[position])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,14 +48,14 @@ class Examples:
         the class is present, 0 where only difficult ones are (neither right nor wrong), -1 where none is.
       keys: n strings, ascending.
       split_sha256: splits.split_hash of the keys.
-      cut: rows of pixels at the lower edge of every image that are not to be seen.
+      crop_bottom_rows: rows of pixels at the lower edge of every image that are not to be seen.
     """
 
     images: np.ndarray | StoredImages
     labels: np.ndarray
     keys: list[str]
     split_sha256: str
-    cut: int = 0
+    crop_bottom_rows: int = 0
 
 
 def join(train: Examples, validation: Examples) -> Examples:
@@ -53,18 +65,19 @@ def join(train: Examples, validation: Examples) -> Examples:
     if isinstance(train.images, np.ndarray) and isinstance(validation.images, np.ndarray):
         images = np.concatenate([train.images, validation.images])[order]
     else:
-        stored = next(part.images for part in (train, validation) if isinstance(part.images, StoredImages))
-        rows = np.searchsorted(stored.index.keys, [keys[i] for i in order])
-        images = StoredImages(stored.folder, stored.index, rows)
+        stored = next(images for images in (train.images, validation.images) if isinstance(images, StoredImages))
+        rows = np.searchsorted(stored.entries.keys, [keys[i] for i in order])
+        images = StoredImages(stored.folder, stored.entries, rows)
     return Examples(images=images, labels=np.concatenate([train.labels, validation.labels])[order],
-                    keys=[keys[i] for i in order], split_sha256=split_hash(keys), cut=train.cut)
+                    keys=[keys[i] for i in order], split_sha256=split_hash(keys),
+                    crop_bottom_rows=train.crop_bottom_rows)
 
 
-def part_of(examples: Examples, positions: np.ndarray) -> Examples:
-    """Some of the examples, in ascending order of their positions."""
+def select(examples: Examples, positions: np.ndarray) -> Examples:
+    """The examples at some positions, [n] int64, ascending."""
     images = examples.images
     if isinstance(images, StoredImages):
-        images = StoredImages(images.folder, images.index, images.rows[positions])
+        images = StoredImages(images.folder, images.entries, images.rows[positions])
     else:
         images = images[positions]
     keys = [examples.keys[i] for i in positions]
@@ -83,59 +96,102 @@ def subset(examples: Examples, number: int, seed: int) -> Examples:
         chosen = np.zeros(len(examples.keys), bool)
         for shown in (examples.labels > 0).T:
             chosen |= shown & per_class(examples.keys, shown, number, seed)
-    return part_of(examples, np.flatnonzero(chosen))
+    return select(examples, np.flatnonzero(chosen))
 
 
-def load_split(dataset: Dataset, split: str, data_dir, *, memory: int = MEMORY) -> Examples:
-    """Reads one split of a prepared data set.
+@dataclasses.dataclass(frozen=True, eq=False)
+class PreparedDataset:
+    """A data set that lies prepared on the disk. Its index and its splits are computed once, when first asked for.
 
-    Args:
-      dataset: a row, with its options of reading (data/lookup.py).
-      split: "train", "validation" or "test".
+    Attributes:
+      dataset: with its options of reading (data/lookup.py).
       data_dir: where prepare.prepare put it.
-      memory: bytes of encoded images up to which they are held in memory.
+      manifest: what prepare.prepare returned, with the splits of dataset.split_seed.
+    """
+
+    dataset: Dataset
+    data_dir: str | os.PathLike
+    manifest: dict
+
+    @property
+    def folder(self) -> pathlib.Path:
+        """The data set's folder below data_dir."""
+        return manifests.folder(self.dataset, self.data_dir)
+
+    @functools.cached_property
+    def entries(self) -> index.Index:
+        """The index: what is known of every example but its image."""
+        return index.load(self.folder)
+
+    @functools.cached_property
+    def membership(self) -> dict[str, np.ndarray]:
+        """{"train", "validation", "test"}: [n] int64, ascending, rows of the index."""
+        return index.membership(self.dataset, self.entries)
+
+    @functools.cached_property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes, in the order of the labels; their numbers where TFDS has no names."""
+        import tensorflow_datasets as tfds
+
+        features = tfds.builder_from_directory(self.folder).info.features
+        return tuple((features["labels"].feature if self.dataset.multi_label else features["label"]).names)
+
+    def load(self, split: str, *, memory: int = MEMORY_BYTES) -> Examples:
+        """Reads one split.
+
+        Args:
+          split: "train", "validation" or "test".
+          memory: bytes of encoded images up to which they are held in memory.
+
+        Raises:
+          UserError: the folder is damaged or not what the manifest says.
+          KeyError: another split.
+        """
+        rows, expected = self.membership[split], self.manifest["splits"][split]
+        keys, labels = self.entries.keys[rows].tolist(), self.entries.labels[rows]
+        if (len(keys), split_hash(keys)) != (expected["n"], expected["sha256"]):
+            raise manifests.damaged(self.folder, f"expected the {expected['n']:,} {split} examples of its manifest, "
+                                    f"found {len(keys):,} or others")
+        images = StoredImages(str(self.folder), self.entries, rows)
+        if self.entries.sizes[rows].sum() <= memory:
+            images = self._read_all(images)
+        if self.dataset.multi_label and self.dataset.difficult != "ignore":
+            value = np.float32(1 if self.dataset.difficult == "positive" else -1)
+            labels = np.where(labels == 0, value, labels)
+        return Examples(images=images, labels=labels, keys=keys, split_sha256=expected["sha256"],
+                        crop_bottom_rows=self.dataset.banner if self.dataset.crop_banner else 0)
+
+    def _read_all(self, stored: StoredImages) -> np.ndarray:
+        """[n] object, the images, read in the order of the disk."""
+        images = np.empty(len(stored), object)
+        for position in np.lexsort((self.entries.offset[stored.rows], self.entries.shard[stored.rows])):
+            images[position] = stored[position]
+        return images
+
+
+def open_dataset(dataset: Dataset, data_dir) -> PreparedDataset:
+    """A prepared data set; needs no TensorFlow until its images or class names are asked for.
 
     Raises:
-      UserError: the data set is not prepared, or the folder is damaged or not what the manifest says.
-      KeyError: another split.
+      UserError: the data set is not prepared, or its folder is damaged.
     """
-    path = manifests.folder(dataset, data_dir)
-    manifest = manifests.read(dataset, data_dir)
-    if manifest is None:
+    prepared = find_dataset(dataset, data_dir)
+    if prepared is None:
         raise manifests.unprepared(dataset, data_dir)
-    found = index.load(path)
-    rows = index.membership(dataset, found)[split]
-    keys, expected = found.keys[rows].tolist(), manifest["splits"][split]
-    if (len(keys), split_hash(keys)) != (expected["n"], expected["sha256"]):
-        raise manifests.damaged(path, f"expected the {expected['n']:,} {split} examples of its manifest, "
-                              f"found {len(keys):,} or others")
-    images = StoredImages(str(path), found, rows)
-    if found.sizes[rows].sum() <= memory:
-        held = np.empty(len(rows), object)
-        for position in np.lexsort((found.offset[rows], found.shard[rows])):  # in the order of the disk
-            held[position] = images[position]
-        images = held
-    labels = found.labels[rows]
-    if dataset.multi_label and dataset.difficult != "ignore":
-        labels = np.where(labels == 0, np.float32(1 if dataset.difficult == "positive" else -1), labels)
-    return Examples(images=images, labels=labels, keys=keys, split_sha256=expected["sha256"],
-                    cut=dataset.banner if dataset.crop_banner else 0)
+    return prepared
 
 
-class PreparedDataset:
-    """Temporary: the room data/ brings the real one."""
-
-    def __init__(self, dataset, data_dir, manifest):
-        self.dataset, self.data_dir, self.manifest = dataset, data_dir, manifest
-
-    def load(self, split):
-        return load_split(self.dataset, split, self.data_dir)
-
-
-def open_dataset(dataset, data_dir, *, missing_ok=False):
-    manifest = manifests.read(dataset, data_dir)
+def find_dataset(dataset: Dataset, data_dir) -> PreparedDataset | None:
+    """open_dataset, or None where the data set is not prepared."""
+    manifest = manifests.read_stored(dataset, data_dir)
     if manifest is None:
-        if missing_ok:
-            return None
-        raise manifests.unprepared(dataset, data_dir)
-    return PreparedDataset(dataset, data_dir, manifest)
+        return None
+    prepared = PreparedDataset(dataset, data_dir, manifest)
+    if dataset.split_seed:
+        manifest["splits"] = manifests.describe_splits(dataset, prepared.entries, prepared.membership)
+    return prepared
+
+
+def load_split(dataset: Dataset, split: str, data_dir, *, memory: int = MEMORY_BYTES) -> Examples:
+    """One split of a prepared data set; for several, open_dataset reads the manifest and the index once."""
+    return open_dataset(dataset, data_dir).load(split, memory=memory)

@@ -132,10 +132,8 @@ def _parse(dataset: Dataset, builder, split: str, record: bytes):
         label[plain] = 1.0
         return key, label, image
     label = features["label"].int64_list.value[0]
-    if dataset.name == "cars":  # its test numbers begin at 1 again
-        key = f"{split}/{key}"
-    elif dataset.name == "caltech101":  # file names repeat in every class
-        key = f"{builder.info.features['label'].names[label]}/{key}"
+    if dataset.key_format != "{key}":
+        key = dataset.key_format.format(key=key, split=split, label=builder.info.features["label"].names[label])
     return key, label, image
 
 

@@ -1,7 +1,7 @@
 """What lies on the disk of a prepared data set: where it is, and the manifest that says what was made.
 
     DATA_DIR/<builder>[/<config>]/<version>/    the folder, in TFDS's format
-        tfbench_index.npz                       keys, labels and places of all examples (data/index.py)
+        tfbench_index.npz                       keys, labels and positions of all examples (data/index.py)
         tfbench_splits.json                     the manifest, written last: it is there = all is there
 
 The manifest holds the splits as tfbench uses them (the validation split held out where the data set
@@ -35,9 +35,9 @@ def manual_folder(data_dir) -> pathlib.Path:
     return pathlib.Path(data_dir).expanduser() / "downloads" / "manual"
 
 
-def damaged(path, found: str) -> UserError:
+def damaged(path, reason: str) -> UserError:
     """The error for a folder that is not what `prepare` leaves behind."""
-    return UserError(f"the data folder {path} is half written ({found}): delete it and run the same "
+    return UserError(f"the data folder {path} is half written ({reason}): delete it and run the same "
                      "command again")
 
 
@@ -48,8 +48,14 @@ def unprepared(dataset: Dataset, data_dir) -> UserError:
 
 
 def unwritable(data_dir, error: OSError) -> UserError:
+    """The error for a data folder that cannot be written."""
     return UserError(f"cannot write to the data folder {data_dir} ({error.strerror or error}): make it "
                      "writable and free some space, or choose another with --data_dir=DIR")
+
+
+def is_prepared(dataset: Dataset, data_dir) -> bool:
+    """Whether a data set has a manifest; it can be damaged, as `read` tells."""
+    return (folder(dataset, data_dir) / MANIFEST).exists()
 
 
 def read(dataset: Dataset, data_dir) -> dict | None:
@@ -58,24 +64,34 @@ def read(dataset: Dataset, data_dir) -> dict | None:
     With another `split_seed` than 0, `splits` are those of that seed.
 
     Raises:
+      UserError: as `read_stored`.
+    """
+    manifest = read_stored(dataset, data_dir)
+    if manifest is not None and dataset.split_seed:
+        entries = index.load(folder(dataset, data_dir))
+        manifest["splits"] = describe_splits(dataset, entries, index.membership(dataset, entries))
+    return manifest
+
+
+def read_stored(dataset: Dataset, data_dir) -> dict | None:
+    """The manifest as it is stored, with the splits of split_seed 0; None when the data set is not prepared.
+
+    Raises:
       UserError: the manifest is cut, or a file that it lists is missing or has another size.
     """
-    path = folder(dataset, data_dir)
-    if not (path / MANIFEST).exists():
+    if not is_prepared(dataset, data_dir):
         return None
-    manifest = atomic.read_json(path / MANIFEST,
-                               cure=f"delete the data folder {path} and run the same command again")
+    path = folder(dataset, data_dir)
+    manifest = atomic.read_json(path / MANIFEST, cure=f"delete the data folder {path} and run the same command again")
     keys = {"dataset", "tfds", "splits", "content", "origin", "verification", "files", "versions"}
     if not isinstance(manifest, dict) or not keys <= set(manifest):
         raise damaged(path, f"{MANIFEST} is no manifest of tfbench")
-    for name, size in manifest["files"].items():
+    for name, expected_bytes in manifest["files"].items():
         file = path / name
-        found = file.stat().st_size if file.is_file() else None
-        if found != size:
-            raise damaged(path, f"expected {name} of {size:,} bytes, found "
-                          + ("none" if found is None else f"{found:,}"))
-    if dataset.split_seed:
-        manifest["splits"] = describe_splits(dataset, index.load(path))
+        if not file.is_file():
+            raise damaged(path, f"expected {name} of {expected_bytes:,} bytes, found none")
+        if file.stat().st_size != expected_bytes:
+            raise damaged(path, f"expected {name} of {expected_bytes:,} bytes, found {file.stat().st_size:,}")
     return manifest
 
 
@@ -86,11 +102,11 @@ def write(dataset: Dataset, data_dir, manifest: dict) -> None:
         raise unwritable(data_dir, error.__cause__) from error
 
 
-def describe_splits(dataset: Dataset, found: index.Index) -> dict:
-    """Number, hash and labels of the examples in each split."""
-    return {split: {"n": len(rows), "sha256": split_hash(found.keys[rows].tolist()),
-                    "labels": _label_counts(dataset, found.labels[rows])}
-            for split, rows in index.membership(dataset, found).items()}
+def describe_splits(dataset: Dataset, entries: index.Index, membership: dict[str, np.ndarray]) -> dict:
+    """Number, hash and labels of the examples in each split; `membership` as of index.membership."""
+    return {split: {"n": len(rows), "sha256": split_hash(entries.keys[rows].tolist()),
+                    "labels": _label_counts(dataset, entries.labels[rows])}
+            for split, rows in membership.items()}
 
 
 def _label_counts(dataset: Dataset, labels: np.ndarray):
@@ -99,13 +115,13 @@ def _label_counts(dataset: Dataset, labels: np.ndarray):
     return np.bincount(labels, minlength=dataset.classes).tolist()
 
 
-def content_hash(found: index.Index) -> str:
+def content_hash(entries: index.Index) -> str:
     """SHA-256, in hex, of one line per example, sorted: key, labels, SHA-256 of the encoded image.
 
     The split is part of no line: held-out examples count like the rest of their training split.
     """
     lines = []
-    for key, label, sha256 in zip(found.keys, found.labels, found.sha256, strict=True):
+    for key, label, sha256 in zip(entries.keys, entries.labels, entries.sha256, strict=True):
         text = ",".join(str(int(value)) for value in np.atleast_1d(label))
         lines.append(f"{key} {text} {sha256.tobytes().hex()}\n")
     digest = hashlib.sha256()

@@ -14,8 +14,8 @@ from google.protobuf.message import DecodeError
 from tfbench.data import index, manifests, verify
 from tfbench.data.builders import common
 from tfbench.data.catalog import Dataset
-from tfbench.data.lookup import MANIFEST, TFDS, refuse_row, sizes_with_held_out, split_name
-from tfbench.data.sources import SOURCES
+from tfbench.data.folders import sizes_with_held_out
+from tfbench.data.lookup import MANIFEST, TFDS, refuse_catalog_name, split_tfds_name
 from tfbench.errors import UserError
 from tfbench.files import atomic
 
@@ -30,13 +30,13 @@ def prepare(dataset: Dataset, data_dir, *, copy=None, report=lambda images: None
 
     Args:
       copy: folder with a copy of the data set (data/copies.py), to be taken instead of its archives.
-      report: called with numbers of images, while a user's own are looked at.
+      report: called with numbers of images, while those of a custom data set are decoded.
 
     Returns:
       The manifest:
         dataset, tfds: as in the catalog.
         origin: "drawn", "archives", "copy", "folder" or "tfds": what it was made from.
-        row: of a user's own data set, its Dataset as a dictionary.
+        row: of a custom data set, what Dataset.to_json says.
         splits: for train, validation and test each {"n": examples, "sha256": splits.split_hash of
           their keys, "labels": number of examples per class; for a multi-label set
           {"positive": [...], "difficult": [...]}, the latter counting images that show difficult
@@ -72,20 +72,20 @@ def verify_images(dataset: Dataset, data_dir, report=lambda images: None) -> dic
     """
     plain = dataclasses.replace(dataset, split_seed=0)
     manifest, path = manifests.read(plain, data_dir), manifests.folder(dataset, data_dir)
-    found = index.load(path)
-    manifest["verification"] |= verify.of_index(plain, found, index.membership(plain, found)) | {
-        "images": _scan(path, found, report)}
-    if manifest["origin"] == "archives":
-        there = verify.archives(manifests.manual_folder(data_dir), SOURCES[dataset.name].files)
-        if there["result"] != verify.UNKNOWN:
-            manifest["verification"]["archives"] = there
+    entries = index.load(path)
+    manifest["verification"] |= verify.of_index(plain, entries, index.membership(plain, entries)) | {
+        "images": _scan(path, entries, report)}
+    if manifest["origin"] == "archives" and dataset.source:
+        level = verify.archives(manifests.manual_folder(data_dir), dataset.source.files)
+        if level["result"] != verify.UNKNOWN:
+            manifest["verification"]["archives"] = level
     manifests.write(plain, data_dir, manifest)
     return manifest["verification"]
 
 
-def _scan(path, found: index.Index, report) -> dict:
-    order = np.lexsort((found.offset, found.shard))  # as they lie on the disk: ImageNet's are 150 GB
-    return verify.scan(lambda place: index.read_image(path, found, order[place]), found.keys[order].tolist(), report)
+def _scan(path, entries: index.Index, report) -> dict:
+    order = np.lexsort((entries.offset, entries.shard))  # as they lie on the disk: ImageNet's are 150 GB
+    return verify.scan(lambda i: index.read_image(path, entries, order[i]), entries.keys[order].tolist(), report)
 
 
 def prepare_tfds(name: str, data_dir, report=lambda images: None) -> Dataset:
@@ -95,7 +95,7 @@ def prepare_tfds(name: str, data_dir, report=lambda images: None) -> Dataset:
     lacking is held out of the training split (data/lookup.py).
 
     Returns:
-      Its row.
+      The Dataset.
 
     Raises:
       UserError: it is a row of the catalog, TFDS has no such data set, cannot prepare it, or it is none of classified
@@ -103,8 +103,8 @@ def prepare_tfds(name: str, data_dir, report=lambda images: None) -> Dataset:
     """
     import tensorflow_datasets as tfds
 
-    refuse_row(name)
-    wanted, version = split_name(name)
+    refuse_catalog_name(name)
+    wanted, version = split_tfds_name(name)
     try:
         builder = tfds.builder(f"{wanted}:{version}" if version else wanted,
                                data_dir=pathlib.Path(data_dir).expanduser())
@@ -117,18 +117,18 @@ def prepare_tfds(name: str, data_dir, report=lambda images: None) -> Dataset:
                         "image and label")
     _check_writable(data_dir)
     config = f"/{builder.builder_config.name}" if builder.builder_config else ""
-    row = Dataset(name, builder.name, f"{builder.name}{config}:{builder.version}", features["label"].num_classes,
-                  "top1", 0, 0, 0, key="")
-    if not (manifests.folder(row, data_dir) / common.INFO).exists():
-        common.run(row, data_dir, lambda: builder, manifests.manual_folder(data_dir).parent)
-        builder = tfds.builder_from_directory(manifests.folder(row, data_dir))
+    dataset = Dataset(name, builder.name, f"{builder.name}{config}:{builder.version}", features["label"].num_classes,
+                      "top1", 0, 0, 0, key="")
+    if not (manifests.folder(dataset, data_dir) / common.INFO).exists():
+        common.run(dataset, data_dir, lambda: builder, manifests.manual_folder(data_dir).parent)
+        builder = tfds.builder_from_directory(manifests.folder(dataset, data_dir))
     sizes = {split: info.num_examples for split, info in builder.info.splits.items()}
     test_split = next((split for split in ("test", "validation") if sizes.get(split)), "")
     official = sizes.get("validation", 0) if test_split == "test" else 0
-    row = dataclasses.replace(row, test_split=test_split, **sizes_with_held_out(
+    dataset = dataclasses.replace(dataset, test_split=test_split, **sizes_with_held_out(
         sizes.get("train", 0), official, sizes.get(test_split, 0)))
-    prepare(row, data_dir, report=report)
-    return row
+    prepare(dataset, data_dir, report=report)
+    return dataset
 
 
 def _check_writable(data_dir) -> None:
@@ -151,7 +151,7 @@ def _make(dataset: Dataset, data_dir, copy, report) -> dict | None:
     if dataset.embedded:
         with common.quiet(), tempfile.TemporaryDirectory() as downloads:  # TFDS wants one
             common.run(dataset, data_dir, lambda: common.make_builder(dataset, data_dir), downloads)
-    elif copy is not None or dataset.source:
+    elif copy is not None or dataset.folder:
         from tfbench.data import copies
 
         with common.quiet(), tempfile.TemporaryDirectory() as downloads:
@@ -174,12 +174,12 @@ def _describe(dataset: Dataset, data_dir, *, made: bool, copied: bool, scanned: 
     dataset = dataclasses.replace(dataset, split_seed=0)
     try:
         with common.quiet():
-            found = index.build(dataset, path)
+            entries = index.build(dataset, path)
     except (tf.errors.OpError, OSError, ValueError, KeyError, IndexError, DecodeError) as error:
         raise manifests.damaged(path, str(error).splitlines()[0][:200]) from error
-    membership = index.membership(dataset, found)
+    membership = index.membership(dataset, entries)
     for split, rows in membership.items():
-        labels, expected = found.labels[rows], getattr(dataset, split)
+        labels, expected = entries.labels[rows], getattr(dataset, split)
         if dataset.embedded and len(rows) != expected:
             raise manifests.damaged(path, f"expected {expected:,} {split} examples, found {len(rows):,}")
         if not len(rows):
@@ -188,22 +188,21 @@ def _describe(dataset: Dataset, data_dir, *, made: bool, copied: bool, scanned: 
             continue
         if not dataset.multi_label and not 0 <= labels.min() <= labels.max() < dataset.classes:
             raise manifests.damaged(path, f"expected labels 0 to {dataset.classes - 1} in {split}, found others")
-    origin = ("copy" if copied else "drawn" if dataset.embedded else "folder" if dataset.source
-              else "tfds" if dataset.name.startswith(TFDS) else "archives")
+    origin = "copy" if copied else _origin(dataset)
     if dataset.custom and scanned is None:
-        scanned = _scan(path, found, report)
+        scanned = _scan(path, entries, report)
         if broken := scanned["undecodable"]:
             raise UserError(f"{len(broken):,} images of {dataset.name} cannot be decoded: {verify.shorten(broken, 50)}")
-    verification = verify.of_index(dataset, found, membership) | {
+    verification = verify.of_index(dataset, entries, membership) | {
         "archives": _archives(dataset, path, origin, data_dir, made),
         "images": scanned or verify.level(verify.UNKNOWN, "not decoded yet, --action=verify does it")}
-    _write_index(found, path, data_dir)
+    _write_index(entries, path, data_dir)
     return {
         "dataset": dataset.name,
         "tfds": dataset.tfds,
-        **({"row": dataclasses.asdict(dataset)} if dataset.custom else {}),
-        "splits": manifests.describe_splits(dataset, found),
-        "content": manifests.content_hash(found),
+        **({"row": dataset.to_json()} if dataset.custom else {}),
+        "splits": manifests.describe_splits(dataset, entries, membership),
+        "content": manifests.content_hash(entries),
         "origin": origin,
         "verification": {name: verification[name] for name in verify.LEVELS},
         "files": {file.name: file.stat().st_size for file in sorted(path.iterdir())
@@ -212,9 +211,18 @@ def _describe(dataset: Dataset, data_dir, *, made: bool, copied: bool, scanned: 
     }
 
 
-def _write_index(found: index.Index, path, data_dir) -> None:
+def _origin(dataset: Dataset) -> str:
+    """What a data set is made from if not from a copy: a value of the manifest's `origin`."""
+    if dataset.embedded:
+        return "drawn"
+    if dataset.folder:
+        return "folder"
+    return "tfds" if dataset.name.startswith(TFDS) else "archives"
+
+
+def _write_index(entries: index.Index, path, data_dir) -> None:
     buffer = io.BytesIO()
-    found.save(buffer)
+    entries.save(buffer)
     try:
         atomic.write_atomically(path / index.FILE, buffer.getbuffer())
     except UserError as error:
@@ -223,23 +231,32 @@ def _write_index(found: index.Index, path, data_dir) -> None:
 
 def _archives(dataset: Dataset, path, origin: str, data_dir, made: bool) -> dict:
     """The level `archives`: most builders refuse a file with another checksum, so what was just made passes."""
+    if origin == "copy":
+        return verify.level(verify.UNKNOWN, "made from a copy, not from the publishers' archives")
+    if origin != "archives":
+        return verify.level(verify.UNKNOWN, "there are none")
+    if dataset.source is None:
+        return verify.level(verify.UNKNOWN, "the catalog does not list them")
+    lists = verify.expected(dataset).get("lists")
+    if made and lists:
+        return _birdsnap_lists(lists, path, data_dir)
+    files = dataset.source.files
+    if made and dataset.source.checked_by_builder and files and all(file.checksum for file in files):
+        return verify.level(verify.PASS, f"{', '.join(file.name for file in files)} checked")
+    return verify.archives(manifests.manual_folder(data_dir), files)
+
+
+def _birdsnap_lists(lists: dict[str, str], path, data_dir) -> dict:
+    """The level `archives` of Birdsnap, from {name of a list: SHA-256} and what its builder counted."""
     import tensorflow_datasets as tfds
 
-    if origin != "archives":
-        return verify.level(verify.UNKNOWN, {"copy": "made from a copy, not from the publishers' archives"}.get(
-            origin, "there are none"))
-    files = SOURCES[dataset.name].files
-    if not made or dataset.name in common.UNCHECKED:
-        return verify.archives(manifests.manual_folder(data_dir), files)
-    if all(file.checksum for file in files):
-        return verify.level(verify.PASS, f"{', '.join(file.name for file in files)} checked")
-    lists = verify.expected(dataset)["lists"]
     altered = [name for name, sha256 in lists.items()
                if atomic.file_sha256(manifests.manual_folder(data_dir) / "birdsnap" / name) != sha256]
     metadata = tfds.builder_from_directory(path).info.metadata
     images = int(metadata["train_altered"]) + int(metadata["test_altered"])
-    if altered or images:
-        return verify.level(verify.FAIL, "; ".join(
-            [f"{name} is not the published list" for name in altered]
-            + [f"{images:,} images are other files than the listed ones"] * bool(images)))
+    faults = [f"{name} is not the published list" for name in altered]
+    if images:
+        faults.append(f"{images:,} images are other files than the listed ones")
+    if faults:
+        return verify.level(verify.FAIL, "; ".join(faults))
     return verify.level(verify.PASS, f"{', '.join(lists)} and every image's MD5 checked")

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from tfbench.data.examples import Examples, part_of
+from tfbench.data.examples import Examples, select
 from tfbench.data.pipeline import evaluation_batches, to_network
 from tfbench.errors import UserError
 from tfbench.files import atomic
@@ -112,7 +112,7 @@ class FixedFeatures:
         missing = [number for number in range(len(shards)) if found[number] is None]
         self.progress.images(sum(len(part) for part in found if part is not None))
         if missing:
-            wanted = part_of(examples, np.concatenate([shards[number] for number in missing]))
+            wanted = select(examples, np.concatenate([shards[number] for number in missing]))
             rows = self.make(self.precision).stream(self._batches(wanted), len(wanted.keys), "features",
                                                     self.progress.images)
             for number, values in zip(missing, regroup(rows, [len(keys[number]) for number in missing]), strict=True):
@@ -136,7 +136,7 @@ class FixedFeatures:
             return None
         record = self.cache.folder / "error.json"
         if not record.exists():
-            some = part_of(examples, np.arange(min(self.batch_size, len(examples.keys))))
+            some = select(examples, np.arange(min(self.batch_size, len(examples.keys))))
             reduced, exact = (self.make(precision)(self._batches(some), len(some.keys), "features")
                               for precision in (self.precision, "float32"))
             error = np.linalg.norm(reduced - exact) / np.linalg.norm(exact)
@@ -145,7 +145,7 @@ class FixedFeatures:
 
     def _batches(self, examples: Examples):
         return lambda part: evaluation_batches(examples, image_size=self.image_size, batch_size=self.batch_size,
-                                               part=part)
+                                               shard=part)
 
 
 def regroup(parts, sizes):

@@ -21,7 +21,7 @@ from tfbench.cli import app, flags
 from tfbench.cli.progress import Silent
 from tfbench.config import REFIT, RunConfig, key_of
 from tfbench.data import manifests
-from tfbench.data.lookup import FOLDER
+from tfbench.data.folders import FOLDER
 from tfbench.errors import UserError
 from tfbench.files import sharing
 from tfbench.files.paths import Path, as_path, is_address

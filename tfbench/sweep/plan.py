@@ -8,7 +8,6 @@ import numpy as np
 from tfbench.config import ALL, RunConfig
 from tfbench.data import manifests
 from tfbench.data.lookup import get_dataset
-from tfbench.data.sources import SOURCES
 from tfbench.errors import UserError
 from tfbench.files import atomic
 from tfbench.inputs import dataset_of
@@ -130,9 +129,9 @@ def missing(options, runs) -> list[str]:
     lines = []
     for name in names:
         dataset = get_dataset(name, options.data_dir)
-        if dataset.embedded or dataset.folder or manifests.read(dataset, options.data_dir) is not None:
+        if dataset.prepared_on_demand or manifests.read(dataset, options.data_dir) is not None:
             continue
-        size = sum(file.size for file in SOURCES[name].files) / 1e9 if name in SOURCES else 0
+        size = sum(file.size for file in dataset.source.files) / 1e9 if dataset.source else 0
         fetched = f" ({size:.1f} GB to fetch)" if size else ""
         lines.append(f"{name} is not prepared{fetched}: python -m tfbench.prepare_data --dataset={name} "
                      f"--data_dir={options.data_dir} --action=prepare")

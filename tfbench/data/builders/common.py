@@ -9,33 +9,21 @@ import zipfile
 
 from tfbench.data.catalog import Dataset
 from tfbench.data.manifests import folder, unwritable
-from tfbench.data.sources import SOURCES
 from tfbench.errors import UserError
 
 INFO = "dataset_info.json"  # the last file TFDS writes
-OWN = ("birdsnap", "fgvc_aircraft")  # builders of this package besides those of the embedded sets
-UNCHECKED = ("imagenet2012",)  # data sets whose builder takes the archives in the manual folder as they are
 
 
 def make_builder(dataset: Dataset, data_dir):
     """The TFDS builder of a data set: one of tfbench.data, or TFDS's own."""
     import tensorflow_datasets as tfds
 
-    name, version = dataset.tfds.split(":")
-    base, _, config = name.partition("/")
-    root = pathlib.Path(data_dir).expanduser()
-    if dataset.embedded or base in OWN:  # module and class are named after the builder
-        where = "embedded" if dataset.embedded else "builders"
-        module = importlib.import_module(f"tfbench.data.{where}.{base}")
-        own = getattr(module, "".join(part.capitalize() for part in base.split("_")))
-        return own(data_dir=root, **({"config": config} if config else {}))
-    if config == "standard-part1-full":  # TFDS only has SUN397 shrunk to 120,000 pixels
-        from tensorflow_datasets.datasets.sun397 import sun397_dataset_builder as sun397
-
-        return tfds.builder(base, data_dir=root, config=sun397.Sun397Config(
-            name=config, version=tfds.core.Version(version), partition=1, target_pixels=None, quality=95,
-            description="The first of the ten official partitions, images of their own size."))
-    return tfds.builder(dataset.tfds, data_dir=root)
+    if not dataset.builder:
+        return tfds.builder(dataset.tfds, data_dir=pathlib.Path(data_dir).expanduser())
+    module, _, name = dataset.builder.partition(":")
+    config = dataset.tfds.partition(":")[0].partition("/")[2]
+    return getattr(importlib.import_module(module), name)(
+        data_dir=pathlib.Path(data_dir).expanduser(), **({"config": config} if config else {}))
 
 
 def run(dataset: Dataset, data_dir, make, downloads) -> None:
@@ -54,13 +42,13 @@ def run(dataset: Dataset, data_dir, make, downloads) -> None:
         make().download_and_prepare(
             download_dir=downloads, file_format="tfrecord", download_config=tfds.download.DownloadConfig(
                 manual_dir=downloads / "manual", try_download_gcs=False,
-                force_checksums_validation=dataset.name in SOURCES))
+                force_checksums_validation=dataset.source is not None))
     except (OSError, tf.errors.OpError, RuntimeError, *refusals) as error:
         if isinstance(error, RuntimeError) and isinstance(error.__cause__, OSError | tf.errors.OpError):
             error = error.__cause__  # TFDS says which split was being written
         if (folder(dataset, data_dir) / INFO).exists():
             return  # another process was first: the rename at the end failed, and its files are ours
-        if isinstance(error, refusals) and not dataset.embedded and not dataset.source:
+        if isinstance(error, refusals) and not dataset.prepared_on_demand:
             raise UserError(f"{dataset.name} could not be prepared ({first_line(error)}): put the files that "
                             f"`python -m tfbench.prepare_data --dataset={dataset.name} --action=plan` lists into "
                             f"{downloads / 'manual'}, then run the same command again") from error

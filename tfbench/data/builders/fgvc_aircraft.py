@@ -9,10 +9,10 @@ import pathlib
 import tensorflow_datasets as tfds
 
 from tfbench.data.builders.common import photographs
-from tfbench.data.sources import SOURCES
+from tfbench.data.sources import AIRCRAFT
 from tfbench.files import downloads
 
-ARCHIVE = SOURCES["aircraft"].files[0]
+ARCHIVE = AIRCRAFT.files[0]
 SPLITS = {"train": "train", "validation": "val", "test": "test"}  # ours: the archive's
 
 
