@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfbench.data.examples import Examples
 from tfbench.data.pipeline import (
-    Part,
+    InputShard,
     decode,
     evaluation_batches,
     random_crop,
@@ -62,21 +62,21 @@ def test_resumed_training_sees_what_an_uninterrupted_one_sees(examples):
     assert whole[0][0][0].shape == (4, 16, 16, 3) and whole[0][0][0].dtype == np.float32
 
 
-@pytest.mark.parametrize("hosts, pieces", [(1, 4), (2, 1), (2, 2)])
-def test_hosts_and_devices_share_the_same_batches(hosts, pieces, examples):
+@pytest.mark.parametrize("hosts, num_batches", [(1, 4), (2, 1), (2, 2)])
+def test_hosts_and_devices_share_the_same_batches(hosts, num_batches, examples):
     settings = {**AUGMENTATION, **GEOMETRY, "batch_size": 8, "first_step": 2, "steps": 5}
     whole = list(training_batches(examples, **settings).as_numpy_iterator())
-    parts = [list(training_batches(examples, part=Part(host, hosts, pieces), **settings).as_numpy_iterator())
+    parts = [list(training_batches(examples, shard=InputShard(host, hosts, num_batches), **settings).as_numpy_iterator())
              for host in range(hosts)]
     for number, ((images, mirrored), labels) in enumerate(whole):
-        step = [element for part in parts for element in part[number * pieces:(number + 1) * pieces]]
+        step = [element for part in parts for element in part[number * num_batches:(number + 1) * num_batches]]
         np.testing.assert_array_equal(np.concatenate([element[0][0] for element in step]), images)
         np.testing.assert_array_equal(np.concatenate([element[0][1] for element in step]), mirrored)
         np.testing.assert_array_equal(np.concatenate([element[1] for element in step]), labels)
-    seen = [list(evaluation_batches(examples, batch_size=8, part=Part(host, hosts, pieces), **GEOMETRY)
+    seen = [list(evaluation_batches(examples, batch_size=8, shard=InputShard(host, hosts, num_batches), **GEOMETRY)
                  .as_numpy_iterator()) for host in range(hosts)]
     indices = [element[1] for number in range(2) for part in seen
-               for element in part[number * pieces:(number + 1) * pieces]]
+               for element in part[number * num_batches:(number + 1) * num_batches]]
     np.testing.assert_array_equal(np.concatenate(indices), [*range(10), *[-1] * 6])
 
 
@@ -182,7 +182,7 @@ def test_a_credit_line_is_cut_off(examples, kind):
     PIL.Image.fromarray(picture).save(file, kind, **({"quality": 100} if kind == "JPEG" else {}))
     one = dataclasses.replace(examples, images=np.array([file.getvalue()], object), labels=np.zeros(1, np.int64))
     for cut, brightest in ((0, 255), (16, 20)):
-        shown = dataclasses.replace(one, cut=cut)
+        shown = dataclasses.replace(one, crop_bottom_rows=cut)
         evaluated = [images for images, _ in evaluation_batches(shown, batch_size=1, **GEOMETRY)]
         trained = [images for (images, _), _ in training_batches(
             shown, first_step=0, steps=40, batch_size=1, seed=1, min_crop_area=0.5, mirror=False, **GEOMETRY)]

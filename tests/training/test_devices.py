@@ -37,7 +37,7 @@ strategy = make_strategy(count)
 trainer = Trainer(strategy, make_model, Step(batch_size=16))
 trainer.reset(trainer.weights(), l2=0.01, steps=20, rates={"learning_rate": 0.2, "steps": 20})
 trainer.train_dataset = distribute(
-    strategy, lambda part: tf.data.Dataset.from_tensor_slices((images, labels)).repeat().batch(16 // part.pieces))
+    strategy, lambda part: tf.data.Dataset.from_tensor_slices((images, labels)).repeat().batch(16 // part.num_batches))
 losses = [float(trainer.train(tf.constant(1))["loss"]) for _ in range(20)]
 statistics = [np.array(variable).tolist() for variable in trainer.model.non_trainable_variables]
 copies = [[part.numpy().tolist() for part in strategy.experimental_local_results(variable.value)]

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tfbench import Preempted, UserError, paper
-from tfbench.data.pipeline import Part
+from tfbench.data.pipeline import InputShard
 from tfbench.training import checkpoints, protocol, trial
 from tfbench.training.devices import make_strategy
 from tfbench.training.predictor import Predictor
@@ -33,7 +33,7 @@ def batches(first_step, part, steps=30):
     order = np.concatenate([np.random.RandomState(epoch).permutation(COUNT) for epoch in range(1 + steps // 6)])
     order = order[first_step * BATCH:steps * BATCH]
     return tf.data.Dataset.from_tensor_slices((INPUTS[order], LABELS[order])).batch(
-        BATCH // part.pieces, drop_remainder=True)
+        BATCH // part.num_batches, drop_remainder=True)
 
 
 def gradients_of(x, y, kernel, bias):
@@ -215,7 +215,7 @@ def test_float16_scales_the_loss_and_leaves_overflows_out(devices, tmp_path):
     np.testing.assert_allclose(trainer.weights()[0], kernel, atol=2e-6)
 
     def overflowing(first_step, part):  # a finite loss whose scaled gradient is not: logits of 0, inputs of 1e36
-        huge = np.full((BATCH // part.pieces, WIDTH), 1e36, np.float32), np.zeros(BATCH // part.pieces, np.int64)
+        huge = np.full((BATCH // part.num_batches, WIDTH), 1e36, np.float32), np.zeros(BATCH // part.num_batches, np.int64)
         return tf.data.Dataset.from_tensors(huge).repeat()
 
     zeros = [np.zeros_like(value) for value in weights]
@@ -231,7 +231,7 @@ def test_pretraining_averages_its_weights_and_warms_up(tmp_path):
     trial.train(trainer, start, batches, l2=0.03, steps=30, rates=rates, folder=tmp_path, checkpoint_every=1000)
     values, speed = [value.astype(np.float64) for value in start], [0.0, 0.0]
     averages = [value.copy() for value in values]
-    for step, (x, y) in enumerate(batches(0, Part()).as_numpy_iterator()):
+    for step, (x, y) in enumerate(batches(0, InputShard()).as_numpy_iterator()):
         rate = 0.2 * (step / 6 if step < 6 else 0.9 ** (step - 6))
         gradients = gradients_of(x, y, *values)
         gradients[0] += 0.03 * values[0]
@@ -271,7 +271,7 @@ def test_prediction_counts_every_example_once(devices):
     index[:count] = np.arange(count)
 
     def padded(part):
-        return tf.data.Dataset.from_tensor_slices((INPUTS[:24], index)).batch(BATCH // part.pieces)
+        return tf.data.Dataset.from_tensor_slices((INPUTS[:24], index)).batch(BATCH // part.num_batches)
 
     predict = Predictor(strategy, lambda images: model(images, training=False))
     kernel, bias = (np.array(variable) for variable in model.variables)

@@ -32,7 +32,7 @@ def measure(rounds: int, network: str, batch_size: int) -> dict:
 
     def from_jpeg(precision):
         return lambda: extractors[precision](
-            lambda part: evaluation_batches(examples, image_size=row.image_size, batch_size=batch_size, part=part),
+            lambda part: evaluation_batches(examples, image_size=row.image_size, batch_size=batch_size, shard=part),
             len(images), "features")
 
     runs = {"keras predict": lambda: model.predict(scaled, batch_size=batch_size, verbose=0)}

@@ -34,36 +34,36 @@ as_written = tf.autograph.experimental.do_not_convert  # loops and conditions ar
 
 
 @dataclasses.dataclass(frozen=True)
-class Part:
-    """Which share of every batch one host reads, and in how many pieces: what a whole batch holds depends on neither.
+class InputShard:
+    """The images of every global batch that one host reads. What a global batch holds does not depend on it.
 
     Attributes:
-      host, hosts: number of this host, and of all; each reads an equal, contiguous share of every batch.
-      pieces: elements that its share comes in, one for each device and micro-batch, in this order.
+      host, num_hosts: index of this host, and how many there are; each reads an equal, contiguous part of every batch.
+      num_batches: elements per step, one for each device of the host and micro-batch, in this order.
     """
 
     host: int = 0
-    hosts: int = 1
-    pieces: int = 1
+    num_hosts: int = 1
+    num_batches: int = 1
 
-    def share(self, batch_size: int) -> int:
-        """Images of a batch that this host reads."""
-        return batch_size // self.hosts
+    def local_batch_size(self, batch_size: int) -> int:
+        """Images of a global batch that this host reads."""
+        return batch_size // self.num_hosts
 
-    def piece(self, batch_size: int) -> int:
-        """Images of one element.
+    def per_replica_batch_size(self, batch_size: int) -> int:
+        """Images of one element: of one micro-batch on one device.
 
         Raises:
           UserError: not all elements can be of one size.
         """
-        shares = self.hosts * self.pieces
-        if batch_size % shares:
-            raise UserError(f"--batch_size={batch_size} cannot be shared equally by {shares} devices or micro-batches: "
-                            f"take a multiple of {shares}")
-        return batch_size // shares
+        elements = self.num_hosts * self.num_batches
+        if batch_size % elements:
+            raise UserError(f"--batch_size={batch_size} cannot be shared equally by {elements} devices or "
+                            f"micro-batches: take a multiple of {elements}")
+        return batch_size // elements
 
 
-WHOLE = Part()
+WHOLE = InputShard()
 
 
 def to_network(images, value_range: str, mirrored=None):
@@ -71,7 +71,7 @@ def to_network(images, value_range: str, mirrored=None):
 
     Args:
       images: [batch, size, size, 3] float32, RGB, about 0 to 255: bicubic interpolation overshoots.
-      value_range: of the network's row or of its weights' certificate.
+      value_range: of the network, or of its weights' metadata.
       mirrored: [batch] bool, which images to mirror.
     """
     if mirrored is not None:
@@ -80,7 +80,15 @@ def to_network(images, value_range: str, mirrored=None):
 
 
 def to_value_range(image, value_range: str):
-    """Maps RGB images, float32 in [0, 255], to the value range of a network's row."""
+    """Maps RGB images, float32 in [0, 255], to the value range of a network.
+
+    Args:
+      image: [..., 3].
+      value_range: "inception" (-1 to 1), "unit" (0 to 1), "pixels" (as they are), "caffe" (BGR), "rgb_mean" or "torch".
+
+    Raises:
+      ValueError: another value range.
+    """
     if value_range == "inception":
         return image / 127.5 - 1.0
     if value_range == "unit":
@@ -113,24 +121,30 @@ def training_order(count: int, first: int, seed: int) -> tf.data.Dataset:
 
 
 def training_batches(examples: Examples, *, image_size: int, batch_size: int, seed: int, first_step: int, steps: int,
-                     min_crop_area: float, mirror: bool, part: Part = WHOLE) -> tf.data.Dataset:
+                     min_crop_area: float, mirror: bool,
+                     shard: InputShard = WHOLE) -> tf.data.Dataset:
     """Batches of randomly cropped images for steps first_step … steps-1.
 
     Args:
-      batch_size: images per step over all hosts and devices, a multiple of part.hosts · part.pieces.
+      image_size: side of the square images in pixels.
+      batch_size: images per step over all hosts and devices, a multiple of shard.num_hosts · shard.num_batches.
+      seed: of order and augmentation.
+      min_crop_area: smallest area of a crop, a fraction of the image's; 1 takes whole images.
+      mirror: whether images are mirrored at random.
 
     Returns:
-      A data set of (steps-first_step) · part.pieces elements ((images, mirrored), labels) of n = batch_size / hosts /
-      pieces images: images [n, image_size, image_size, 3] float32 in [0, 255] and mirrored [n] bool for `to_network`,
-      labels as in `examples`.
+      A data set of (steps-first_step) · shard.num_batches elements ((images, mirrored), labels) of
+      n = shard.per_replica_batch_size(batch_size) images: images [n, image_size, image_size, 3] float32 in [0, 255] and
+      mirrored [n] bool for `to_network`, labels as in `examples`.
     """
-    first, share, piece = first_step * batch_size, part.share(batch_size), part.piece(batch_size)
+    first, local = first_step * batch_size, shard.local_batch_size(batch_size)
+    size = shard.per_replica_batch_size(batch_size)
     encoded, labels, jpeg = reader(examples.images), tf.constant(examples.labels), all_jpeg(examples.images)
 
     @as_written
     def load(index, position):
         draw = tf.stack([tf.constant(seed, tf.int64), position])
-        image = random_crop(encoded(index), image_size, min_crop_area, draw, cut=examples.cut, jpeg=jpeg)
+        image = random_crop(encoded(index), image_size, min_crop_area, draw, crop_bottom_rows=examples.crop_bottom_rows, jpeg=jpeg)
         return image, index, position
 
     @as_written
@@ -138,13 +152,13 @@ def training_batches(examples: Examples, *, image_size: int, batch_size: int, se
         within = positions[0] % batch_size
         draw = tf.stack([tf.constant(seed, tf.int64), (1 << 40) + positions[0] - within])
         coins = tf.random.stateless_uniform([batch_size], draw) if mirror else tf.ones([batch_size])
-        return (images, coins[within:within + piece] < 0.5), tf.gather(labels, indices)
+        return (images, coins[within:within + size] < 0.5), tf.gather(labels, indices)
 
     positions = tf.data.Dataset.range(first, steps * batch_size)
     elements = tf.data.Dataset.zip(training_order(len(examples.labels), first, seed), positions)
-    if part.hosts > 1:
-        elements = elements.filter(lambda index, position: position % batch_size // share == part.host)
-    return _batched(elements, load, piece, finish)
+    if shard.num_hosts > 1:
+        elements = elements.filter(lambda index, position: position % batch_size // local == shard.host)
+    return _batched(elements, load, size, finish)
 
 
 def _batched(elements: tf.data.Dataset, load, batch_size: int, finish=None) -> tf.data.Dataset:
@@ -177,12 +191,12 @@ def reader(images):
         tf.numpy_function(lambda number: images[int(number)], [index], tf.string), [])
 
 
-def decode(encoded, *, cut: int = 0, jpeg: bool = False):
+def decode(encoded, *, crop_bottom_rows: int = 0, jpeg: bool = False):
     """An encoded JPEG, PNG, GIF (its first frame) or BMP image as RGB.
 
     Args:
       encoded: scalar string; grey, alpha, palette and CMYK images too.
-      cut: rows of pixels at the lower edge to leave out.
+      crop_bottom_rows: rows of pixels at the lower edge to leave out.
       jpeg: whether it is known to be a JPEG.
 
     Returns:
@@ -193,7 +207,7 @@ def decode(encoded, *, cut: int = 0, jpeg: bool = False):
 
     image = from_jpeg() if jpeg else tf.cond(
         tf.io.is_jpeg(encoded), from_jpeg, lambda: tf.io.decode_image(encoded, channels=3, expand_animations=False))
-    return image[:tf.shape(image)[0] - cut] if cut else image
+    return image[:tf.shape(image)[0] - crop_bottom_rows] if crop_bottom_rows else image
 
 
 def resize(image, size: int, method):
@@ -211,11 +225,11 @@ def resize(image, size: int, method):
     return tf.ensure_shape(resized[0], [size, size, 3])
 
 
-def random_crop(encoded, size: int, min_area: float, draw, *, cut: int = 0, jpeg: bool = False):
-    """A random part of the image, min_area to 1 of its area, aspect 3/4 to 4/3, resized bilinearly.
+def random_crop(encoded, size: int, min_area: float, draw, *, crop_bottom_rows: int = 0, jpeg: bool = False):
+    """A random crop of the image, min_area to 1 of its area, aspect 3/4 to 4/3, resized bilinearly.
 
     Args:
-      encoded, cut, jpeg: see decode.
+      encoded, crop_bottom_rows, jpeg: see decode.
       draw: int64 [2], seed of the random choice.
 
     Returns:
@@ -223,7 +237,7 @@ def random_crop(encoded, size: int, min_area: float, draw, *, cut: int = 0, jpeg
     """
     def choose(shape):
         begin, extent, _ = tf.image.stateless_sample_distorted_bounding_box(
-            tf.stack([shape[0] - cut, shape[1], 3]), bounding_boxes=tf.zeros([1, 0, 4]), seed=draw,
+            tf.stack([shape[0] - crop_bottom_rows, shape[1], 3]), bounding_boxes=tf.zeros([1, 0, 4]), seed=draw,
             min_object_covered=0.0, aspect_ratio_range=ASPECT_RATIOS, area_range=(min_area, 1.0), max_attempts=100,
             use_image_if_no_bounding_boxes=True)
         return begin, extent
@@ -238,13 +252,13 @@ def random_crop(encoded, size: int, min_area: float, draw, *, cut: int = 0, jpeg
         return tf.slice(image, *choose(tf.shape(image)))
 
     if min_area == 1.0:
-        image = decode(encoded, cut=cut, jpeg=jpeg)
+        image = decode(encoded, crop_bottom_rows=crop_bottom_rows, jpeg=jpeg)
     else:
         image = from_jpeg() if jpeg else tf.cond(tf.io.is_jpeg(encoded), from_jpeg, from_other)
     return resize(image, size, tf.raw_ops.ResizeBilinear)
 
 
-def central_part(image, fraction: float):
+def central_crop(image, fraction: float):
     """The middle of an image, `fraction` of its height and of its width, as TF-Slim cuts it.
 
     Args:
@@ -254,27 +268,27 @@ def central_part(image, fraction: float):
 
 
 def evaluation_batches(examples: Examples, *, image_size: int, batch_size: int, central_fraction: float = 1.0,
-                       part: Part = WHOLE) -> tf.data.Dataset:
+                       shard: InputShard = WHOLE) -> tf.data.Dataset:
     """Images, resized bicubically, in order; the last batch is padded to full size.
 
     Args:
-      batch_size: images over all hosts and devices, a multiple of part.hosts · part.pieces.
+      batch_size: images over all hosts and devices, a multiple of shard.num_hosts · shard.num_batches.
       central_fraction: of height and width, what is seen of each image: 1 (all) or 0.875, between which the paper
         chooses on validation where it trains the whole network.
 
     Returns:
-      Elements (images [n, image_size, image_size, 3] float32 for `to_network`, indices [n] int64) of n = batch_size /
-      hosts / pieces: the example's index, or -1 for padding.
+      Elements (images [n, image_size, image_size, 3] float32 for `to_network`, indices [n] int64) with
+      n = shard.per_replica_batch_size(batch_size). An index is the example's, or -1 for padding.
     """
     count = len(examples.labels)
     encoded, jpeg = reader(examples.images), all_jpeg(examples.images)
     indices = np.full(-(-count // batch_size) * batch_size, -1, np.int64)
     indices[:count] = np.arange(count)
-    indices = indices.reshape(-1, part.hosts, part.share(batch_size))[:, part.host].ravel()
+    indices = indices.reshape(-1, shard.num_hosts, shard.local_batch_size(batch_size))[:, shard.host].ravel()
 
     @as_written
     def load(index):
-        image = decode(encoded(tf.maximum(index, 0)), cut=examples.cut, jpeg=jpeg)
-        return resize(central_part(image, central_fraction), image_size, tf.raw_ops.ResizeBicubic), index
+        image = decode(encoded(tf.maximum(index, 0)), crop_bottom_rows=examples.crop_bottom_rows, jpeg=jpeg)
+        return resize(central_crop(image, central_fraction), image_size, tf.raw_ops.ResizeBicubic), index
 
-    return _batched(tf.data.Dataset.from_tensor_slices(indices), load, part.piece(batch_size))
+    return _batched(tf.data.Dataset.from_tensor_slices(indices), load, shard.per_replica_batch_size(batch_size))

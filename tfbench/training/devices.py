@@ -7,7 +7,7 @@ import os
 
 import tensorflow as tf
 
-from tfbench.data.pipeline import Part
+from tfbench.data.pipeline import InputShard
 from tfbench.errors import Preempted, UserError
 
 
@@ -95,7 +95,7 @@ def distribute(strategy: tf.distribute.Strategy, make_batches, micro_batches: in
     """The batches of all hosts and devices, read by each host for its own devices.
 
     Args:
-      make_batches: data.pipeline.Part -> tf.data.Dataset, such as data.pipeline.training_batches.
+      make_batches: data.pipeline.InputShard -> tf.data.Dataset, such as data.pipeline.training_batches.
       micro_batches: in how many parts each device takes its share of a batch.
     """
     options = tf.data.Options()
@@ -103,7 +103,7 @@ def distribute(strategy: tf.distribute.Strategy, make_batches, micro_batches: in
 
     def of_host(context):
         pieces = strategy.num_replicas_in_sync // context.num_input_pipelines * micro_batches
-        part = Part(context.input_pipeline_id, context.num_input_pipelines, pieces)
+        part = InputShard(context.input_pipeline_id, context.num_input_pipelines, pieces)
         return make_batches(part).with_options(options)
 
     # Where devices are accelerators, batches are copied to them ahead of time; a CPU has them already.

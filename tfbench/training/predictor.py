@@ -24,7 +24,7 @@ class Predictor:
         """Runs the network over data/pipeline.evaluation_batches.
 
         Args:
-          make_batches: data.pipeline.Part -> pairs of images and indices, -1 marking padding.
+          make_batches: data.pipeline.InputShard -> pairs of images and indices, -1 marking padding.
           count: number of examples.
           output: "features" or "logits".
           report: called with the number of images after each batch.

@@ -73,11 +73,11 @@ class Task:
                 left = None  # the first steps trace the graph
             self.progress.training(step, steps, loss, facts["images_per_second"], facts["input_wait"], left=left)
 
-        def batches(first_step, part):
+        def batches(first_step, shard):
             return training_batches(
                 examples, image_size=spec["image_size"], batch_size=config.batch_size, seed=config.seed,
                 first_step=first_step, steps=steps, min_crop_area=config.min_crop_area,
-                mirror=self.inputs.data.dataset.mirror, part=part)
+                mirror=self.inputs.data.dataset.mirror, shard=shard)
 
         with preempt_on_lost_host(trainer.strategy):
             return trial.train(trainer, weights, batches, l2=l2, rates=rates, steps=steps,
@@ -85,8 +85,8 @@ class Task:
 
     def predict(self, examples, crop: str = "whole") -> np.ndarray:
         """Logits of all examples, [n, classes] float32, seen as CROPS says."""
-        def batches(part):
-            return evaluation_batches(examples, image_size=self.inputs.spec["image_size"], part=part,
+        def batches(shard):
+            return evaluation_batches(examples, image_size=self.inputs.spec["image_size"], shard=shard,
                                       batch_size=EVAL_BATCH_FACTOR * self.inputs.config.batch_size,
                                       central_fraction=CROPS[crop])
 

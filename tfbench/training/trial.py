@@ -42,7 +42,7 @@ def train(trainer, weights: list[np.ndarray], make_batches, *, l2: float, steps:
 
     Args:
       weights: where training starts, as Trainer.weights() gives them.
-      make_batches: (first_step, data.pipeline.Part) -> tf.data.Dataset of the batches from that step on.
+      make_batches: (first_step, data.pipeline.InputShard) -> tf.data.Dataset of the batches from that step on.
       l2, rates: see Trainer.reset.
       folder: for checkpoints, summaries and Orbit's log.
       report: called with step, loss, images, images_per_second and input_wait after each inner loop; once with the step
