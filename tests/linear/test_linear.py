@@ -43,10 +43,10 @@ def newton(features, labels, strength, classes):
         return objective(features, labels, strength, *np.split(x.reshape(width + 1, classes), [width]))
 
     for _ in range(100):
-        chances = scipy.special.softmax(design @ x.reshape(width + 1, classes), axis=1)
-        gradient = (design.T @ (chances - one_hot)).ravel() + penalty * x
-        bends = np.einsum("nc,cd->ncd", chances, np.eye(classes)) - chances[:, :, None] * chances[:, None, :]
-        hessian = np.einsum("ni,nj,ncd->icjd", design, design, bends).reshape(x.size, x.size) + np.diag(penalty)
+        probs = scipy.special.softmax(design @ x.reshape(width + 1, classes), axis=1)
+        gradient = (design.T @ (probs - one_hot)).ravel() + penalty * x
+        curvature = np.einsum("nc,cd->ncd", probs, np.eye(classes)) - probs[:, :, None] * probs[:, None, :]
+        hessian = np.einsum("ni,nj,ncd->icjd", design, design, curvature).reshape(x.size, x.size) + np.diag(penalty)
         step = np.linalg.lstsq(hessian, gradient, rcond=1e-13)[0]
         if np.abs(step).max() < 1e-11:
             break
@@ -62,10 +62,10 @@ def test_optimum_equals_scikit_learns(n, width, classes):
     features, labels = problem(n, width, classes)
     for fit in logistic.path(features, labels, [1e-2, 1.0, 1e2], classes=classes, max_iterations=2000):
         assert fit.certified
-        oracle = LogisticRegression(C=1 / fit.strength, solver="newton-cg", tol=1e-10, max_iter=10000).fit(
+        oracle = LogisticRegression(C=1 / fit.l2_strength, solver="newton-cg", tol=1e-10, max_iter=10000).fit(
             features, labels)
-        ours = objective(features, labels, fit.strength, fit.weights, fit.bias)
-        best = objective(features, labels, fit.strength, oracle.coef_.T, oracle.intercept_)
+        ours = objective(features, labels, fit.l2_strength, fit.weights, fit.bias)
+        best = objective(features, labels, fit.l2_strength, oracle.coef_.T, oracle.intercept_)
         assert ours == pytest.approx(fit.objective, rel=1e-12)
         assert fit.objective - fit.gap - 1e-9 <= best and ours <= best * (1 + 1e-6)
         assert np.linalg.norm(fit.weights - oracle.coef_.T) <= 1e-3 * np.linalg.norm(oracle.coef_)
@@ -91,12 +91,12 @@ def test_papers_path_is_solved_from_strong_to_weak():
     features, labels = problem(60, 30, 3)
     strengths = np.logspace(-6, 5, 45)
     path = list(logistic.path(features, labels, strengths, classes=3, max_iterations=2000))
-    assert [fit.strength for fit in path] == sorted(strengths, reverse=True)
+    assert [fit.l2_strength for fit in path] == sorted(strengths, reverse=True)
     assert all(fit.certified and fit.gap >= 0 for fit in path)
     sizes = [np.linalg.norm(fit.weights) for fit in path]
     assert sizes == sorted(sizes)
     for fit in path[::6]:
-        alone, = logistic.path(features, labels, [fit.strength], classes=3, max_iterations=5000)
+        alone, = logistic.path(features, labels, [fit.l2_strength], classes=3, max_iterations=5000)
         assert abs(alone.objective - fit.objective) <= alone.gap + fit.gap + 1e-12
 
 
@@ -121,7 +121,7 @@ def test_certificate_is_refused_to_a_wrong_solution():
     data = logistic.make_problem(features, labels, 3)
     fit, = logistic.path(features, labels, [1.0], classes=3, max_iterations=2000)
     moved = data.axes.T @ fit.weights * 1.01
-    wrong = logistic._certified(data, 1.0, moved, fit.bias, 0, 0.0)
+    wrong = logistic._certify(data, 1.0, moved, fit.bias, 0, 0.0)
     assert not wrong.certified and wrong.objective - fit.objective <= wrong.gap
 
 
@@ -141,7 +141,7 @@ def test_data_streamed_in_blocks_give_the_same(kind, monkeypatch):
     features, labels = problem(200, 12, 4) if kind == "softmax" else three_labels()
     settings = {"classes": 4 if kind == "softmax" else 3, "max_iterations": 1000}
     whole, = logistic.path(features, labels, [0.5], **settings)
-    monkeypatch.setattr(logistic, "BLOCK", 30 * 13 * 4)  # 30 rows: the last block is not full
+    monkeypatch.setattr(logistic, "BLOCK_BYTES", 30 * 13 * 4)  # 30 rows: the last block is not full
     streamed, = logistic.path(features, labels, [0.5], **settings)
     assert streamed.certified
     assert np.linalg.norm(streamed.weights - whole.weights) <= 1e-3 * np.linalg.norm(whole.weights)

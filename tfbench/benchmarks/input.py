@@ -10,8 +10,9 @@ from tfbench.data import pipeline
 from tfbench.data.examples import Examples
 
 IMAGES = 512
-SIDES = (375, 500)  # height and width of the JPEGs, those of many photographs in VOC2007 and Caltech-101
-SIZE = 224
+JPEG_SHAPE = (375, 500)  # height and width, those of many photographs in VOC2007 and Caltech-101
+SIZE = 224  # of the network's input
+BATCH_SIZE = 64
 
 
 def photographs(count: int):
@@ -22,8 +23,8 @@ def photographs(count: int):
     """
     draw, images = np.random.RandomState(0), []
     for _ in range(16):
-        coarse = tf.image.resize(draw.uniform(0, 255, (24, 32, 3)), SIDES, "bicubic").numpy()
-        pixels = np.clip(coarse + draw.normal(0, 12.5, (*SIDES, 3)), 0, 255).astype(np.uint8)
+        coarse = tf.image.resize(draw.uniform(0, 255, (24, 32, 3)), JPEG_SHAPE, "bicubic").numpy()
+        pixels = np.clip(coarse + draw.normal(0, 12.5, (*JPEG_SHAPE, 3)), 0, 255).astype(np.uint8)
         images.append(tf.io.encode_jpeg(pixels, quality=90).numpy())
     return np.array([images[i % len(images)] for i in range(count)], object)
 
@@ -32,27 +33,28 @@ def measure(rounds: int) -> dict:
     """Images per second of bare decoding and of both pipelines, and the pipelines' ratios to it."""
     images = photographs(IMAGES)
     examples = Examples(images, np.zeros(IMAGES, np.int64), [f"{i:04d}" for i in range(IMAGES)], "")
-    geometry = {"image_size": SIZE, "batch_size": 64}
+    cores = os.cpu_count() or 1
     options = tf.data.Options()
     options.autotune.enabled = False
     bare = tf.data.Dataset.from_tensor_slices(tf.constant(images)).map(
-        lambda encoded: tf.io.decode_jpeg(encoded, channels=3)[0, 0], num_parallel_calls=4 * os.cpu_count())
+        lambda encoded: tf.io.decode_jpeg(encoded, channels=3)[0, 0], num_parallel_calls=4 * cores)
     feeds = {
-        "decode_jpeg": bare.batch(64).prefetch(2).with_options(options),
-        "training": pipeline.training_batches(examples, seed=0, first_step=0, steps=IMAGES // 64, min_crop_area=0.08,
-                                              mirror=True, **geometry),
-        "evaluation": pipeline.evaluation_batches(examples, **geometry),
+        "decode_jpeg": bare.batch(BATCH_SIZE).prefetch(2).with_options(options),
+        "training": pipeline.training_batches(
+            examples, image_size=SIZE, batch_size=BATCH_SIZE, seed=0, first_step=0, steps=IMAGES // BATCH_SIZE,
+            min_crop_area=0.08, mirror=True),
+        "evaluation": pipeline.evaluation_batches(examples, image_size=SIZE, batch_size=BATCH_SIZE),
     }
     seconds = median_seconds({name: lambda feed=feed: sum(1 for _ in feed) for name, feed in feeds.items()}, rounds)
     rates = {name: IMAGES / time_taken for name, time_taken in seconds.items()}
-    return {"images_per_second": rates, "cores": os.cpu_count(), "jpeg_bytes": int(np.mean([len(i) for i in images])),
+    return {"images_per_second": rates, "cores": cores, "jpeg_bytes": int(np.mean([len(i) for i in images])),
             "ratio_to_decode_jpeg": {name: rates[name] / rates["decode_jpeg"] for name in ("training", "evaluation")}}
 
 
 def report(result: dict) -> list[str]:
     """What `measure` found, in lines."""
     cores = result["cores"]
-    lines = [f"JPEGs of {SIDES[1]} × {SIDES[0]} pixels, {result['jpeg_bytes'] / 1000:.0f} kB, to {SIZE} × {SIZE}; "
+    lines = [f"JPEGs of {JPEG_SHAPE[1]} × {JPEG_SHAPE[0]} pixels, {result['jpeg_bytes'] / 1000:.0f} kB, to {SIZE} × {SIZE}; "
              f"{cores} cores"]
     for name, rate in result["images_per_second"].items():
         ratio = result["ratio_to_decode_jpeg"].get(name)

@@ -1,5 +1,6 @@
 """Seconds of the regression path, beside scikit-learn's LogisticRegression run to the same gap."""
 
+import functools
 import time
 import warnings
 
@@ -11,7 +12,7 @@ from tfbench.linear import logistic
 from tfbench.paper import L2_STRENGTHS
 from tfbench.sweep.plan import matrix_rate
 
-CHUNK = 50  # iterations of scikit-learn between looks at how far it is
+PEER_ITERATIONS = 50  # of scikit-learn, after which its objective is looked at
 
 
 def synthetic_features(count: int, width: int, classes: int):
@@ -28,34 +29,38 @@ def synthetic_features(count: int, width: int, classes: int):
 
 
 def measure(name: str, shape: tuple[int, int, int], peer_strengths: int, peer_seconds: float) -> dict:
-    """Seconds of our path of 45 strengths and the refit, and of scikit-learn's solver for some of the strengths.
+    """Seconds of our path of 45 λ and the refit, and of scikit-learn's solver for some of the λ.
 
-    The refit has a quarter more examples, as validation adds them, and starts from the fit without these. Each of
-    scikit-learn's runs, in float32 and float64, of which the faster counts if any came as close, is started from our
-    optimum at the strength before and stopped when F is as close to its minimum as our certificate demands, or when it
-    can do no more, or after `peer_seconds`. So the ratio is a lower bound where it did not come as close.
+    The refit has a quarter more examples, as validation adds them, and starts from the fit without these. scikit-learn
+    runs in float32 and in float64; the faster one that comes as close counts. Each run starts from our optimum at the
+    λ before and stops when its F is within our allowed gap, when it gets no further, or after `peer_seconds`. So the
+    ratio is a lower bound where it did not come as close.
+
+    Args:
+      shape: examples, width of the features, classes.
+      peer_strengths: at how many λ scikit-learn is run.
     """
     count, width, classes = shape
     more_features, more_labels = synthetic_features(count + count // 4, width, classes)
     features, labels = more_features[:count], more_labels[:count]
-    settings = {"classes": classes, "max_iterations": 10000}
-    list(logistic.path(features[:2 * classes], labels[:2 * classes], [1.0], **settings))  # traces
+    path = functools.partial(logistic.path, classes=classes, max_iterations=10000)
+    list(path(features[:2 * classes], labels[:2 * classes], [1.0]))  # traces
     start = time.perf_counter()
-    fits = list(logistic.path(features, labels, L2_STRENGTHS, **settings))
+    fits = list(path(features, labels, L2_STRENGTHS))
     path_seconds = time.perf_counter() - start
     middle = fits[len(fits) // 2]
-    refit, = logistic.path(more_features, more_labels, [middle.strength], start=middle, **settings)
+    refit, = path(more_features, more_labels, [middle.l2_strength], start=middle)
     ours = time.perf_counter() - start
     iterations = sum(fit.iterations for fit in fits)
     peers = []
-    for number in np.linspace(1, len(fits) - 1, peer_strengths).round().astype(int):
-        target = fits[number].objective + logistic.allowed_gap(fits[number].strength, fits[number].objective, count,
-                                                               classes)
-        tries = [peer(features.astype(kind), labels, fits[number - 1], fits[number].strength, target, peer_seconds)
-                 for kind in (np.float32, np.float64)]
-        reached = sorted((found for found in tries if found["reached"]), key=lambda found: found["seconds"])
-        peers.append({"l2": fits[number].strength, **(reached or tries)[0 if reached else -1]})
-    estimate = float(np.mean([found["seconds"] for found in peers])) * (len(fits) + 1)
+    for index in np.linspace(1, len(fits) - 1, peer_strengths).round().astype(int):
+        before, fit = fits[index - 1], fits[index]
+        target = fit.objective + logistic.allowed_gap(fit.l2_strength, fit.objective, count, classes)
+        tries = [peer(features.astype(dtype), labels, before, fit.l2_strength, target, peer_seconds)
+                 for dtype in (np.float32, np.float64)]
+        reached = [result for result in tries if result["reached"]]
+        peers.append({"l2": fit.l2_strength, **min(reached or tries[-1:], key=lambda result: result["seconds"])})
+    estimate = float(np.mean([result["seconds"] for result in peers])) * (len(fits) + 1)
     return {"shape": name, "count": count, "width": width, "classes": classes, "seconds": ours,
             "path_seconds": path_seconds, "iterations": iterations,
             "certified": sum(fit.certified for fit in fits) + refit.certified, "fits": len(fits) + 1, "peers": peers,
@@ -63,20 +68,20 @@ def measure(name: str, shape: tuple[int, int, int], peer_strengths: int, peer_se
             "matrix_share": iterations * 4 * count * width * classes / path_seconds / matrix_rate()}
 
 
-def peer(features, labels, before, strength: float, target: float, most: float) -> dict:
-    """scikit-learn's L-BFGS from the Fit `before` until F ≤ `target`, or `most` seconds are over."""
-    model = LogisticRegression(C=1 / strength, solver="lbfgs", warm_start=True, tol=1e-14, max_iter=CHUNK)
+def peer(features, labels, before, l2_strength: float, target: float, max_seconds: float) -> dict:
+    """scikit-learn's L-BFGS from the Fit `before` until F ≤ `target`, or `max_seconds` are over."""
+    model = LogisticRegression(C=1 / l2_strength, solver="lbfgs", warm_start=True, tol=1e-14, max_iter=PEER_ITERATIONS)
     model.coef_, model.intercept_ = before.weights.T.copy(), before.bias.copy()
     seconds, iterations, reached = 0.0, 0, False
-    while seconds < most and not reached:
+    while seconds < max_seconds and not reached:
         start = time.perf_counter()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             model.fit(features, labels)
         seconds += time.perf_counter() - start
         iterations += int(model.n_iter_[0])
-        reached = logistic.objective(features, labels, strength, model.coef_.T, model.intercept_) <= target
-        if model.n_iter_[0] < CHUNK and not reached:  # it can do no more
+        reached = logistic.objective(features, labels, l2_strength, model.coef_.T, model.intercept_) <= target
+        if model.n_iter_[0] < PEER_ITERATIONS and not reached:  # it gets no further
             break
     return {"seconds": seconds, "iterations": iterations, "reached": bool(reached), "dtype": str(features.dtype)}
 
@@ -87,9 +92,10 @@ def report(result: dict) -> list[str]:
              f"  45 strengths and the refit: {result['seconds']:.1f} s, {result['iterations']} iterations, "
              f"{result['certified']} of {result['fits']} certified, {100 * result['matrix_share']:.0f} % of the rate "
              "of matrix products"]
-    for found in result["peers"]:
-        lines.append(f"  scikit-learn, λ = {found['l2']:.3g}: {found['seconds']:.1f} s, {found['iterations']} "
-                     f"iterations, {found['dtype']}" + ("" if found["reached"] else ", without coming as close"))
-    at_least = "" if all(found["reached"] for found in result["peers"]) else "at least "
+    for peer_result in result["peers"]:
+        lines.append(f"  scikit-learn, λ = {peer_result['l2']:.3g}: {peer_result['seconds']:.1f} s, "
+                     f"{peer_result['iterations']} iterations, {peer_result['dtype']}"
+                     + ("" if peer_result["reached"] else ", without coming as close"))
+    at_least = "" if all(peer_result["reached"] for peer_result in result["peers"]) else "at least "
     return [*lines, f"  scikit-learn for all: {at_least}{result['peer_seconds']:.0f} s, {at_least}"
             f"{result['ratio']:.0f} times as long"]

@@ -1,4 +1,4 @@
-"""What successive halving saves and misses: its rows beside those of the full grid, of one results folder."""
+"""What successive halving saves and misses: its records beside those of the full grid, in one results folder."""
 
 import numpy as np
 
@@ -10,18 +10,18 @@ def measure(results_dir) -> dict:
     """Compares each search by halving with the full grid of the same run.
 
     Returns:
-      {"searches": how many, "steps": share of the grid's steps that halving took, in (0, 1], "same_choice": how many
+      {"searches": how many, "steps": fraction of the grid's steps that halving took, in (0, 1], "same_choice": how many
       chose the same learning rate and weight decay, "validation_loss" and "test_loss": accuracy of the grid's choice
-      less that of halving's, one for each search, fractions}.
+      less that of halving's, in [-1, 1], one for each search}.
 
     Raises:
       UserError: no search was made both ways.
     """
-    runs = {}
-    for row in store.read_records(results_dir):
-        if "search" in row:
-            spec = {name: value for name, value in row["spec"].items() if name != "search"}
-            runs.setdefault(store.key_of(spec), {})[row["search"]["kind"]] = row
+    runs: dict[str, dict] = {}
+    for record in store.read_records(results_dir):
+        if "search" in record:
+            spec = {name: value for name, value in record["spec"].items() if name != "search"}
+            runs.setdefault(store.key_of(spec), {})[record["search"]["kind"]] = record
     pairs = [(run["grid"], run["halving"]) for run in runs.values() if len(run) == 2]
     if not pairs:
         raise UserError(f"expected runs in {results_dir} that were made both with --search=grid and with "
@@ -29,11 +29,11 @@ def measure(results_dir) -> dict:
     point = ("learning_rate", "weight_decay")
     return {
         "searches": len(pairs),
-        "steps": sum(less["search"]["steps"] for _, less in pairs) / sum(full["search"]["steps"] for full, _ in pairs),
-        "same_choice": sum(all(full["selected"][name] == less["selected"][name] for name in point)
-                           for full, less in pairs),
-        "validation_loss": [full["validation_accuracy"] - less["validation_accuracy"] for full, less in pairs],
-        "test_loss": [full["accuracy"] - less["accuracy"] for full, less in pairs]}
+        "steps": sum(halving["search"]["steps"] for _, halving in pairs) / sum(grid["search"]["steps"] for grid, _ in pairs),
+        "same_choice": sum(all(grid["selected"][name] == halving["selected"][name] for name in point)
+                           for grid, halving in pairs),
+        "validation_loss": [grid["validation_accuracy"] - halving["validation_accuracy"] for grid, halving in pairs],
+        "test_loss": [grid["accuracy"] - halving["accuracy"] for grid, halving in pairs]}
 
 
 def report(result: dict) -> list[str]:

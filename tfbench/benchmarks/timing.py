@@ -6,8 +6,8 @@ import numpy as np
 
 
 def median_seconds(calls: dict, rounds: int) -> dict[str, float]:
-    """How long each of the calls, by name, takes: all in turn, `rounds` times after one that traces and warms up."""
-    seconds = {name: [] for name in calls}
+    """Median seconds of each call, by name: all are called in turn, `rounds` times after one round that warms up."""
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds + 1):
         for name, call in calls.items():
             start = time.perf_counter()

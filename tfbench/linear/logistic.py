@@ -1,17 +1,20 @@
-"""L2-regularised logistic regression along a path of strengths (v3 section 3.1), each solved to a certificate.
+"""L2-regularised logistic regression at a list of λ (v3 section 3.1), each optimum certified.
 
     minimise over W, b:   F = sum over examples of cross-entropy  +  λ/2 · ‖W‖²
 
-The bias is not penalised and features are not normalised; λ stands against the *sum* of the losses, so it is 1/C of
-scikit-learn. The optimum is unique, so how it is reached is free: L-BFGS in TensorFlow (linear/lbfgs.py), in the
-eigenbasis of the features' covariance with each axis scaled by the root of its curvature, from the strongest λ to the
-weakest, each started where the optima before it point to, as a function of log λ. It runs in float32, and from the
-first λ on where that does not get close enough in float64: where the classes cannot be separated, the gradient at the
-optimum is a small difference of large sums.
+The bias b is not penalised and features are not normalised. λ multiplies against the *sum* of the losses, so it is 1/C
+of scikit-learn.
 
-Whether it was reached is checked apart from that, in float64 on the features themselves. F, minimised over the bias, is
-λ-strongly convex in W, so at a W where the bias is optimal it lies at most ‖∂F/∂W‖² / 2λ above its minimum; it also
-lies at most F above it, for it is never negative.
+How the optimum is reached, which is free because it is unique:
+* by L-BFGS in TensorFlow (linear/lbfgs.py), in the eigenbasis of the features' covariance, each axis scaled by the root
+  of its curvature;
+* from the largest λ to the smallest, each started from the optima before it, extrapolated in log λ;
+* in float32, and in float64 from the first λ on that float32 does not solve: where the classes cannot be separated, the
+  gradient at the optimum is a small difference of large sums.
+
+How it is certified, apart from that, in float64 and on the features themselves: F, minimised over the bias, is
+λ-strongly convex in W. So at a W with its optimal bias, F is at most ‖∂F/∂W‖² / 2λ above its minimum. It is also at
+most F above it, for F is never negative.
 """
 
 import dataclasses
@@ -23,29 +26,33 @@ import scipy.special
 
 from tfbench.errors import UserError
 
-# The gap that a certificate allows: this share of the objective at λ ≥ WEAK, of n · log(classes) below.
+# A certified gap is at most this fraction of F where λ ≥ WEAK_L2, and of n · log(classes) where λ is smaller.
 TOLERANCE = 1e-6
-WEAK = 1e-2
-BLOCK = 4 << 30  # bytes of features that go to the device at once; more are streamed through it
-ORDER = 3  # optima from which the next one is extrapolated
-# Precisions in which a strength is tried, and the share of the allowed gap that L-BFGS is to reach: what is left is for
-# rounding, and for what its own measure of the gap does not see.
+WEAK_L2 = 1e-2
+BLOCK_BYTES = 4 << 30  # of features that go to the device at once; more are streamed through it in blocks
+EXTRAPOLATED_FROM = 3  # optima, to the start of the next
+# Precisions tried at each λ, and the fraction of the allowed gap that L-BFGS aims at: the rest is for rounding, and for
+# what its own measure of the gap does not see.
 ATTEMPTS = (("float32", 0.1), ("float64", 0.1), ("float64", 0.01))
-BIAS_STEPS = 20  # of Newton's method, for the bias alone
+BIAS_NEWTON_STEPS = 20
 
 
 @dataclasses.dataclass(frozen=True)
 class Fit:
-    """The regression at one strength.
+    """The regression at one λ.
 
     Attributes:
-      strength: λ.
-      weights: float64 [width, classes]. bias: float64 [classes].
-      objective: F. gap: a bound on how far F is above its minimum. certified: whether that is little enough.
-      iterations: of L-BFGS. seconds: for all of it.
+      l2_strength: λ.
+      weights: float64 [width, classes].
+      bias: float64 [classes].
+      objective: F.
+      gap: a bound on how far F is above its minimum.
+      certified: whether the gap is at most allowed_gap.
+      iterations: of L-BFGS.
+      seconds: for all of it.
     """
 
-    strength: float
+    l2_strength: float
     weights: np.ndarray
     bias: np.ndarray
     objective: float
@@ -54,8 +61,13 @@ class Fit:
     iterations: int
     seconds: float
 
+    @property
+    def strength(self) -> float:
+        """Alias of l2_strength."""
+        return self.l2_strength
+
     def facts(self) -> dict:
-        """What a row keeps of it."""
+        """What records keep of it."""
         return {"objective": self.objective, "gap": self.gap, "certified": self.certified,
                 "iterations": self.iterations, "seconds": round(self.seconds, 3)}
 
@@ -66,14 +78,14 @@ class Fit:
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """Features in their eigenbasis, labels in the form the losses take.
+    """Features in their eigenbasis, labels in the form that the losses take.
 
     Attributes:
-      kind: "softmax" or "binary", of lbfgs.LOSSES.
-      centred: float64 [n, width], features less their mean.
+      kind: "softmax" or "binary", a key of LOSSES.
+      centred: float64 [n, width], the features less their mean.
       mean: float64 [width].
-      axes: float64 [width, rank], orthonormal: the span of the data.
-      energy: float64 [rank], the squared norms of the features along them.
+      axes: float64 [width, rank], orthonormal columns that span the centred features.
+      energy: float64 [rank], the squared norms of the centred features along the axes.
       labels: float64 [n, classes], one-hot or in {1, 0, -1}.
     """
 
@@ -86,7 +98,7 @@ class Problem:
 
 
 def make_problem(features, labels, classes: int) -> Problem:
-    """Checks and rotates the data.
+    """Checks the data and rotates it into its eigenbasis; arguments as for path.
 
     Raises:
       UserError: no examples, features that are not finite, or a class without examples.
@@ -97,18 +109,18 @@ def make_problem(features, labels, classes: int) -> Problem:
                         f"{list(features.shape)}")
     if len(features) != len(labels):
         raise UserError(f"expected one label per example, found {len(labels)} labels for {len(features)} examples")
-    wrong = np.flatnonzero(~np.isfinite(features).all(axis=1))
-    if len(wrong):
-        raise UserError(f"the features of {len(wrong):,} of {len(features):,} examples are not finite, first of "
-                        f"example {wrong[0]}: extract them anew")
+    not_finite = np.flatnonzero(~np.isfinite(features).all(axis=1))
+    if len(not_finite):
+        raise UserError(f"the features of {len(not_finite):,} of {len(features):,} examples are not finite, first of "
+                        f"example {not_finite[0]}: extract them anew")
     if classes < 2 and labels.ndim == 1:
         raise UserError("there is one class only: nothing to tell apart")
     if labels.ndim == 2:
         kind, targets = "binary", np.asarray(labels, np.float64)
-        for value, what in ((1, "shows"), (-1, "lacks")):
-            none = np.flatnonzero(~(targets == value).any(axis=0))
-            if len(none):
-                raise UserError(f"no training example {what} class {none[0]}: every class needs one that does")
+        for value, verb in ((1, "shows"), (-1, "lacks")):
+            absent = np.flatnonzero(~(targets == value).any(axis=0))
+            if len(absent):
+                raise UserError(f"no training example {verb} class {absent[0]}: every class needs one that does")
     else:
         if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
             raise UserError(f"expected labels 0 to {classes - 1}, found {labels.min()} to {labels.max()}")
@@ -123,166 +135,163 @@ def make_problem(features, labels, classes: int) -> Problem:
 
 
 def _eigenbasis(centred):
-    """Orthonormal axes [width, rank] of the rows' span, and the rows' squared norms along them [rank]."""
+    """Orthonormal axes [width, rank] that span the rows, and the rows' squared norms along them [rank]."""
     if len(centred) < centred.shape[1]:  # an orthonormal basis of the rows first: at most n axes
         basis = scipy.linalg.qr(centred.T, mode="economic")[0]
-        energy, turn = scipy.linalg.eigh((gram := centred @ basis).T @ gram, driver="evd")
-        axes = basis @ turn
+        coordinates = centred @ basis
+        energy, rotation = scipy.linalg.eigh(coordinates.T @ coordinates, driver="evd")
+        axes = basis @ rotation
     else:
         energy, axes = scipy.linalg.eigh(centred.T @ centred, driver="evd")
     kept = energy > max(energy[-1], 0.0) * max(centred.shape) * np.finfo(np.float64).eps
     return axes[:, kept], energy[kept]
 
 
-def path(features, labels, strengths, *, classes: int, max_iterations: int, start: Fit | None = None):
-    """Fits the regression at every strength, strongest first.
+def path(features, labels, l2_strengths, *, classes: int, max_iterations: int, start: Fit | None = None):
+    """Fits the regression at every λ, the largest first.
 
     Args:
       features: float [n, width], finite.
-      labels: int64 [n] in [0, classes), or float32 [n, classes] in {1, 0, -1}: one binary problem per
-        class without the examples marked 0, all sharing λ (the paper's treatment of VOC2007).
-      strengths: λ > 0, any order.
-      max_iterations: of L-BFGS at each strength.
-      start: where the first begins, e.g. a fit of a part of the examples; None for zero.
+      labels: int64 [n] in [0, classes); or float32 [n, classes] in {1, 0, -1}: one binary problem per class, without
+        the examples marked 0, all with the same λ (the paper's treatment of VOC2007).
+      l2_strengths: λ > 0, in any order.
+      max_iterations: of L-BFGS at each λ.
+      start: where the first begins, e.g. the Fit of a subset of the examples; None for zero.
 
     Yields:
-      A Fit per strength, from the largest λ to the smallest.
+      A Fit per λ, from the largest to the smallest.
 
     Raises:
       UserError: see make_problem.
     """
     problem = make_problem(features, labels, classes)
-    unknowns = np.zeros((len(problem.energy) + 1, classes))  # weights along the axes, and the bias
+    x = np.zeros((len(problem.energy) + 1, classes))  # the weights along the axes, and the bias below them
     if start is not None:
-        unknowns = np.concatenate([problem.axes.T @ start.weights, (start.bias + problem.mean @ start.weights)[None]])
+        x = np.concatenate([problem.axes.T @ start.weights, (start.bias + problem.mean @ start.weights)[None]])
     attempts, solvers = list(ATTEMPTS), {}
-    optima = []  # the last (log λ, unknowns)
-    for strength in sorted(set(strengths), reverse=True):
-        begin, iterations = time.monotonic(), 0
+    optima: list[tuple[float, np.ndarray]] = []  # the latest (log λ, x)
+    for l2_strength in sorted(set(l2_strengths), reverse=True):
+        start_time, iterations = time.monotonic(), 0
         if optima:
-            unknowns = _extrapolated(optima, np.log(strength))
-        for dtype, share in list(attempts):
+            x = _extrapolate(optima, np.log(l2_strength))
+        for dtype, gap_fraction in attempts:
             if dtype not in solvers:
-                solvers = {dtype: _solver(problem, dtype)}
-            unknowns, number = solvers[dtype](strength, unknowns, share, max_iterations - iterations)
-            iterations += number
-            fit = _certified(problem, strength, unknowns[:-1], unknowns[-1], iterations, begin)
-            unknowns[-1] = fit.bias + problem.mean @ fit.weights
+                solvers = {dtype: _make_solver(problem, dtype)}
+            x, new_iterations = solvers[dtype](l2_strength, x, gap_fraction, max_iterations - iterations)
+            iterations += new_iterations
+            fit = _certify(problem, l2_strength, x[:-1], x[-1], iterations, start_time)
+            x[-1] = fit.bias + problem.mean @ fit.weights
             if fit.certified or iterations >= max_iterations:
                 break
             attempts = [attempt for attempt in attempts if attempt[0] != "float32"]
-        optima = [*optima, (np.log(strength), unknowns)][-ORDER:]
+        optima = [*optima, (np.log(l2_strength), x)][-EXTRAPOLATED_FROM:]
         yield fit
 
 
-def _solver(problem: Problem, dtype: str):
+def _make_solver(problem: Problem, dtype: str):
     """L-BFGS on a problem whose data is put on the device in this precision.
 
     Returns:
-      solve(strength, unknowns [rank + 1, classes], share of the allowed gap, most iterations) → (unknowns float64,
-      iterations).
+      solve(l2_strength, x [rank + 1, classes], gap_fraction, max_iterations) → (x float64, iterations).
     """
     import tensorflow as tf
 
     from tfbench.linear.lbfgs import minimiser
 
-    count, (_, classes) = len(problem.centred), problem.labels.shape
-    inputs = np.ones((count, len(problem.energy) + 1), dtype)
+    count, classes = problem.labels.shape
+    inputs = np.ones((count, len(problem.energy) + 1), dtype)  # the last column is the bias's
     inputs[:, :-1] = problem.centred @ problem.axes
-    blocks = -(-inputs.nbytes // BLOCK)
+    blocks = -(-inputs.nbytes // BLOCK_BYTES)
     height = -(-count // blocks)
     minimise = minimiser(problem.kind, streamed=blocks > 1, dtype=tf.as_dtype(dtype))
     with tf.device("CPU:0" if blocks > 1 else None):
         inputs = tf.constant(np.pad(inputs, ((0, blocks * height - count), (0, 0))).reshape(blocks, height, -1))
     labels, energy = tf.constant(problem.labels, dtype), tf.constant(np.append(problem.energy, count), dtype)
 
-    def solve(strength, unknowns, share, most):
-        penalty = np.append(np.full(len(problem.energy), strength), 0.0)
-        metric = np.append(np.full(len(problem.energy), 0.5 / strength), 0.5 / count)
-        absolute = allowed_gap(strength, 0.0, count, classes)
-        relative = allowed_gap(strength, 1.0, count, classes) - absolute
-        found, number = minimise(inputs, labels, energy, *(tf.constant(part, dtype) for part in (
-            penalty, metric, unknowns, share * relative, share * absolute)), tf.constant(most))
-        return found.numpy().astype(np.float64), int(number)
+    def solve(l2_strength, x, gap_fraction, max_iterations):
+        penalty = np.append(np.full(len(problem.energy), l2_strength), 0.0)
+        metric = np.append(np.full(len(problem.energy), 0.5 / l2_strength), 0.5 / count)
+        absolute = allowed_gap(l2_strength, 0.0, count, classes)
+        relative = allowed_gap(l2_strength, 1.0, count, classes) - absolute
+        x, iterations = minimise(inputs, labels, energy, *(tf.constant(value, dtype) for value in (
+            penalty, metric, x, gap_fraction * relative, gap_fraction * absolute)), tf.constant(max_iterations))
+        return x.numpy().astype(np.float64), int(iterations)
 
     return solve
 
 
-def _extrapolated(optima, at: float):
-    """The polynomial through the (place, value) pairs, at another place."""
-    places = [place for place, _ in optima]
-    return sum(value * np.prod([(at - other) / (place - other) for other in places if other != place])
-               for place, value in optima)
+def _extrapolate(points, at: float):
+    """Lagrange's polynomial through (node, value) pairs, at another node."""
+    return sum(value * np.prod([(at - other) / (node - other) for other, _ in points if other != node])
+               for node, value in points)
 
 
-def objective(features, labels, strength: float, weights, bias) -> float:
+def objective(features, labels, l2_strength: float, weights, bias) -> float:
     """F of any solution, in float64; arguments as for path and of a Fit."""
     classes = len(bias)
     kind, targets = ("binary", labels) if labels.ndim == 2 else ("softmax", np.eye(classes)[labels])
     weights, bias = np.asarray(weights, np.float64), np.asarray(bias, np.float64)
     value = LOSSES[kind](np.asarray(features, np.float64) @ weights + bias, np.asarray(targets, np.float64))[0]
-    return float(value + strength / 2 * np.sum(weights ** 2))
+    return float(value + l2_strength / 2 * np.sum(weights ** 2))
 
 
-def allowed_gap(strength: float, value: float, count: int, classes: int) -> float:
-    """How far above its minimum F may lie where it has `value`, to be called solved."""
-    return TOLERANCE * (value if strength >= WEAK else count * np.log(max(classes, 2)))
+def allowed_gap(l2_strength: float, value: float, count: int, classes: int) -> float:
+    """How far above its minimum F may be where it has `value`, to be certified as solved."""
+    return TOLERANCE * (value if l2_strength >= WEAK_L2 else count * np.log(max(classes, 2)))
 
 
-def _certified(problem: Problem, strength: float, weights, bias, iterations: int, start: float) -> Fit:
+def _certify(problem: Problem, l2_strength: float, axis_weights, bias, iterations: int, start_time: float) -> Fit:
     """The Fit at these weights along the axes: its bias made optimal, its gap bounded, in float64."""
-    in_features = problem.axes @ weights
-    scores = problem.centred @ in_features
-    bias, value, by_scores = _best_bias(problem, scores, bias)
-    gradient = problem.centred.T @ by_scores + strength * in_features
-    value += strength / 2 * np.sum(in_features ** 2)
-    gap = min(float(np.sum(gradient ** 2) / (2 * strength)), float(value))
-    solved = gap <= allowed_gap(strength, value, *problem.labels.shape)
-    return Fit(strength, in_features, bias - problem.mean @ in_features, float(value), gap, bool(solved), iterations,
-               time.monotonic() - start)
+    weights = problem.axes @ axis_weights
+    bias, value, score_gradient = _optimal_bias(problem, problem.centred @ weights, bias)
+    gradient = problem.centred.T @ score_gradient + l2_strength * weights
+    value += l2_strength / 2 * np.sum(weights ** 2)
+    gap = min(float(np.sum(gradient ** 2) / (2 * l2_strength)), float(value))
+    certified = gap <= allowed_gap(l2_strength, value, *problem.labels.shape)
+    return Fit(l2_strength, weights, bias - problem.mean @ weights, float(value), gap, bool(certified), iterations,
+               time.monotonic() - start_time)
 
 
-def _best_bias(problem: Problem, scores, bias):
-    """The bias that minimises the losses at given scores without it, by Newton's method.
+def _optimal_bias(problem: Problem, scores, bias):
+    """The bias that minimises the losses at scores + bias, by damped Newton steps.
 
     Returns:
       (bias, sum of losses, gradient of the losses by the scores).
     """
     loss = LOSSES[problem.kind]
-    value, by_scores, hessian = loss(scores + bias, problem.labels)
-    for _ in range(BIAS_STEPS):
-        slope = by_scores.sum(axis=0)
-        if np.abs(slope).max() <= 1e-11 * len(scores):
+    value, score_gradient, hessian = loss(scores + bias, problem.labels)
+    for _ in range(BIAS_NEWTON_STEPS):
+        gradient = score_gradient.sum(axis=0)
+        if np.abs(gradient).max() <= 1e-11 * len(scores):
             break
-        step = np.linalg.lstsq(hessian(), slope, rcond=1e-12)[0]  # softmax: a common shift changes nothing
+        step = np.linalg.lstsq(hessian(), gradient, rcond=1e-12)[0]  # softmax: a common shift changes nothing
         while step.any():
-            new_value, new_by_scores, new_hessian = loss(scores + bias - step, problem.labels)
+            new_value, new_score_gradient, new_hessian = loss(scores + bias - step, problem.labels)
             if new_value <= value:
-                bias, value, by_scores, hessian = bias - step, new_value, new_by_scores, new_hessian
+                bias, value, score_gradient, hessian = bias - step, new_value, new_score_gradient, new_hessian
                 break
             step = step / 2 if np.abs(step).max() > 1e-12 else np.zeros_like(step)
         else:
             break
-    return bias, value, by_scores
+    return bias, value, score_gradient
 
 
 def _softmax(scores, labels):
     """Sum of cross-entropies, its gradient by the scores, and a function for its Hessian by the bias."""
     right = np.einsum("nc,nc->n", labels, scores)
     top = scores.max(axis=1)
-    chances = np.exp(scores - top[:, None])
-    total = chances.sum(axis=1)
-    chances /= total[:, None]
-    return (np.sum(np.log(total) + top - right), chances - labels,
-            lambda: np.diag(chances.sum(axis=0)) - chances.T @ chances)
+    probs = np.exp(scores - top[:, None])
+    total = probs.sum(axis=1)
+    probs /= total[:, None]
+    return np.sum(np.log(total) + top - right), probs - labels, lambda: np.diag(probs.sum(axis=0)) - probs.T @ probs
 
 
 def _binary(scores, labels):
     """The same for binary cross-entropies where the label is not 0."""
-    signed, counted = -labels * scores, labels != 0
-    wrong = scipy.special.expit(signed)
-    return (np.sum(np.logaddexp(0.0, signed)[counted]), -labels * wrong,
-            lambda: np.diag(np.sum(counted * wrong * (1 - wrong), axis=0)))
+    margins, labelled = -labels * scores, labels != 0
+    probs = scipy.special.expit(margins)  # of the wrong answer
+    return (np.sum(np.logaddexp(0.0, margins)[labelled]), -labels * probs,
+            lambda: np.diag(np.sum(labelled * probs * (1 - probs), axis=0)))
 
 
 LOSSES = {"softmax": _softmax, "binary": _binary}
