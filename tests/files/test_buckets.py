@@ -242,8 +242,8 @@ def test_checkpoints_there_go_on(root):
     for step in (5, 10, 15):
         value.assign(step)
         checkpoints.save(state, root, step)
-    assert checkpoints.steps(root) == [10, 15] and checkpoints.restore(state, root) == 15
-    checkpoints.clear(root)
+    assert checkpoints.saved_steps(root) == [10, 15] and checkpoints.restore(state, root) == 15
+    checkpoints.delete_all(root)
     assert checkpoints.restore(state, root) is None and not root.exists()
 
 

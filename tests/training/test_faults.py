@@ -113,8 +113,8 @@ def cut(preempted, tmp_path):
 @pytest.mark.parametrize("damaged", [0, 1, 2])
 def test_damaged_checkpoints_fall_back(damaged, whole, cut, data_dir):
     results, checkpoint_data = cut
-    assert len(checkpoint_data) == checkpoints.KEPT
-    for path in checkpoint_data[checkpoints.KEPT - damaged:]:
+    assert len(checkpoint_data) == checkpoints.MAX_TO_KEEP
+    for path in checkpoint_data[checkpoints.MAX_TO_KEEP - damaged:]:
         path.write_bytes(path.read_bytes()[:path.stat().st_size // 2])
     code, output = finish(results, data_dir)
     assert code == 0 and outcome(results) == whole, output
@@ -144,16 +144,16 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_earlier_ones(tmp_path, m
     for step in (5, 10, 15):
         value.assign(step)
         checkpoints.save(state, tmp_path, step)
-    assert checkpoints.steps(tmp_path) == [10, 15]
+    assert checkpoints.saved_steps(tmp_path) == [10, 15]
     with monkeypatch.context() as patch:
         patch.setattr(state, "write", lambda prefix: (pathlib.Path(f"{prefix}.data-00000-of-00001").write_text("half"),
                                                       (_ for _ in ()).throw(OSError(28, "No space left on device"))))
         with pytest.raises(UserError, match="cannot write the checkpoint of step 20 .*No space left.*same command"):
             checkpoints.save(state, tmp_path, 20)
-    assert checkpoints.steps(tmp_path) == [10, 15] and not list(tmp_path.glob("step-00000020*"))
+    assert checkpoints.saved_steps(tmp_path) == [10, 15] and not list(tmp_path.glob("step-00000020*"))
     value.assign(0.0)
     assert checkpoints.restore(state, tmp_path) == 15 and value.numpy() == 15
-    checkpoints.clear(tmp_path)
+    checkpoints.delete_all(tmp_path)
     assert checkpoints.restore(state, tmp_path) is None
 
 

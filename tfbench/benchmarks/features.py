@@ -50,7 +50,7 @@ def measure(rounds: int, network: str, batch_size: int) -> dict:
 
 
 def report(result: dict) -> list[str]:
-    """What `measure` found, in lines."""
+    """The result of `measure` in lines of text."""
     lines = [f"{result['network']}, random weights, batches of {result['batch_size']}"]
     for name, rate in result["images_per_second"].items():
         peer = "keras predict" if name.startswith("model") else "the model alone"

@@ -5,6 +5,7 @@ import os
 import numpy as np
 import tensorflow as tf
 
+from tfbench import paper
 from tfbench.benchmarks.timing import median_seconds
 from tfbench.data import pipeline
 from tfbench.data.examples import Examples
@@ -42,7 +43,7 @@ def measure(rounds: int) -> dict:
         "decode_jpeg": bare.batch(BATCH_SIZE).prefetch(2).with_options(options),
         "training": pipeline.training_batches(
             examples, image_size=SIZE, batch_size=BATCH_SIZE, seed=0, first_step=0, steps=IMAGES // BATCH_SIZE,
-            min_crop_area=0.08, mirror=True),
+            min_crop_area=paper.MIN_CROP_AREA, mirror=True),
         "evaluation": pipeline.evaluation_batches(examples, image_size=SIZE, batch_size=BATCH_SIZE),
     }
     seconds = median_seconds({name: lambda feed=feed: sum(1 for _ in feed) for name, feed in feeds.items()}, rounds)
@@ -52,9 +53,9 @@ def measure(rounds: int) -> dict:
 
 
 def report(result: dict) -> list[str]:
-    """What `measure` found, in lines."""
-    cores = result["cores"]
-    lines = [f"JPEGs of {JPEG_SHAPE[1]} × {JPEG_SHAPE[0]} pixels, {result['jpeg_bytes'] / 1000:.0f} kB, to {SIZE} × {SIZE}; "
+    """The result of `measure` in lines of text."""
+    cores, (height, width) = result["cores"], JPEG_SHAPE
+    lines = [f"JPEGs of {width} × {height} pixels, {result['jpeg_bytes'] / 1000:.0f} kB, to {SIZE} × {SIZE}; "
              f"{cores} cores"]
     for name, rate in result["images_per_second"].items():
         ratio = result["ratio_to_decode_jpeg"].get(name)

@@ -87,7 +87,7 @@ def peer(features, labels, before, l2_strength: float, target: float, max_second
 
 
 def report(result: dict) -> list[str]:
-    """What `measure` found, in lines."""
+    """The result of `measure` in lines of text."""
     lines = [f"{result['shape']}: {result['count']:,} × {result['width']:,} features, {result['classes']} classes",
              f"  45 strengths and the refit: {result['seconds']:.1f} s, {result['iterations']} iterations, "
              f"{result['certified']} of {result['fits']} certified, {100 * result['matrix_share']:.0f} % of the rate "

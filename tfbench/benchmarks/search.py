@@ -29,7 +29,8 @@ def measure(results_dir) -> dict:
     point = ("learning_rate", "weight_decay")
     return {
         "searches": len(pairs),
-        "steps": sum(halving["search"]["steps"] for _, halving in pairs) / sum(grid["search"]["steps"] for grid, _ in pairs),
+        "steps": (sum(halving["search"]["steps"] for _, halving in pairs)
+                  / sum(grid["search"]["steps"] for grid, _ in pairs)),
         "same_choice": sum(all(grid["selected"][name] == halving["selected"][name] for name in point)
                            for grid, halving in pairs),
         "validation_loss": [grid["validation_accuracy"] - halving["validation_accuracy"] for grid, halving in pairs],
@@ -37,7 +38,7 @@ def measure(results_dir) -> dict:
 
 
 def report(result: dict) -> list[str]:
-    """What `measure` found, in lines."""
+    """The result of `measure` in lines of text."""
     lines = [f"successive halving took {100 * result['steps']:.0f} % of the full grid's steps in {result['searches']} "
              f"searches and chose the same point in {result['same_choice']}"]
     for split in ("validation", "test"):

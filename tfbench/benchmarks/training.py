@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfbench import paper
 from tfbench.benchmarks.timing import median_seconds
 from tfbench.models.build import build_network
 from tfbench.models.catalog import NETWORKS
@@ -17,7 +18,7 @@ from tfbench.training.devices import distribute, make_strategy
 from tfbench.training.trainer import Step, Trainer
 
 CLASSES = 100
-SETTINGS = {"l2": 1e-4, "rates": {"learning_rate": 1e-3}}
+L2, LEARNING_RATE = 1e-4, 1e-3
 TIMM = {"resnet_50": "resnet50", "mobilenet_v2": "mobilenetv2_100", "inception_v4": "inception_v4",
         "densenet_121": "densenet121"}
 
@@ -25,8 +26,8 @@ TIMM = {"resnet_50": "resnet50", "mobilenet_v2": "mobilenetv2_100", "inception_v
 def measure(rounds: int, network: str, batch_size: int, image_size: int | None, steps: int, precision: str) -> dict:
     """Images per second of training on one batch in memory, in rounds of `steps` steps.
 
-    Ours is the step with all it does, L2 regularisation, the sum of the losses and the input's clock too, in Orbit's
-    loop; Keras's is train_step as a traced function, called in a Python loop as model.fit does.
+    Ours is the whole step in Orbit's loop, with L2 regularisation, the sum of the losses and the clock of the input.
+    Keras's is train_step as a traced function, called in a Python loop as model.fit does.
     """
     size, draw = image_size or NETWORKS[network].image_size, np.random.RandomState(0)
     batch = (tf.constant(draw.uniform(-1, 1, (batch_size, size, size, 3)), tf.float32),
@@ -49,7 +50,7 @@ def measure(rounds: int, network: str, batch_size: int, image_size: int | None, 
 def keras_loop(model, batch, steps: int):
     """A loop of `steps` calls of a traced train_step on `batch`."""
     bare = keras.Model(model.input, model.output["logits"])
-    bare.compile(keras.optimizers.SGD(1e-3, momentum=0.9, nesterov=True), jit_compile=False,
+    bare.compile(keras.optimizers.SGD(LEARNING_RATE, momentum=paper.MOMENTUM, nesterov=True), jit_compile=False,
                  loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     step = tf.function(lambda: bare.train_step(batch))
 
@@ -61,22 +62,22 @@ def keras_loop(model, batch, steps: int):
 
 
 def our_loop(trainer: Trainer, batch, steps: int):
-    """The same of ours."""
-    trainer.reset(trainer.weights(), l2=SETTINGS["l2"], steps=steps, rates=SETTINGS["rates"] | {"steps": steps})
-    trainer.train_dataset = distribute(trainer.strategy, lambda part: tf.data.Dataset.from_tensors(batch).repeat())
+    """A loop of `steps` of our training steps on `batch`."""
+    trainer.reset(trainer.weights(), l2=L2, steps=steps, rates={"learning_rate": LEARNING_RATE, "steps": steps})
+    trainer.train_dataset = distribute(trainer.strategy, lambda shard: tf.data.Dataset.from_tensors(batch).repeat())
     return lambda: trainer.train(tf.constant(steps))
 
 
 def seconds_to_first_step(trainer: Trainer, batch, steps: int) -> float:
     """From the start of a trial until its first step is done."""
-    begin, done = time.perf_counter(), []
-    trainer.seconds_per_step = trial.LOOK_EVERY  # so that the first inner loop is one step
+    start, seconds = time.perf_counter(), []
+    trainer.seconds_per_step = trial.LOOP_SECONDS  # so that the first inner loop is one step
     with tempfile.TemporaryDirectory() as folder:
-        trial.train(trainer, trainer.weights(), lambda first_step, part: tf.data.Dataset.from_tensors(batch).repeat(),
-                    l2=SETTINGS["l2"], steps=steps, rates=SETTINGS["rates"] | {"steps": steps},
+        trial.train(trainer, trainer.weights(), lambda first_step, shard: tf.data.Dataset.from_tensors(batch).repeat(),
+                    l2=L2, steps=steps, rates={"learning_rate": LEARNING_RATE, "steps": steps},
                     folder=pathlib.Path(folder), checkpoint_every=steps + 1,
-                    report=lambda step, **facts: done.append(time.perf_counter() - begin))
-    return done[1]  # the first report is on where it begins
+                    report=lambda step, **facts: seconds.append(time.perf_counter() - start))
+    return seconds[1]  # the first report says where the trial starts
 
 
 def timm_loop(network: str, batch_size: int, size: int, steps: int) -> dict:
@@ -87,7 +88,8 @@ def timm_loop(network: str, batch_size: int, size: int, steps: int) -> dict:
     import torch
 
     model = timm.create_model(TIMM[network], pretrained=False, num_classes=CLASSES).train()
-    optimizer = torch.optim.SGD(model.parameters(), 1e-3, momentum=0.9, nesterov=True, weight_decay=1e-4)
+    optimizer = torch.optim.SGD(model.parameters(), LEARNING_RATE, momentum=paper.MOMENTUM, nesterov=True,
+                                weight_decay=L2)
     images, labels = torch.rand(batch_size, 3, size, size), torch.randint(0, CLASSES, (batch_size,))
 
     def loop():
@@ -100,7 +102,7 @@ def timm_loop(network: str, batch_size: int, size: int, steps: int) -> dict:
 
 
 def report(result: dict) -> list[str]:
-    """What `measure` found, in lines."""
+    """The result of `measure` in lines of text."""
     lines = [f"{result['network']}, random weights, {result['batch_size']} images of {result['image_size']} pixels, "
              f"{result['precision']}"]
     lines += [f"  {name:<18} {rate:7.1f} images/s" for name, rate in result["images_per_second"].items()]

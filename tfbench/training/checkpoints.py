@@ -1,9 +1,10 @@
-"""Checkpoints of a trial: the two latest, each whole or not there, the newest that can be read counts.
+"""Checkpoints of a trial. The two latest are kept; the newest that can be read counts.
 
     FOLDER/step-00001000.data-00000-of-00001, step-00001000.index
 
-TensorFlow writes a checkpoint's index last and under another name first: one without its index was cut and is not
-seen. Every tensor has a checksum, so damage is found when it is read.
+TensorFlow writes the index last, under another name first: a checkpoint without its index was interrupted and is
+ignored. Every tensor has a checksum, so damage is found when it is read. tf.train.CheckpointManager is not used: it
+does not fall back from a damaged checkpoint to the one before, and leaves what a failed write has written.
 """
 
 import re
@@ -13,40 +14,34 @@ import tensorflow as tf
 
 from tfbench.errors import UserError
 
-KEPT = 2
+MAX_TO_KEEP = 2
 
 
 def save(state: tf.train.Checkpoint, folder, step: int) -> None:
-    """Writes `state` as the checkpoint of `step`, then deletes all but the KEPT latest.
+    """Writes `state` as the checkpoint of `step`, then deletes all but the MAX_TO_KEEP latest.
 
     Raises:
       UserError: it cannot be written; the earlier ones are as they were.
     """
-    prefix = f"{folder}/step-{step:08d}"
+    prefix = _prefix(folder, step)
     try:
         tf.io.gfile.makedirs(str(folder))
         state.write(prefix)
     except (tf.errors.OpError, OSError) as error:
         _delete(prefix)
         raise unwritable(f"the checkpoint of step {step} in {folder}", error) from error
-    for older in steps(folder)[:-KEPT]:
-        _delete(f"{folder}/step-{older:08d}")
-
-
-def unwritable(what, error: Exception) -> UserError:
-    """What to do where something of a trial cannot be written."""
-    return UserError(f"cannot write {what} ({_reason(error)}): make the folder writable and free some space; the same "
-                     "command then goes on from the last checkpoint")
+    for old_step in saved_steps(folder)[:-MAX_TO_KEEP]:
+        _delete(_prefix(folder, old_step))
 
 
 def restore(state: tf.train.Checkpoint, folder) -> int | None:
-    """Reads the newest checkpoint that is whole into `state`; says on stderr which ones are not.
+    """Reads the newest undamaged checkpoint into `state`; warns on stderr of damaged ones.
 
     Returns:
-      Its step, or None if there is none: then `state` may hold parts of a damaged one.
+      Its step, or None if there is none. Then `state` may hold parts of a damaged one.
     """
-    for step in reversed(steps(folder)):
-        prefix = f"{folder}/step-{step:08d}"
+    for step in reversed(saved_steps(folder)):
+        prefix = _prefix(folder, step)
         try:
             state.read(prefix).assert_consumed()
             return step
@@ -56,18 +51,28 @@ def restore(state: tf.train.Checkpoint, folder) -> int | None:
     return None
 
 
-def steps(folder) -> list[int]:
-    """Steps of the checkpoints that are there, ascending."""
+def saved_steps(folder) -> list[int]:
+    """Steps of the checkpoints in a folder, ascending."""
     if not tf.io.gfile.isdir(str(folder)):
         return []
-    found = (re.fullmatch(r"step-(\d+)\.index", name) for name in tf.io.gfile.listdir(str(folder)))
-    return sorted(int(match[1]) for match in found if match)
+    matches = (re.fullmatch(r"step-(\d+)\.index", name) for name in tf.io.gfile.listdir(str(folder)))
+    return sorted(int(match[1]) for match in matches if match)
 
 
-def clear(folder) -> None:
-    """Deletes all checkpoints of a trial that is recorded."""
+def delete_all(folder) -> None:
+    """Deletes a folder of checkpoints, if it is there."""
     if tf.io.gfile.isdir(str(folder)):
         tf.io.gfile.rmtree(str(folder))
+
+
+def unwritable(what, error: Exception) -> UserError:
+    """The error, with its remedy, where a file of a trial cannot be written."""
+    return UserError(f"cannot write {what} ({_reason(error)}): make the folder writable and free some space; the same "
+                     "command then goes on from the last checkpoint")
+
+
+def _prefix(folder, step: int) -> str:
+    return f"{folder}/step-{step:08d}"
 
 
 def _delete(prefix: str) -> None:
@@ -80,6 +85,6 @@ def _delete(prefix: str) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """What TensorFlow or the system says, without the names of operations."""
-    said = (str(getattr(error, "message", "") or error).splitlines() or [type(error).__name__])[0]
-    return re.sub(r"^\{\{.*?\}\} | \[Op:\w+\].*$", "", said)[-200:]
+    """The first line of an error's message, without the names of operations."""
+    first_line = (str(getattr(error, "message", "") or error).splitlines() or [type(error).__name__])[0]
+    return re.sub(r"^\{\{.*?\}\} | \[Op:\w+\].*$", "", first_line)[-200:]

@@ -1,4 +1,4 @@
-"""Learning rates as functions of the step, with what a trial sets as variables: a new trial traces nothing anew."""
+"""Learning rates as functions of the step. Their settings are variables, so a new trial traces nothing anew."""
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ class _Schedule(keras.optimizers.schedules.LearningRateSchedule):
         self.settings = {name: tf.Variable(1.0, dtype=tf.float32, trainable=False) for name in names}
 
     def set(self, **values: float) -> None:
-        """Puts a trial's settings in place.
+        """Sets a trial's settings.
 
         Raises:
           KeyError: one is missing or unknown.
@@ -25,18 +25,18 @@ class _Schedule(keras.optimizers.schedules.LearningRateSchedule):
 
 
 class Cosine(_Schedule):
-    """learning_rate · (1 + cos(π · step / steps)) / 2: from learning_rate to 0 over `steps`."""
+    """learning_rate · (1 + cos(π · step / steps)) / 2: from learning_rate to 0 over `steps` (v3 appendix A.5)."""
 
     def __init__(self):
         super().__init__("learning_rate", "steps")
 
     def __call__(self, step):
-        done = tf.cast(step, tf.float32) / self.settings["steps"]
-        return self.settings["learning_rate"] * tf.square(tf.cos(np.pi / 2 * done))  # exact where it comes to 0
+        progress = tf.cast(step, tf.float32) / self.settings["steps"]
+        return self.settings["learning_rate"] * tf.square(tf.cos(np.pi / 2 * progress))  # exact where it is near 0
 
 
 class WarmupDecay(_Schedule):
-    """protocol.warmup_decay: from 0 linearly to learning_rate over warmup_steps, then × decay_per_step."""
+    """Linearly from 0 to learning_rate over warmup_steps, then × decay_per_step at every step (v3 appendix)."""
 
     def __init__(self):
         super().__init__("learning_rate", "warmup_steps", "decay_per_step")

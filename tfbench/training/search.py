@@ -105,7 +105,7 @@ class Task:
     def forget(self, name: str) -> None:
         """Deletes the checkpoints of a trial whose result is recorded."""
         if self.chief:
-            trial.forget(self.folder / name)
+            trial.delete_checkpoints(self.folder / name)
 
 
 def make_task(inputs: RunInputs, train_images: int, progress) -> Task:
@@ -155,7 +155,7 @@ def search(task: Task, weights, train: Examples, validation: Examples) -> list[d
             done = store.await_trials(task.folder, entrants)
             continue
         for number in entrants:
-            trial.agree(task.engine.trainer.strategy, number * (number in done))
+            trial.check_same_on_all_hosts(task.engine.trainer.strategy, number * (number in done))
         show(entrants)
         for position, number in enumerate(entrants, start=1):
             if number in done or only not in (None, number):
@@ -274,5 +274,5 @@ def run(inputs: RunInputs, progress) -> Record | None:
         record = store.write_record(config.results_dir, record, test_predictions(np.nan_to_num(logits), test), config.flagfile())
         store.delete_trials(task.folder)
         for folder in task.folder.glob("*/checkpoints"):  # the refit's, and what a kill left of a recorded trial
-            trial.forget(folder.parent)
+            trial.delete_checkpoints(folder.parent)
     return record

@@ -1,4 +1,4 @@
-"""One trial: train from given weights with given settings, resuming where it was cut."""
+"""One trial: trains from given weights with given settings, and resumes where it was interrupted."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ from tfbench.files.paths import Path, Remote
 from tfbench.training import checkpoints
 from tfbench.training.devices import distribute, is_chief, on_all_hosts
 
-LOOK_EVERY = 3.0  # seconds of Orbit's inner loop, about: how often progress shows and signals are heard
+LOOP_SECONDS = 3.0  # of Orbit's inner loop, about: after each, progress shows and signals are heard
 
 
 class Outcome(NamedTuple):
@@ -23,8 +23,8 @@ class Outcome(NamedTuple):
     Attributes:
       finite: whether the loss stayed finite; a trial that diverged is not trained further.
       seconds: of training, over all processes that took part.
-      images_per_second, input_wait: of this process; the share of its time in [0, 1] that it waited for images. None
-        where it had nothing left to train.
+      images_per_second: of this process; None where it had nothing left to train.
+      input_wait: fraction of this process's time in [0, 1] that it waited for images; None as above.
     """
 
     finite: bool
@@ -37,33 +37,35 @@ def train(trainer, weights: list[np.ndarray], make_batches, *, l2: float, steps:
           folder: Path, checkpoint_every: int, report=lambda **facts: None) -> Outcome:
     """Trains `trainer` for `steps` steps; its model holds the result.
 
-    A trial longer than `checkpoint_every` leaves its last checkpoint in `folder` (see `forget`): whoever is
-    interrupted before the result is recorded has it still.
+    A trial longer than `checkpoint_every` leaves its last checkpoint in `folder`, for a process that is interrupted
+    before the result is recorded. delete_checkpoints deletes it.
 
     Args:
-      weights: where training starts, as Trainer.weights() gives them.
-      make_batches: (first_step, data.pipeline.InputShard) -> tf.data.Dataset of the batches from that step on.
+      weights: where training starts, as Trainer.weights() returns them.
+      make_batches: (first_step, shard of the input, see devices.distribute) → tf.data.Dataset of the batches from that
+        step on.
       l2, rates: see Trainer.reset.
       folder: for checkpoints, summaries and Orbit's log.
-      report: called with step, loss, images, images_per_second and input_wait after each inner loop; once with the step
-        and images of the checkpoint it goes on from.
+      checkpoint_every: steps.
+      report: called first with the step and images that the trial resumes from; after each inner loop with step, loss,
+        images, images_per_second and input_wait.
 
     Raises:
       UserError: a checkpoint cannot be written, or memory does not suffice.
     """
     trainer.reset(weights, l2=l2, steps=steps, rates=rates)
-    step = 0
-    if checkpoints.steps(folder / "checkpoints"):
+    step: int | None = 0
+    if checkpoints.saved_steps(folder / "checkpoints"):
         step = checkpoints.restore(trainer.checkpoint, folder / "checkpoints")
-        if step is None:  # parts of a damaged one may have been read
-            trainer.reset(weights, l2=l2, steps=steps, rates=rates)
-            step = 0
-    agree(trainer.strategy, step)
+    if step is None:  # all are damaged, and one may have been read in part
+        trainer.reset(weights, l2=l2, steps=steps, rates=rates)
+        step = 0
+    check_same_on_all_hosts(trainer.strategy, step)
     report(step=step, images=step * trainer.step.batch_size)
     if step == steps:
         return Outcome(True, float(trainer.elapsed.numpy()), None, None)
     try:
-        return _loop(trainer, make_batches, step, steps, folder, checkpoint_every, report)
+        return _train_loop(trainer, make_batches, step, steps, folder, checkpoint_every, report)
     except tf.errors.ResourceExhaustedError as error:
         if "No space left" not in error.message:
             raise out_of_memory(trainer.step, trainer.strategy) from error
@@ -72,11 +74,12 @@ def train(trainer, weights: list[np.ndarray], make_batches, *, l2: float, steps:
         raise checkpoints.unwritable(folder, error) from error
 
 
-def _loop(trainer, make_batches, first: int, steps: int, folder, checkpoint_every: int, report) -> Outcome:
-    """Inner loops of a few seconds, with what is to be done between them."""
-    finite, step, trained, waited, saved = True, first, 0.0, 0.0, first
+def _train_loop(trainer, make_batches, first_step: int, steps: int, folder, checkpoint_every: int, report) -> Outcome:
+    """Inner loops of a few seconds; between them checkpoints are written and progress is reported."""
+    batch_size, finite, step, saved_step = trainer.step.batch_size, True, first_step, first_step
+    train_seconds = input_wait_seconds = 0.0
     start = time.monotonic()
-    trainer.train_dataset = distribute(trainer.strategy, lambda part: make_batches(first, part),
+    trainer.train_dataset = distribute(trainer.strategy, lambda shard: make_batches(first_step, shard),
                                        trainer.step.accumulate)
     trainer.elapsed.assign_add(time.monotonic() - start)
     with _quiet_controller(trainer, folder, steps) as controller:
@@ -87,27 +90,31 @@ def _loop(trainer, make_batches, first: int, steps: int, folder, checkpoint_ever
                 loss = controller(target)
                 seconds = time.monotonic() - start
                 trainer.elapsed.assign_add(seconds)
-                finite, waiting = bool(np.isfinite(loss)), float(trainer.waited.numpy())
-                trained, waited, done, step = trained + seconds, waited + waiting, target - step, target
-                trainer.seconds_per_step = seconds / done
+                finite, wait = bool(np.isfinite(loss)), float(trainer.input_wait_seconds.numpy())
+                loop_steps, step = target - step, target
+                train_seconds, input_wait_seconds = train_seconds + seconds, input_wait_seconds + wait
+                trainer.seconds_per_step = seconds / loop_steps
                 if finite and (step % checkpoint_every == 0 or step == steps > checkpoint_every):
                     _save(trainer, folder, step)
-                    saved = step
-                report(step=step, loss=loss, images=done * trainer.step.batch_size,
-                       images_per_second=done * trainer.step.batch_size / seconds, input_wait=min(waiting / seconds, 1))
+                    saved_step = step
+                report(step=step, loss=loss, images=loop_steps * batch_size,
+                       images_per_second=loop_steps * batch_size / seconds, input_wait=min(wait / seconds, 1))
         except (KeyboardInterrupt, Preempted):  # they come between two steps, never within one
             step = int(trainer.global_step.numpy())
-            if finite and step > saved:
+            if finite and step > saved_step:
                 _save(trainer, folder, step)
             raise
-    return Outcome(finite, float(trainer.elapsed.numpy()), (step - first) * trainer.step.batch_size / trained,
-                   min(waited / trained, 1.0))
+    return Outcome(finite, float(trainer.elapsed.numpy()), (step - first_step) * batch_size / train_seconds,
+                   min(input_wait_seconds / train_seconds, 1.0))
 
 
 @contextlib.contextmanager
 def _quiet_controller(trainer, folder, steps: int):
-    """Orbit's loop as a function from the step to train up to, to the mean loss; its words go into a file."""
-    losses = []
+    """Context manager that yields Orbit's loop: a function from the step to train up to, to the mean loss.
+
+    What Orbit prints goes into a file.
+    """
+    losses: list[float] = []
     chief = is_chief(trainer.strategy)
     folder.mkdir(parents=True, exist_ok=True)
     logged = chief and not isinstance(folder, Remote)  # objects in a bucket cannot be added to
@@ -128,9 +135,9 @@ def _quiet_controller(trainer, folder, steps: int):
 
 
 def _loop_steps(trainer) -> int:
-    """Steps of the next inner loop: so many as take LOOK_EVERY; one, where it is not known how long they take."""
-    pace = trainer.seconds_per_step
-    wanted = 1 if pace is None else max(1, min(int(LOOK_EVERY / pace), 1000))
+    """Steps of the next inner loop, which take about LOOP_SECONDS; 1 where it is not known how long a step takes."""
+    seconds_per_step = trainer.seconds_per_step
+    wanted = 1 if seconds_per_step is None else max(1, min(int(LOOP_SECONDS / seconds_per_step), 1000))
     return min(on_all_hosts(trainer.strategy, wanted))  # after each loop all hosts add up their losses
 
 
@@ -140,30 +147,36 @@ def _save(trainer, folder, step: int) -> None:
 
 
 def summarise(folder: Path, step: int, values: dict[str, float]) -> None:
-    """Adds scalars to the trial's TensorBoard summaries, beside Orbit's of its training."""
+    """Adds scalars to the trial's TensorBoard summaries, beside those that Orbit writes of its training."""
     with tf.summary.create_file_writer(str(folder / "summaries" / "validation")).as_default():
         for name, value in values.items():
             tf.summary.scalar(name, value, step=step)
 
 
-def forget(folder: Path) -> None:
+def delete_checkpoints(folder: Path) -> None:
     """Deletes the checkpoints of a trial whose result is recorded."""
-    checkpoints.clear(folder / "checkpoints")
+    checkpoints.delete_all(folder / "checkpoints")
 
 
-def agree(strategy, number: int) -> None:
-    """Raises UserError unless all hosts have the same `number`: they would train different things, or wait for ever."""
-    found = sorted(set(on_all_hosts(strategy, number)))
-    if len(found) > 1:
-        raise UserError(f"the hosts stand at different places ({', '.join(map(str, found))}): expected one "
+def check_same_on_all_hosts(strategy, number: int) -> None:
+    """Checks that all hosts have the same `number`: else they would train different things, or wait for ever.
+
+    Raises:
+      UserError: they have not.
+    """
+    numbers = sorted(set(on_all_hosts(strategy, number)))
+    if len(numbers) > 1:
+        raise UserError(f"the hosts stand at different places ({', '.join(map(str, numbers))}): expected one "
                         "--results_dir that all of them see; start the same command on all of them again")
 
 
 def out_of_memory(step, strategy) -> UserError:
-    """What to do where a batch does not fit."""
-    here = step.batch_size // strategy.num_replicas_in_sync // step.accumulate
-    cure = "take more devices or a smaller --image_size" if here == 1 else (
-        f"add --accumulate={2 * step.accumulate}, which takes {max(here // 2, 1)} at a time and adds up their gradients"
-        " (batch norm then sees fewer images at once), or --precision=mixed_bfloat16")
-    return UserError(f"out of memory with {here} images at a time on each device: {cure}. What is finished is kept; "
+    """The error, with its remedy, where a batch does not fit into memory."""
+    images = step.batch_size // strategy.num_replicas_in_sync // step.accumulate
+    if images == 1:
+        cure = "take more devices or a smaller --image_size"
+    else:
+        cure = (f"add --accumulate={2 * step.accumulate}, which takes {max(images // 2, 1)} at a time and adds up "
+                "their gradients (batch norm then sees fewer images at once), or --precision=mixed_bfloat16")
+    return UserError(f"out of memory with {images} images at a time on each device: {cure}. What is finished is kept; "
                      "the same command continues where it stopped")
