@@ -24,16 +24,24 @@ SMALL = ("--model=mobilenet_v1", "--dataset=digits", "--image_size=32", "--batch
 
 @pytest.mark.parametrize("number", [1, 2, 3, 5, 9, 56])
 def test_the_best_third_goes_on_whatever_the_order(number):
-    scores = {place: place / 1000 for place in range(1, number + 1)}
-    expected = sorted(sorted(scores, key=scores.get)[-max(number // 3, 1):])
+    accuracies = {trial: trial / 1000 for trial in range(1, number + 1)}
+    expected = sorted(sorted(accuracies, key=accuracies.get)[-max(number // 3, 1):])
     for seed in range(3):
-        order = random.Random(seed).sample(sorted(scores), number)
-        assert halving.survivors({place: scores[place] for place in order}) == expected
+        order = random.Random(seed).sample(sorted(accuracies), number)
+        assert halving.survivors({trial: accuracies[trial] for trial in order}) == expected
 
 
-def test_equal_ones_go_on_together():
-    assert halving.survivors({1: 0.5, 2: 0.7, 3: 0.5, 4: 0.5, 5: 0.1, 6: 0.2}) == [1, 2, 3, 4]
-    assert halving.survivors(dict.fromkeys(range(1, 5), 0.0)) == [1, 2, 3, 4]  # all diverged
+@pytest.mark.parametrize("accuracies, expected", [
+    ({1: 0.5, 2: 0.7, 3: 0.5, 4: 0.5, 5: 0.1, 6: 0.2}, [1, 2, 3, 4]),
+    ({4: 0.3, 1: 0.9, 2: 0.3}, [1]),
+    ({1: 0.2, 2: 0.2}, [1, 2]),
+    ({9: 0.5, 8: 0.5, 7: 0.6, 6: 0.5, 5: 0.5}, [7]),
+    ({1: 0.4, 2: 0.1, 3: 0.4, 4: 0.4, 5: 0.3, 6: 0.0, 7: 0.4, 8: 0.2}, [1, 3, 4, 7]),
+    (dict.fromkeys(range(1, 5), 0.0), [1, 2, 3, 4]),  # all diverged
+])
+def test_equal_ones_go_on_together(accuracies, expected):
+    """As Optuna's SuccessiveHalvingPruner of the same factor decides when all of a rung have reported."""
+    assert halving.survivors(accuracies) == expected
 
 
 def test_rungs_of_the_papers_grid():
@@ -134,6 +142,7 @@ def test_what_is_saved_and_missed_is_counted(rows, tmp_path):
     assert found["searches"] == 1 and found["steps"] == rows["halving"]["search"]["steps"] / 27
     assert found["test_loss"] == [rows["grid"]["accuracy"] - rows["halving"]["accuracy"]]
     assert found["same_choice"] == (rows["grid"]["selected"] == rows["halving"]["selected"])
-    assert f"took {100 * found['steps']:.0f} % of the full grid's steps in 1 searches" in search_benchmark.report(found)[0]
+    first, *_ = search_benchmark.report(found)
+    assert f"took {100 * found['steps']:.0f} % of the full grid's steps in 1 searches" in first
     with pytest.raises(UserError, match="both with --search=grid and with"):
         search_benchmark.measure(tmp_path)
