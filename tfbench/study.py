@@ -44,7 +44,7 @@ SETTINGS = {
         "deterministic", "devices", "results_dir", "data_dir")},
     "executor": Setting("local", "choice", "local: in this process, one run after another; ray: on a Ray cluster, a "
                         "job per trial; commands: print a line per job, in stages, for other schedulers", CLUSTER,
-                        choices=tuple(executors.EXECUTORS)),
+                        choices=executors.EXECUTORS),
     "ray_address": Setting(None, "text", "Ray's cluster: HOST:6379 of its head, or auto for the one this machine "
                            "belongs to; unset: a cluster of this machine alone, for the time of the command", CLUSTER),
     "gpus_per_trial": Setting(0.0, "number", "GPUs of each job on Ray; 0.5: two share one, 0 (our choice): processor "

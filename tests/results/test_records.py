@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from tfbench import UserError, paper
+from tfbench import UserError, config, paper
 from tfbench.data.catalog import DATASETS
 from tfbench.files import atomic
 from tfbench.results import record as records
@@ -28,9 +28,9 @@ def write(folder, row):
 
 
 def test_names_are_the_hash_of_what_determines_the_run():
-    assert store.name_of(SPEC).startswith("finetune-resnet_50-digits-")
-    assert store.key_of(dict(reversed(SPEC.items()))) == store.key_of(SPEC)
-    keys = {store.key_of(SPEC | change) for change in ({}, {"seed": 1}, {"steps": 6}, {"learning_rate": [0.1]})}
+    assert config.name_of(SPEC).startswith("finetune-resnet_50-digits-")
+    assert config.key_of(dict(reversed(SPEC.items()))) == config.key_of(SPEC)
+    keys = {config.key_of(SPEC | change) for change in ({}, {"seed": 1}, {"steps": 6}, {"learning_rate": [0.1]})}
     assert len(keys) == 4
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers.programs import FlagsError, parse
 
-from tfbench import UserError, analysis, study
+from tfbench import UserError, analysis, config, study
 from tfbench.cli import flags as cli
 from tfbench.data import lookup, manifests, verify
 from tfbench.data.catalog import PAPER_DATASETS
@@ -269,7 +269,7 @@ def made_up_study(folder):
              for number in (6, 56)}
     for number, run in enumerate(jobs.plan_runs(flags, 1e12)):
         spec = jobs.spec_of(study.finetune, run.config, known)
-        text = texts[6 if number % 10 else 56].removesuffix("}") + f', "schema": 5, "key": "{store.key_of(spec)}"}}'
+        text = texts[6 if number % 10 else 56].removesuffix("}") + f', "schema": 5, "key": "{config.key_of(spec)}"}}'
         store.record_path(folder, spec).write_text(text)
     return flags
 

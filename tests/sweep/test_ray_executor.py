@@ -1,4 +1,4 @@
-"""Studies on Ray, on this machine: the rows of any other study, whatever is killed on the way."""
+"""Studies on Ray, on this machine: the records of any other study, whatever is killed on the way."""
 
 import contextlib
 import os
@@ -18,14 +18,18 @@ from helpers.programs import parse
 from ray.cluster_utils import Cluster
 from ray.experimental import internal_kv
 
-from tfbench import UserError, study
-from tfbench.cli import program
+from tfbench import study
 from tfbench.cli.progress import Silent
+from tfbench.config import ALL, REFIT, RunConfig
+from tfbench.errors import UserError
 from tfbench.files import atomic
+from tfbench.inputs import resolve_prepared
 from tfbench.results import store
 from tfbench.sweep import jobs, status
-from tfbench.sweep.jobs import Due, Unit, WrongWorker
+from tfbench.sweep.executors import ray_cluster
+from tfbench.sweep.jobs import Job, ReadyQueue, WrongWorker
 
+pytestmark = pytest.mark.ray
 ROOT = pathlib.Path(__file__).parents[2]
 MATRIX = ["--models=mobilenet_v1", "--datasets=digits", "--image_size=32", "--batch_size=16", "--deterministic"]
 GRID = "--steps=24 --learning_rate=0.01,0.05 --weight_decay=0 --checkpoint_every=5"
@@ -33,10 +37,10 @@ WHOLE = [*MATRIX, "--source=glyphs", "--pretrain=--steps=8 --learning_rate=0.05 
          "--logistic_regression=--l2=1,100 --max_iterations=50", f"--train_from_scratch={GRID}",
          "--finetune=--steps=3 --learning_rate=0.01,0.05 --weight_decay=0 --search=halving"]
 SCRATCH = [*MATRIX, "--source=imagenet", "--regimes=train_from_scratch", f"--train_from_scratch={GRID}"]
-QUICK = ray.Resources(waits=(0.1,))
+QUICK = ray_cluster.Resources(waits=(0.1,))
 
 
-# ---- the loop, on units that do nothing ----------------------------------------------------------
+# ---- the loop, on jobs that do nothing -----------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -64,25 +68,25 @@ def cluster_of_two():
             internal_kv._initialize_internal_kv(own)
 
 
-def conduct(units_, do, resources=QUICK):
-    """(what units returned, by title; titles set aside with their reasons; what was said)."""
-    facts, said = {}, []
-    failures = ray.conduct(units_, do, resources, said.append,
-                                    lambda unit, found: facts.update({unit.title: found}))
-    return facts, {failure.title: failure.reason for failure in failures}, said
+def run_jobs(jobs_, do, resources=QUICK):
+    """(what jobs returned, by title; titles set aside with their reasons; what was said)."""
+    facts, lines = {}, []
+    failures = ray_cluster.run_jobs(jobs_, do, resources, lines.append,
+                                    lambda job, returned: facts.update({job.title: returned}))
+    return facts, {failure.title: failure.reason for failure in failures}, lines
 
 
-def test_a_thousand_units_at_fifty_a_second(two_cores):
-    conduct([Unit("first", (), (0,))], lambda number: number)  # starts the workers
+def test_a_thousand_jobs_at_fifty_a_second(two_cores):
+    run_jobs([Job("first", (), (0,))], lambda number: number)  # starts the workers
     start = time.monotonic()
-    facts, failures, _ = conduct([Unit(str(i), (), (i,)) for i in range(1000)], lambda number: number)
+    facts, failures, _ = run_jobs([Job(str(i), (), (i,)) for i in range(1000)], lambda number: number)
     assert facts == {str(i): i for i in range(1000)} and not failures
     assert 1000 / (time.monotonic() - start) > 50
 
 
-def test_units_come_after_those_they_need(two_cores):
-    moments = conduct([Unit("a", (), ()), Unit("b", (0,), ()), Unit("c", (0, 1), ())],
-                      lambda: (time.time(), time.sleep(0.1), time.time())[::2])[0]
+def test_jobs_come_after_those_they_need(two_cores):
+    moments = run_jobs([Job("a", (), ()), Job("b", (0,), ()), Job("c", (0, 1), ())],
+                       lambda: (time.time(), time.sleep(0.1), time.time())[::2])[0]
     assert moments["a"][1] <= moments["b"][0] and moments["b"][1] <= moments["c"][0]
 
 
@@ -100,8 +104,8 @@ def test_what_fails_is_tried_by_another_worker_and_then_set_aside(two_cores, tmp
 
     names = ["good", "poison", "moody", "killer", "user", "needs_poison", "needs_that", "needs_moody"]
     needs = {"needs_poison": ("poison",), "needs_that": ("needs_poison", "good"), "needs_moody": ("moody",)}
-    facts, failures, said = conduct([Unit(name, tuple(map(names.index, needs.get(name, ()))), (name,))
-                                     for name in names], do)
+    facts, failures, said = run_jobs([Job(name, tuple(map(names.index, needs.get(name, ()))), (name,))
+                                      for name in names], do)
     assert facts == {"good": 0, "moody": 2, "killer": 1, "needs_moody": 0}
     assert failures == {"poison": "ValueError: broken", "user": "change --this",
                         "needs_poison": "it needs poison", "needs_that": "it needs poison"}
@@ -111,15 +115,15 @@ def test_what_fails_is_tried_by_another_worker_and_then_set_aside(two_cores, tmp
 
 
 def test_a_free_worker_goes_on_with_the_graphs_that_it_has():
-    due = Due([Unit(str(place), (), (), graphs) for place, graphs in enumerate("aabbabc")])
-    for place in (6, 3, 2, 1, 0, 5, 4):
-        due.add(place)
-    assert (len(due), due.take([], [])) == (7, 0)
-    assert due.take([], [0]) == 2  # the first that shares nothing with what is running
-    assert due.take([2], [0]) == 3 and due.take([0, 3], []) == 5  # of what ended, the latest
-    assert due.take([], [0, 5]) == 6
-    assert due.take([5], [0]) == 1  # nothing else is left
-    assert due.take([6], [1]) == 4 and not due
+    ready = ReadyQueue([Job(str(number), (), (), graphs) for number, graphs in enumerate("aabbabc")])
+    for number in (6, 3, 2, 1, 0, 5, 4):
+        ready.add(number)
+    assert (len(ready), ready.take([], [])) == (7, 0)
+    assert ready.take([], [0]) == 2  # the first that shares nothing with what is running
+    assert ready.take([2], [0]) == 3 and ready.take([0, 3], []) == 5  # of what ended, the latest
+    assert ready.take([], [0, 5]) == 6
+    assert ready.take([5], [0]) == 1  # nothing else is left
+    assert ready.take([6], [1]) == 4 and not ready
 
 
 @ray.remote(num_cpus=0)
@@ -144,40 +148,41 @@ def test_who_works_on_what_is_known_meanwhile(two_cores, tmp_path):
         time.sleep(0.5)
 
     seen, listener = [], Listener.remote()
-    units_ = [Unit("good", (), ("good",)), Unit("moody", (), ("moody",)), Unit("after", (1,), ("after",))]
-    assert not ray.conduct(
-        units_, do, QUICK, lambda line: None, listener=listener,
-        look=lambda running, again, failures: seen.append((sorted(running), dict(again), dict(failures))))
+    jobs_ = [Job("good", (), ("good",)), Job("moody", (), ("moody",)), Job("after", (1,), ("after",))]
+    assert not ray_cluster.run_jobs(
+        jobs_, do, QUICK, lambda line: None, listener=listener,
+        on_poll=lambda running, retrying, failures: seen.append((sorted(running), dict(retrying), dict(failures))))
     assert seen[0] == ([0, 1], {}, {}) and seen[-1] == ([2], {}, {})
-    assert any(again == {1: "ValueError: broken"} for _, again, _ in seen)
-    heard = until(lambda: len(found := ray.get(listener.what.remote())) == 4 and found, 30)
+    assert any(retrying == {1: "ValueError: broken"} for _, retrying, _ in seen)
+    heard = until(lambda: len(heard := ray.get(listener.what.remote())) == 4 and heard, 30)
     node = ray.get_runtime_context().get_node_id()
-    assert sorted(heard) == [(place, socket.gethostname(), node) for place in (0, 1, 1, 2)]
+    assert sorted(heard) == [(index, socket.gethostname(), node) for index in (0, 1, 1, 2)]
 
 
-def test_a_conductor_writes_what_it_does(two_cores, tmp_path):
-    units_ = [Unit("finetune resnet_50 pets trial 1/1", (), ("finetune", (), 1, {"code": "0123", "data": ""})),
-              Unit("finetune resnet_50 pets", (0,), ("finetune", (), 0, {"code": "0123", "data": ""}))]
+def test_a_scheduler_writes_what_it_does(two_cores, tmp_path):
+    trial, refit = (RunConfig(regime="finetune", trial=part) for part in ("1", REFIT))
+    jobs_ = [Job("finetune resnet_50 pets trial 1/1", (), (trial, {"code": "0123", "data": ""})),
+             Job("finetune resnet_50 pets", (0,), (refit, {"code": "0123", "data": ""}))]
     path = jobs.report_path(tmp_path)
-    conductor = ray.Conductor.remote()
+    scheduler = ray_cluster.Scheduler.remote()
     code = jobs.code_hash()
-    assert "another tfbench" in ray.get(conductor.begin.remote([], "0123", units_, QUICK, str(path), None))
-    assert ray.get(conductor.begin.remote([], code, units_, QUICK, str(path), "http://head:8265")) is None
+    assert "another tfbench" in ray.get(scheduler.begin.remote([], "0123", jobs_, QUICK, str(path), None))
+    assert ray.get(scheduler.begin.remote([], code, jobs_, QUICK, str(path), "http://head:8265")) is None
     until(lambda: path.exists() and atomic.read_json(path, cure="")["ended"], 60)
     work = status.read_work(tmp_path)
     assert work["at_work"] is None and work["age"] < 60
     report = work["report"]
     assert (report["done"], report["of"], report["running"], report["dashboard"]) == (0, 2, [], "http://head:8265")
     first, second = report["set_aside"]
-    assert first["title"] == units_[0].title and "has another tfbench" in first["reason"]
-    assert second["reason"] == f"it needs {units_[0].title}"
+    assert first["title"] == jobs_[0].title and "has another tfbench" in first["reason"]
+    assert second["reason"] == f"it needs {jobs_[0].title}"
 
 
 def test_machines_that_differ_get_no_work():
     with cluster_of_two() as (cluster, node), process(sys.executable, "-c", f"""
 import ray, time
-from tfbench.cli import ray_executor
-from tfbench.sweep.jobs import Unit, WrongWorker
+from tfbench.sweep.executors import ray_cluster
+from tfbench.sweep.jobs import Job, WrongWorker
 ray.init({cluster.address!r}, log_to_driver=False)
 def do(bad):
     time.sleep(0.1)
@@ -185,50 +190,51 @@ def do(bad):
         raise WrongWorker("HOST has another tfbench")
 for bad in ({node.node_id!r}, "all"):
     done, said = [], []
-    failures = ray.conduct([Unit(str(i), (), (bad,)) for i in range(20)], do, ray.Resources(),
-                                    said.append, lambda unit, facts: done.append(unit.title))
+    failures = ray_cluster.run_jobs([Job(str(i), (), (bad,)) for i in range(20)], do, ray_cluster.Resources(),
+                                    said.append, lambda job, facts: done.append(job.title))
     print(len(done), len(failures), sum("gets no work" in line for line in said))
 """) as driver:
         output, _ = driver.communicate(timeout=120)
     assert output.splitlines()[-2:] == ["20 0 1", "0 20 2"], output
 
 
-# ---- a study as units ----------------------------------------------------------------------------
+# ---- a study as jobs -----------------------------------------------------------------------------
 
 
 def options(*arguments):
     return parse(study, list(arguments))
 
 
-def test_a_study_becomes_units_in_their_order(tmp_path, data_dir):
+def test_a_study_becomes_jobs_in_their_order(tmp_path, data_dir):
     flags = options(*WHOLE, f"--results_dir={tmp_path}", f"--data_dir={data_dir}")
     made, finished = jobs.make(jobs.plan_runs(flags, 1e11), Silent())
     assert not finished
-    assert [(unit.title.split(" ", 1)[0], unit.call[2], unit.needs) for unit in made] == [
-        ("pretrain", None, ()), ("logistic_regression", None, (0,)),
-        ("finetune", 1, (0,)), ("finetune", 2, (0,)), ("finetune", 3, (0, 2, 3)), ("finetune", 4, (0, 2, 3)),
-        ("finetune", jobs.REFIT, (0, 4, 5)),
-        ("train_from_scratch", 1, ()), ("train_from_scratch", 2, ()), ("train_from_scratch", jobs.REFIT, (7, 8))]
-    assert [unit.title for unit in made[2:6]] == [f"finetune mobilenet_v1 digits trial {place}/2 of {steps} steps"
-                                                  for steps in (1, 3) for place in (1, 2)]
+    assert [(job.title.split(" ", 1)[0], job.call[0].trial, job.needs) for job in made] == [
+        ("pretrain", ALL, ()), ("logistic_regression", ALL, (0,)),
+        ("finetune", "1", (0,)), ("finetune", "2", (0,)), ("finetune", "3", (0, 2, 3)), ("finetune", "4", (0, 2, 3)),
+        ("finetune", REFIT, (0, 4, 5)),
+        ("train_from_scratch", "1", ()), ("train_from_scratch", "2", ()), ("train_from_scratch", REFIT, (7, 8))]
+    assert [job.call[0].regime for job in made] == [job.title.split(" ", 1)[0] for job in made]
+    assert [job.title for job in made[2:6]] == [f"finetune mobilenet_v1 digits trial {number}/2 of {steps} steps"
+                                                for steps in (1, 3) for number in (1, 2)]
     run = jobs.plan_runs(flags, 1e11)[-1]
-    found = program.resolve(run.config, None, prepared_only=True)
-    folder = store.work_dir(tmp_path, study.train_from_scratch.specify(run.config, found))
+    folder = store.work_dir(tmp_path, resolve_prepared(run.config, {}).spec)
     atomic.write_json(store.trial_path(folder, 1), {})
-    assert [unit.call[2] for unit in jobs.make(jobs.plan_runs(flags, 1e11), Silent())[0]][7:] == [2, jobs.REFIT]
+    assert [job.call[0].trial for job in jobs.make(jobs.plan_runs(flags, 1e11), Silent())[0]][7:] == ["2", REFIT]
 
 
 def test_another_code_or_other_data_are_refused(tmp_path, data_dir):
     flags = options(*SCRATCH, f"--results_dir={tmp_path}", f"--data_dir={data_dir}")
-    unit, *_ = jobs.make(jobs.plan_runs(flags, 1e11), Silent())[0]
+    job, *_ = jobs.make(jobs.plan_runs(flags, 1e11), Silent())[0]
+    config, expected = job.call
     for what, words in (("code", "has another tfbench"), ("data", "has another data set digits")):
         with pytest.raises(WrongWorker, match=f"{words} .* expected 0123, found"):
-            jobs.work(*unit.call[:-1], unit.call[-1] | {what: "0123"})
+            jobs.work(config, expected | {what: "0123"})
 
 
 def test_impossible_resources_are_refused(two_cores):
     with pytest.raises(UserError, match="no node of the cluster has 1 CPUs and 3 GPUs for a trial, found 2 CPUs"):
-        ray.check_resources(ray.Resources(gpus=3))
+        ray_cluster.check_resources(ray_cluster.Resources(gpus=3))
 
 
 # ---- whole studies -------------------------------------------------------------------------------
@@ -256,32 +262,32 @@ def finish(*arguments):
     return running.returncode, output
 
 
-def scratch_only(found: dict) -> dict:
-    return {name: outcome for name, outcome in found.items() if name.startswith("train_from_scratch")}
+def scratch_only(records: dict) -> dict:
+    return {name: outcome for name, outcome in records.items() if name.startswith("train_from_scratch")}
 
 
 def until(there, seconds=180.0):
     """Waits for it."""
     end = time.monotonic() + seconds
-    while not (found := there()):
+    while not (value := there()):
         assert time.monotonic() < end
         time.sleep(0.01)
-    return found
+    return value
 
 
 def at_work(title: str, ancestor: int | None = None) -> list[int]:
-    """Processes that do units with that title: of any study, or those below `ancestor`."""
+    """Processes that do jobs with that title: of any study, or those below `ancestor`."""
     def parents(pid):
         while pid > 1:
             yield pid
             pid = int(pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
-    found = []
+    pids = []
     for path in pathlib.Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it ended meanwhile
             if title in (path / "cmdline").read_text() and (not ancestor or ancestor in parents(int(path.name))):
-                found.append(int(path.name))
-    return found
+                pids.append(int(path.name))
+    return pids
 
 
 @pytest.fixture(scope="module")
@@ -294,15 +300,15 @@ def whole(tmp_path_factory, data_dir):
 
 
 @pytest.mark.slow
-def test_two_copies_and_a_killed_worker_come_to_the_rows_of_one_process(whole, data_dir, tmp_path):
+def test_two_copies_and_a_killed_worker_come_to_the_records_of_one_process(whole, data_dir, tmp_path):
     with start(tmp_path, data_dir, *WHOLE, "--executor=ray") as first:
         until(lambda: (tmp_path / ".study-lock").exists())
         until(lambda: at_work("ray::", first.pid))
         with start(tmp_path, data_dir, *WHOLE, "--executor=ray") as second:
             until(lambda: list(tmp_path.glob("work/train*/trial1/checkpoints/*.index")))
-            work = until(lambda: (found := status.read_work(tmp_path))["report"]["running"] and found)
+            work = until(lambda: (work := status.read_work(tmp_path))["report"]["running"] and work)
             assert work["at_work"] == "ray" and work["report"]["of"] == 10
-            assert {unit["host"] for unit in work["report"]["running"]} == {socket.gethostname()}
+            assert {job["host"] for job in work["report"]["running"]} == {socket.gethostname()}
             for pid in at_work("ray::train_from_scratch mobilenet_v1 digits trial 1", first.pid):
                 os.kill(pid, signal.SIGKILL)
             outputs = [running.communicate(timeout=300)[0] for running in (first, second)]
@@ -318,12 +324,12 @@ def test_what_the_user_must_mend_is_set_aside_and_the_rest_is_done(whole, data_d
     code, output = finish(tmp_path, data_dir, *flags)
     assert code == 1 and "cannot be shared equally by 1 devices and 5 micro-batches" in output, output
     assert "set aside: finetune mobilenet_v1 digits: it needs finetune mobilenet_v1 digits trial 1/1" in output
-    assert "2 units of work set aside" in output and f"details are in {tmp_path / 'ray.json'}" in output
+    assert "2 jobs set aside" in output and f"details are in {tmp_path / 'ray.json'}" in output
     with start(tmp_path, data_dir, *flags, "--status") as running:
         told, _ = running.communicate(timeout=60)
     assert re.search("finetune mobilenet_v1 digits.*: set aside: .* cannot be shared equally", told), told
     assert "3 of 4 runs finished, 0 begun, 1 set aside" in told and f"host {socket.gethostname()}: " in told, told
-    assert outcomes(tmp_path) == {name: row for name, row in whole.items() if not name.startswith("finetune")}
+    assert outcomes(tmp_path) == {name: outcome for name, outcome in whole.items() if not name.startswith("finetune")}
 
 
 @pytest.mark.slow
@@ -336,7 +342,7 @@ def test_a_full_disk_sets_aside_what_it_stops(whole, data_dir, tmp_path):
         code, output = finish(results, data_dir, *flags)
         assert code == 1 and "No space left on device" in output and "Traceback" not in output, output
         assert "trial 1/2 is set aside: cannot write" in output and "trial 2/2 is set aside: cannot write" in output
-        assert "3 units of work set aside" in output and not outcomes(results)
+        assert "3 jobs set aside" in output and not outcomes(results)
         resize(results, "300m")
         code, output = finish(results, data_dir, *flags)
         assert code == 0 and outcomes(results) == scratch_only(whole), output

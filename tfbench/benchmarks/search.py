@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from tfbench import config
 from tfbench.errors import UserError
 from tfbench.results import store
 
@@ -21,7 +22,7 @@ def measure(results_dir) -> dict:
     for record in store.read_records(results_dir):
         if "search" in record:
             spec = {name: value for name, value in record["spec"].items() if name != "search"}
-            runs.setdefault(store.key_of(spec), {})[record["search"]["kind"]] = record
+            runs.setdefault(config.key_of(spec), {})[record["search"]["kind"]] = record
     pairs = [(run["grid"], run["halving"]) for run in runs.values() if len(run) == 2]
     if not pairs:
         raise UserError(f"expected runs in {results_dir} that were made both with --search=grid and with "

@@ -16,6 +16,7 @@ from tfbench.data.builders import common
 from tfbench.data.catalog import Dataset
 from tfbench.errors import UserError
 
+
 @dataclasses.dataclass(frozen=True)
 class Copied:
     """One image of a copy.

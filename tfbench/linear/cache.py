@@ -16,10 +16,10 @@ import zipfile
 
 import numpy as np
 
+from tfbench import config
 from tfbench.data.manifests import SPLITS
 from tfbench.files import atomic
 from tfbench.files.paths import Path, as_path, readable
-from tfbench.results import store
 
 LAYOUT = 1
 SHARD = 1024  # examples
@@ -80,7 +80,7 @@ def open_cache(results_dir, key: dict) -> Cache:
       UserError: the folder cannot be written.
     """
     name = "-".join(re.sub(r"[^\w.]+", "_", key[part]) for part in ("network", "dataset"))
-    folder = as_path(results_dir) / "features" / f"{name}-{store.key_of(key)}"
+    folder = as_path(results_dir) / "features" / f"{name}-{config.key_of(key)}"
     if not (folder / "key.json").exists():
         atomic.write_json(folder / "key.json", key)
     return Cache(folder)

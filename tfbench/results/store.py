@@ -21,7 +21,7 @@ import zlib
 
 import numpy as np
 
-from tfbench.config import RunConfig, name_of
+from tfbench.config import name_of
 from tfbench.errors import UserError
 from tfbench.files import atomic, paths, sharing
 from tfbench.files.paths import as_path

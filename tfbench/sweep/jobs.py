@@ -222,7 +222,8 @@ def _absolute(config: RunConfig) -> RunConfig:
     def absolute(path: str) -> str:
         return path if is_address(path) else os.path.abspath(os.path.expanduser(path))
 
-    changed = {name: absolute(getattr(config, name)) for name in ("results_dir", "data_dir", "weights_dir")}
+    changed = {name: absolute(getattr(config, name)) for name in ("results_dir", "data_dir", "weights_dir")
+               if name in config.kind.settings}
     if config.weights and config.weights not in (IMAGENET, CUSTOM):
         changed["weights"] = absolute(config.weights)
     if config.dataset and config.dataset.startswith(FOLDER):
@@ -251,10 +252,14 @@ def _trials_left(search: dict, recorded: dict[int, dict]) -> list[dict[int, str]
 
 def stages(jobs: list[Job]) -> list[list[int]]:
     """Numbers of the jobs in stages: each job comes after all that it needs."""
-    depth: list[int] = []
-    for job in jobs:
-        depth.append(max((depth[needed] + 1 for needed in job.needs), default=0))
-    return [[number for number in range(len(jobs)) if depth[number] == stage] for stage in range(max(depth, default=-1) + 1)]
+    stage_of: list[int] = []
+    stages: list[list[int]] = []
+    for number, job in enumerate(jobs):
+        stage_of.append(max((stage_of[needed] + 1 for needed in job.needs), default=0))
+        if stage_of[number] == len(stages):
+            stages.append([])
+        stages[stage_of[number]].append(number)
+    return stages
 
 
 class ReadyQueue:

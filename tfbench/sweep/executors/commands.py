@@ -1,9 +1,10 @@
 """--executor=commands: prints the commands of a study's jobs, for Slurm's arrays, GNU parallel or SkyPilot.
 
-One line is one job, for a shell. Lines up to the next "# wait" can run at the same time, in any order and on any machine
-that sees the folders; those after it need them. Every program finds what is finished, so any line may be repeated.
+Each line is one job, for a POSIX shell. Lines up to the next "# wait" may run at the same time, in any order and on any
+machine that sees the folders; the lines after it need them. A line may be repeated: what is finished is not run again.
 """
 
+import shlex
 import sys
 
 from tfbench.cli import flags
@@ -23,5 +24,8 @@ def run(options, runs: list[jobs.Run]) -> None:
         if number:
             print(WAIT)
         for index in stage:
-            config, _ = left[index].call
-            print(flags.to_command(config.regime, config.to_flags(defaults=False)))
+            config, expected = left[index].call
+            line = flags.to_command(config.regime, config.to_flags(defaults=False))
+            if "folder" in expected:  # of the module of a custom network
+                line = f'PYTHONPATH={shlex.quote(expected["folder"])}"${{PYTHONPATH:+:$PYTHONPATH}}" {line}'
+            print(line)

@@ -8,7 +8,7 @@ from tfbench.sweep.run import execute
 
 
 def run(options, runs: list[jobs.Run]) -> None:
-    """Runs everything, one study at a time in a results folder; weights that a pretraining made go to the runs of the same network after it."""
+    """Runs everything, while no other study is at work in the results folder."""
     weights: dict[str, str] = {}
     with (sharing.exclusive_lock(options.results_dir, print),
           Display(sum(planned.cost.seconds for planned in runs), stages=False) as progress):
