@@ -7,48 +7,48 @@ import re
 import shlex
 
 import pytest
-from absl import flags
 from helpers import reference_networks
 
 from tfbench import __version__
 from tfbench.cli import flags as cli
+from tfbench.config import Setting, settings_of
 from tfbench.data import catalog as data_catalog
 from tfbench.models.catalog import NETWORKS
+from tfbench.regimes import RUNS
 
 ROOT = pathlib.Path(__file__).parents[2]
-PROGRAMS = ("pretrain", "logistic_regression", "finetune", "train_from_scratch", "study", "prepare_data",
-            "prepare_models", "benchmark", "analysis")
-TEXTS = {name: (ROOT / name).read_text() for name in ("README.md", "BUILD.md", "CHANGELOG.md")}
+PROGRAMS = (*RUNS, "study", "prepare_data", "prepare_models", "benchmark", "analysis")
+MANUAL, MEASUREMENTS = "docs/manual.md", "docs/measurements.md"
+TEXTS = {name: (ROOT / name).read_text() for name in (
+    "README.md", "BUILD.md", "CONTRIBUTING.md", "CHANGELOG.md", MANUAL, MEASUREMENTS)}
 NOTEBOOKS = {path.name: json.loads(path.read_text())["cells"] for path in sorted(ROOT.glob("colab/*.ipynb"))}
 
 
 def commands():
     """(where, program, arguments) of every `python -m tfbench.…` in the documents that has flags."""
-    texts = {name: TEXTS[name] for name in ("README.md", "BUILD.md")}
+    texts = {name: text for name, text in TEXTS.items() if name != "CHANGELOG.md"}
     texts |= {path.name: path.read_text() for path in ROOT.glob("flags/*.flags")}
     texts["published/README.md"] = (ROOT / "tfbench/stats/published/README.md").read_text()
     for path in sorted((ROOT / "tfbench").glob("*.py")):
         texts[path.name] = path.read_text().split('"""')[1].replace("\\\n", " ")
     for name, text in texts.items():
         for program, arguments in re.findall(r"python -m tfbench\.(\w+)((?: +--[^`\n|]*)?)", text):
-            if arguments:
+            if arguments and "--help" not in arguments:
                 yield name, program, arguments
 
 
-def defined(program: str) -> flags.FlagValues:
-    values = flags.FlagValues()
-    importlib.import_module(f"tfbench.{program}").define_flags(values)
-    return values
+def settings(program: str) -> dict[str, Setting]:
+    """The flags of a program."""
+    return settings_of(RUNS[program]) if program in RUNS else importlib.import_module(f"tfbench.{program}").SETTINGS
 
 
-def all_flags() -> dict[str, list[tuple[str, flags.Flag]]]:
-    """Name → (program, flag) of each program that has it."""
-    found = {}
+def all_settings() -> dict[str, list[tuple[str, Setting]]]:
+    """Name of a flag → (program, setting) of each program that has it."""
+    result: dict[str, list[tuple[str, Setting]]] = {}
     for program in PROGRAMS:
-        for of_module in defined(program).flags_by_module_dict().values():
-            for flag in of_module:
-                found.setdefault(flag.name, []).append((program, flag))
-    return found
+        for name, setting in settings(program).items():
+            result.setdefault(name, []).append((program, setting))
+    return result
 
 
 # ---- commands --------------------------------------------------------------------------------------
@@ -56,15 +56,15 @@ def all_flags() -> dict[str, list[tuple[str, flags.Flag]]]:
 
 @pytest.mark.parametrize("where, program, arguments", list(commands()))
 def test_command_parses(where, program, arguments):
-    values = cli.parse(importlib.import_module(f"tfbench.{program}").define_flags, [
+    cli.parse(settings(program), [
         argument.replace("flags/", f"{ROOT}/flags/") for argument in shlex.split(arguments)])
-    assert values.is_parsed()
 
 
 def test_commands_were_found():
-    places = [where for where, _, _ in commands()]
-    assert set(places) >= {"README.md", "BUILD.md", "published/README.md", "miniature.flags", "finetune.py"}
-    assert places.count("README.md") >= 15 and places.count("BUILD.md") >= 20
+    documents = [where for where, _, _ in commands()]
+    assert set(documents) >= {"README.md", MANUAL, MEASUREMENTS, "published/README.md", "miniature.flags",
+                              "finetune.py"}
+    assert documents.count("README.md") >= 15 and documents.count(MANUAL) >= 20
 
 
 def test_the_two_set_up_commands_are_single_lines():
@@ -77,33 +77,37 @@ def test_the_two_set_up_commands_are_single_lines():
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("flags/*.flags")), ids=lambda path: path.name)
 def test_a_flagfile_begins_with_what_it_is_for(path):
-    assert path.read_text().startswith("# ") and f"`{path.name}`" in TEXTS["BUILD.md"] or "ablation" in path.name
+    assert path.read_text().startswith("# ") and f"`{path.name}`" in TEXTS[MANUAL] or "ablation" in path.name
 
 
 # ---- flags -----------------------------------------------------------------------------------------
 
-OTHERS = {"--upgrade", "--head", "--address", "--min-nodes", "--ntasks-per-node", "--no-deps"}  # of pip, Ray and Slurm
+# Of pip, pytest-xdist, Ray, Slurm, GNU parallel, SkyPilot and pre-commit.
+OTHERS = {"--upgrade", "--head", "--address", "--min-nodes", "--ntasks-per-node", "--no-deps", "--dist", "--parsable",
+          "--array", "--gpus", "--dependency", "--wrap", "--jobs", "--all-files"}
 
 
 @pytest.mark.parametrize("where", TEXTS)
 def test_every_flag_that_is_mentioned_exists(where):
     mentioned = set(re.findall(r"(?<![\w-])--[a-z]\w*(?:-\w+)*", TEXTS[where])) - OTHERS
-    known = {f"--{name}" for name in all_flags()} | {"--help", "--flagfile"}
-    assert len(mentioned) > 8 and not mentioned - known
+    aliases = {f"--{setting.alias}" for found in all_settings().values() for _, setting in found if setting.alias}
+    known = {f"--{name}" for name in all_settings()} | aliases | {"--help", "--flagfile", "--version"}
+    assert not mentioned - known
+    assert len(mentioned) > 8 or where in ("BUILD.md", "CONTRIBUTING.md")
 
 
 # What a number that a flag has by itself was taken from.
 ORIGINS = r"\bv3\b|\bv1\b|the paper|our choice|0: every|1: |scikit-learn|unset"
 
 
-@pytest.mark.parametrize("name, found", list(all_flags().items()),
-                         ids=lambda part: part if isinstance(part, str) else "")
+@pytest.mark.parametrize("name, found", list(all_settings().items()),
+                         ids=lambda value: value if isinstance(value, str) else "")
 def test_help_says_meaning_unit_and_origin(name, found):
-    for program, flag in found:
-        text = re.sub(r"^<[^>]*>:\s*", "", flag.help or "")
-        assert len(text.split()) >= 4, f"tfbench.{program} --{name}: {flag.help!r}"
-        if flag.default is not None and not isinstance(flag.default, bool | str) and "comma" not in text:
-            assert re.search(ORIGINS, text), f"tfbench.{program} --{name}={flag.default}: where from? {text!r}"
+    for program, setting in found:
+        assert len(setting.help.split()) >= 4, f"tfbench.{program} --{name}: {setting.help!r}"
+        if isinstance(setting.default, int | float) and not isinstance(setting.default, bool):
+            assert re.search(ORIGINS, setting.help), (
+                f"tfbench.{program} --{name}={setting.default}: where from? {setting.help!r}")
 
 
 # ---- tables ----------------------------------------------------------------------------------------
@@ -122,13 +126,14 @@ def test_the_table_of_networks_is_the_catalog():
     table = rows_of(TEXTS["README.md"], NETWORKS)
     assert list(table) == list(NETWORKS)
     for name, (title, parameters, width, size, public, paper, error) in table.items():
-        row = NETWORKS[name]
+        network = NETWORKS[name]
         assert (title, parameters, width, size, public, paper) == (
-            row.title, f"{row.parameters:,}", f"{row.feature_width:,}", str(row.image_size), percent(row.public_top1),
-            percent(row.retrained_top1))
+            network.title, f"{network.parameters:,}", f"{network.feature_width:,}", str(network.image_size),
+            percent(network.public_top1), percent(network.retrained_top1))
         found, bound = re.fullmatch(r"(\S+) \((\S+)\)", error).groups()
         noise = reference_networks.description(name)["float32_noise_floor"]["features"]
-        assert 0 < float(found) <= float(bound) and bound == f"{max(3e-5, 5 * noise):.1e}"  # test_models_parity.py
+        allowed = max(3e-5, 5 * noise)  # tests/models/test_parity.py
+        assert 0 < float(found) <= float(bound) and bound == f"{allowed:.1e}"
 
 
 METRICS = {"top1": "top-1", "mean_per_class": "mean per class", "voc_map": "11-point mAP"}
@@ -146,19 +151,72 @@ def test_the_tables_of_data_sets_are_the_catalog():
 
 
 def test_readme_is_short_and_its_links_lead_somewhere():
-    assert len(TEXTS["README.md"].splitlines()) < 300
-    for name in ("README.md", "BUILD.md"):
-        links = [link for link in re.findall(r"\]\(([^)\s]+)\)", TEXTS[name]) if "://" not in link]
-        assert links and not [link for link in links if not (ROOT / link).exists()]
-    for title in re.findall(r'BUILD\.md\), "([^"]+)"', TEXTS["README.md"]):
-        assert f"\n## {title}\n" in TEXTS["BUILD.md"], title
+    assert len(TEXTS["README.md"].splitlines()) < 300 and len(TEXTS["BUILD.md"].splitlines()) < 200
+    for name, text in TEXTS.items():
+        links = [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
+        assert links or name in ("CHANGELOG.md", MEASUREMENTS)
+        for path, _, anchor in (link.partition("#") for link in links):
+            target = (ROOT / name).parent / path if path else ROOT / name
+            assert target.exists(), path
+            assert not anchor or anchor in map(anchor_of, titles(target.read_text())), anchor
+
+
+def titles(text: str) -> list[str]:
+    return re.findall(r"^## (.+)$", text, re.MULTILINE)
+
+
+def anchor_of(title: str) -> str:
+    """What GitHub makes of a title."""
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+
+
+def test_the_manual_lists_its_sections():
+    listed = re.findall(r"\]\(#([^)]+)\)", TEXTS[MANUAL].partition("\n## ")[0])
+    assert sorted(listed) == sorted(map(anchor_of, titles(TEXTS[MANUAL])))
+
+
+def texts_that_refer() -> dict[str, str]:
+    """Documents, notebooks, flagfiles and code, in which a section of a document may be named."""
+    paths = [path for pattern in ("tfbench/**/*.py", "flags/*.flags") for path in ROOT.glob(pattern)]
+    texts = {str(path.relative_to(ROOT)): path.read_text() for path in paths}
+    texts |= {name: "".join(sum((cell["source"] for cell in cells), [])) for name, cells in NOTEBOOKS.items()}
+    return {name: text for name, text in (TEXTS | texts).items() if re.search(r"\w\.md\b", text)}
+
+
+@pytest.mark.parametrize("where", texts_that_refer())
+def test_sections_that_are_named_exist(where):
+    """They are named as DOCUMENT, "TITLE", …; lines and strings that are broken there are joined."""
+    text = re.sub(r'"\s*\n\s*f?"|\s*\n[#\s]*', " ", texts_that_refer()[where]).replace('\\"', '"')
+    text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", re.sub(" +", " ", text))  # a link's text
+    for document, named in re.findall(r'([\w/]+\.md)((?:, "[^"]+")+)', text):
+        for title in re.findall(r'"([^"]+)"', named):
+            assert title in titles((ROOT / document).read_text()), f"{document} has no section {title!r}"
+
+
+def test_the_manual_names_every_program_and_regime():
+    for program in PROGRAMS:
+        assert f"tfbench.{program}" in TEXTS[MANUAL] or f"`{program}`" in TEXTS[MANUAL], program
 
 
 def test_the_version_is_told_once():
     assert f"\n## {__version__}" in TEXTS["CHANGELOG.md"]
     project = (ROOT / "pyproject.toml").read_text()
-    assert 'dynamic = ["version", "dependencies"]' in project and 'attr = "tfbench.__version__"' in project
-    assert __version__ not in project
+    assert 'dynamic = ["version", "dependencies"]' in project and 'attr = "tfbench.version.__version__"' in project
+    assert __version__ not in project and __version__ not in (ROOT / "CITATION.cff").read_text()
+
+
+def test_the_address_of_the_repository_is_the_same_everywhere():
+    address = re.search(r'Repository = "(\S+)"', (ROOT / "pyproject.toml").read_text())[1]
+    assert f'repository-code: "{address}"' in (ROOT / "CITATION.cff").read_text()
+
+
+def test_ci_and_the_workflow_run_the_same():
+    script, workflow = (ROOT / ".ci" / "run").read_text(), (ROOT / ".github/workflows/tests.yml").read_text()
+    for command in ("python -m pytest -n 2 --dist worksteal", "-m slow", "ruff check .", "mypy"):
+        assert command.removeprefix("python ") in script and command in workflow
+    (versions,) = re.findall(r"python-version: \[(.*)\]", workflow)
+    classifiers = re.findall(r"Python :: (3\.\d+)", (ROOT / "pyproject.toml").read_text())
+    assert re.findall(r"3\.\d+", versions) == classifiers
 
 
 # ---- notebooks -------------------------------------------------------------------------------------

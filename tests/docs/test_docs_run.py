@@ -1,6 +1,6 @@
-"""A reader's first day: README's and BUILD's commands and code, typed in their order into a clone, with less work.
+"""A reader's first day: README's and the manual's commands and code, typed in order into a clone, with less work.
 
-Every command of the two has its place here: it is run, or it is among those that cannot be, with the reason.
+Every command is named here: it is run, or it is among those that cannot be, with the reason.
 """
 
 import os
@@ -13,6 +13,9 @@ import time
 import pytest
 import test_docs
 from helpers.readers import PRETRAIN, SHORT_STUDY, make_clone
+from test_docs import MANUAL, MEASUREMENTS
+
+import tfbench
 
 MINIATURE = "study --flagfile=flags/miniature.flags"
 
@@ -23,10 +26,12 @@ RUN = {
     f"{MINIATURE} --status --json": SHORT_STUDY,
     f"{MINIATURE} --watch=60": SHORT_STUDY,
     f"{MINIATURE} --export=archive": SHORT_STUDY,
+    f"{MINIATURE} --executor=commands": SHORT_STUDY,
     f"{MINIATURE} --results_dir=results/ablation_1": "--models=mobilenet_v1,mobilenet_v2 "
     "--datasets=digits --regimes=logistic_regression "
     f"--logistic_regression=--l2=1,100 '--pretrain={PRETRAIN} --flagfile=flags/ablation_1.flags'",
     "study --flagfile=flags/paper_v3.flags --plan": "",
+    "study --flagfile=flags/paper_v3.flags --executor=commands": "",
     "logistic_regression --model=inception_v4": "",
     "finetune --model=inception_v4": "",
     "train_from_scratch --model=inception_v4": "",
@@ -47,8 +52,10 @@ NOT_RUN = {  # these are parsed, in test_docs.py
     "benchmark": "takes minutes; test_benchmark.py runs each in small",
     "study --models=mobilenet_v2,resnet_50,inception_v4": "needs public weights, and images of the reader's",
     "study --flagfile=flags/paper_v3.flags --flagfile=flags/cluster.flags": "needs a Ray cluster and the paper's data",
+    "study --flagfile=flags/halving.flags": "takes an hour",
 }
-MISSING_DATA = "tfbench.prepare_data --dataset=birdsnap"  # what the paper's own commands ask for, with exit code 2
+# What these ask for, with exit code 2: nothing of the paper's is here.
+MISSING = {"--dataset=birdsnap": "tfbench.prepare_data --dataset=birdsnap", "--executor=commands": "tfbench.prepare_"}
 
 
 def beginning(command: str, table: dict) -> str | None:
@@ -61,8 +68,8 @@ def typed(where: str) -> list[str]:
                               if found == where))
 
 
-@pytest.mark.parametrize("command", typed("README.md") + typed("BUILD.md"))
-def test_every_command_has_its_place(command):
+@pytest.mark.parametrize("command", typed("README.md") + typed(MANUAL) + typed(MEASUREMENTS))
+def test_every_command_is_run_or_excused(command):
     run = beginning(command, RUN)
     assert run is not None or beginning(command, NOT_RUN), "run it below, or say why not"
 
@@ -77,7 +84,7 @@ def code(where: str, first: str) -> str:
 def clone(tmp_path_factory):
     """A clone of this project and an empty home."""
     folder = make_clone(tmp_path_factory.mktemp("reader") / "clone")
-    (folder / "nets.py").write_text(code("BUILD.md", "# nets.py"))
+    (folder / "nets.py").write_text(code(MANUAL, "# nets.py"))
     return folder
 
 
@@ -97,13 +104,13 @@ def run_command(clone, command: str, weights: dict[str, str]) -> None:
     program, *arguments = test_docs.shlex.split(f"{command} {added}")
     network = next((argument for argument in arguments if argument.startswith("--model=")), None)
     arguments = [argument.replace("FILE_THAT_PRETRAIN_NAMED", weights.get(network, "")) for argument in arguments]
-    papers = "--dataset=birdsnap" in arguments
-    printed = run(clone, "-m", f"tfbench.{program}", *arguments, code=2 if papers else 0)
-    if papers:
-        assert MISSING_DATA in printed, printed
+    needs_the_papers = {"--dataset=birdsnap", "--flagfile=flags/paper_v3.flags"} & set(arguments)
+    missing = next((told for argument, told in MISSING.items() if argument in arguments and needs_the_papers), None)
+    printed = run(clone, "-m", f"tfbench.{program}", *arguments, code=2 if missing else 0)
+    assert missing is None or missing in printed, printed
     if program == "pretrain":
         weights[network] = re.search(r"\S+\.weights\.h5", printed).group()
-    if "--results_dir=results/ablation_1" in arguments:  # BUILD: "each in a folder of its own"
+    if "--results_dir=results/ablation_1" in arguments:  # "each in its own folder"
         again = [argument.replace("ablation_1", "ablation_5") for argument in arguments]
         run(clone, "-m", f"tfbench.{program}", *again)
 
@@ -119,15 +126,56 @@ def test_the_documents_from_top_to_bottom(clone):
     assert (clone / "results" / "miniature" / "report" / "index.html").exists()
     assert (clone / "report" / "figures" / "main.png").exists()
 
-    snippet = code("BUILD.md", "from tfbench import build_network, correlation").replace(
+    snippet = code(MANUAL, "from tfbench import build_network, correlation").replace(
         '"results/weights/FILE.weights.h5"', repr(weights["--model=mobilenet_v2"])).replace(
         '"mobilenet_v1"', '"mobilenet_v2"').replace('load_rows("results")', 'load_rows("results/miniature")')
     assert "('mobilenet_v" in run(clone, "-c", snippet)
-    made = code("BUILD.md", "np.savez")
+    made = code(MANUAL, "np.savez")
     run(clone, "-c", "import numpy as np\nfrom sklearn import datasets\nfeatures, labels = datasets.load_iris("
         f"return_X_y=True)\npart = np.arange(150) % 3\n{made}")
-    for command in typed("BUILD.md"):
+    for command in typed(MANUAL):
         if beginning(command, RUN) is not None and command not in typed("README.md"):
             run_command(clone, command, weights)
     assert list((clone / "archive" / "rows").glob("*.json"))
     shutil.rmtree(clone)
+
+
+def test_the_front_door(clone):
+    assert "tfbench.finetune" in run(clone, "-m", "tfbench")
+    listed = run(clone, "-m", "tfbench", "list")
+    assert "inception_v4" in listed and "birdsnap" in listed
+    assert "--learning_rate" in run(clone, "-m", "tfbench.finetune", "--help")
+    assert tfbench.__version__ in run(clone, "-m", "tfbench", "--version")
+
+
+# Stand-ins: the study prints three jobs in two stages, sbatch runs an array at once and tells its arguments.
+STUDY = """#!/bin/bash
+printf '%s\\n' 'echo first >> done' "sh -c 'echo a word >> done'" '# wait' 'echo last >> done'
+"""
+SBATCH = """#!/bin/bash
+echo "$*" >> sbatch
+for argument in "$@"; do
+    case $argument in
+        --array=1-*) last=${argument#--array=1-} ;;
+        --wrap=*) job=${argument#--wrap=} ;;
+    esac
+done
+for SLURM_ARRAY_TASK_ID in $(seq "$last"); do export SLURM_ARRAY_TASK_ID; bash -c "$job"; done
+wc -l < sbatch
+"""
+
+
+def test_the_slurm_script_runs_the_stages_in_order(tmp_path):
+    (tmp_path / "bin").mkdir()
+    for name, text in (("python", STUDY), ("sbatch", SBATCH)):
+        (tmp_path / "bin" / name).write_text(text)
+        (tmp_path / "bin" / name).chmod(0o755)
+    script = next(block for block in re.findall(r"```bash\n(.*?)```", test_docs.TEXTS[MANUAL], re.DOTALL))
+    (tmp_path / "stage_100").write_text("of an earlier study")
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, text=True, capture_output=True, timeout=60,
+                          env=os.environ | {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"})
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    assert (tmp_path / "done").read_text().splitlines() == ["first", "a word", "last"]
+    first, second = (tmp_path / "sbatch").read_text().splitlines()
+    assert "--array=1-2" in first and "--dependency" not in first
+    assert "--array=1-1" in second and "--dependency=afterok:1" in second

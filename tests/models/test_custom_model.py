@@ -26,7 +26,7 @@ from tfbench.sweep import jobs, plan
 from tfbench.training.engine import _engine
 
 ROOT = pathlib.Path(__file__).parents[2]
-EXAMPLE = re.search(r"```python\n(# nets.py.*?)```", (ROOT / "BUILD.md").read_text(), re.DOTALL)[1]
+EXAMPLE = re.search(r"```python\n(# nets.py.*?)```", (ROOT / "docs" / "manual.md").read_text(), re.DOTALL)[1]
 NUMBERS = itertools.count()
 BODY = """
     images = net = keras.Input([image_size, image_size, 3])
