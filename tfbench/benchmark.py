@@ -96,8 +96,7 @@ def main(argv) -> None:
         print("\n".join(lines), flush=True)
         results.append(result)
     if options.output:
-
-        atomic.write_json(options.output, results)
+        atomic.write_json(options.output, results, cure="choose another file with --output=FILE")
 
 
 if __name__ == "__main__":

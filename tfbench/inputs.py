@@ -11,7 +11,7 @@ from tfbench.data.examples import PreparedDataset, find_dataset, open_dataset
 from tfbench.data.lookup import get_dataset
 from tfbench.data.prepare import prepare
 from tfbench.errors import UserError
-from tfbench.files.atomic import CURE, check_writable
+from tfbench.files.atomic import check_writable, make_writable
 from tfbench.files.paths import as_path
 from tfbench.models.catalog import Network
 from tfbench.models.lookup import check_image_size, get_network, is_custom, weights_metadata
@@ -57,7 +57,7 @@ def resolve(config: RunConfig, progress) -> RunInputs:
     dataset = dataset_of(config)
     data = (find_dataset if dataset.prepared_on_demand else open_dataset)(dataset, config.data_dir)
     weights, metadata = weights_of(config, network)
-    check_writable(as_path(config.results_dir) / "rows", cure=f"{CURE}, or choose another with --results_dir=DIR")
+    check_writable(as_path(config.results_dir) / "rows", cure=make_writable("--results_dir"))
     return RunInputs(config, network, data or prepare_data(config, dataset, progress), weights, metadata)
 
 

@@ -84,7 +84,7 @@ def obtain(dataset, data_dir) -> None:
             print(f"fetching {file.url}")
             with Display(file.size or 1) as progress:
                 progress.run(file.name, file.size or 1, file.size or 1)
-                downloads.download(file.url, path, report=progress.images, manual="", **known)
+                downloads.download(file.url, path, report=progress.images, cure=manifests.CURE, **known)
 
 
 def status(dataset, data_dir) -> str:

@@ -26,6 +26,7 @@ from tfbench.models.catalog import NETWORKS
 from tfbench.results import record as records
 
 SOURCES = ("slim", "keras")
+CURE = atomic.make_writable("--weights_dir")
 
 
 def define_flags(fv=cli.flags.FLAGS) -> None:
@@ -73,14 +74,16 @@ def obtain(options, public) -> tuple[pathlib.Path, dict]:
     path = pathlib.Path(options.archive) if options.archive else (
         pathlib.Path(local).expanduser() / "downloads" / pathlib.PurePosixPath(public.url).name)
     if options.archive or path.exists():
-        sha256 = downloads.check(path, size=public.size, checksum=public.checksum)
+        sha256 = downloads.check(path, size=public.size, checksum=public.checksum, cure="correct --archive, or replace it "
+                                 "by the public file (its address is in tfbench/models/public_weights.py)")
     else:
         print(f"fetching {public.url}")
         size = public.size or 4 * NETWORKS[options.model].parameters  # bytes, about, where nobody tells
         with Display(size) as progress:
             progress.run(path.name, size, size)
             sha256 = downloads.download(public.url, path, size=public.size, checksum=public.checksum,
-                                    report=progress.images)
+                                    report=progress.images,
+                                    manual=", or name it with --archive=FILE", cure=CURE)
     return path, {"url": public.url, "file": path.name, "file_sha256": sha256, "checksum_known": public.checksum}
 
 
@@ -110,7 +113,8 @@ def convert(options, public, path: Path) -> dict:
         path.parent.mkdir(parents=True, exist_ok=True)
         here = None if isinstance(path, Remote) else path.parent
         with tempfile.TemporaryDirectory(dir=here, prefix=".unpacked-") as folder:
-            tensors = conversion.read_checkpoint(downloads.find_checkpoint(downloads.unpack(file, f"{folder}/archive")))
+            archive = downloads.unpack(file, f"{folder}/archive", cure=CURE)
+            tensors = conversion.read_checkpoint(downloads.find_checkpoint(archive))
     read = time.monotonic()
     model = conversion.network_of(row.name, tensors)
     built = time.monotonic()
@@ -120,7 +124,7 @@ def convert(options, public, path: Path) -> dict:
         "accuracy": public.top1 if public else None, "n_test": 50_000 if public else None,
         "accuracy_is": "published" if public else "unknown",
         "source": kind, "value_range": public.value_range if public else row.value_range,
-        **origin, **account, "versions": records.versions()})
+        **origin, **account, "versions": records.versions()}, cure=CURE)
     print(f"{account['tensors_used']} tensors ({account['averaged']} moving averages) into {path}: read in "
           f"{read - start:.1f} s, network built in {built - read:.1f} s, converted in "
           f"{time.monotonic() - built:.1f} s")
@@ -142,7 +146,7 @@ def evaluate_weights(options, public, path: Path, metadata: dict) -> None:
                                    batch_size=options.batch_size, report=progress.images)
     if result["n"] == imagenet.VALIDATION_IMAGES:
         metadata |= {"accuracy": result["top1"], "accuracy_is": "certified", "n_test": result["n"]}
-    atomic.write_json(weights.metadata_path(path), metadata | {"imagenet": result})
+    atomic.write_json(weights.metadata_path(path), metadata | {"imagenet": result}, cure=CURE)
     print(imagenet.describe(result))
 
 

@@ -56,6 +56,23 @@ def test_every_set_goes_from_its_archive_to_batches(name, prepared):
     assert [images.shape for (images, _), _ in batches.as_numpy_iterator()] == [(4, 32, 32, 3)] * 2
 
 
+@pytest.mark.parametrize("arguments", [["--dataset=dtd"], ["--dataset=digits"], ["--dataset=tfds:tf_flowers"],
+                                       ["--dataset=dtd", "--action=import", "--from=x"]])
+def test_a_data_folder_that_cannot_be_written_is_told_with_a_flag_that_exists(arguments, tmp_path, run_program):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"cannot write .*/file/x.*, or choose another with --data_dir=DIR$"):
+        run_program(prepare_data, *arguments, f"--data_dir={tmp_path}/file/x")
+
+
+@pytest.mark.parametrize("arguments", [["--dataset=birdsnap"], ["--dataset=dtd", "--action=verify"],
+                                       ["--dataset=tfds:wider_face"], ["--dataset=tfds:cifar10"],
+                                       ["--dataset=dtd", "--action=import", "--from=/missing"]])
+def test_a_refused_command_leaves_nothing_behind(arguments, tmp_path, run_program):
+    with pytest.raises(UserError):
+        run_program(prepare_data, *arguments, f"--data_dir={tmp_path}/data")
+    assert not list(tmp_path.iterdir())
+
+
 def test_labels_are_the_archives(prepared):
     for name in ("dtd", "aircraft", "birdsnap", "pets"):
         folder, truth = prepared(name)

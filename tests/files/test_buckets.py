@@ -108,7 +108,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(root, monkeypatch):
         patch.setattr(tf.io.gfile, "rename", lambda *_, **__: (_ for _ in ()).throw(
             tf.errors.UnavailableError(None, None, "the line is down\nand more")))
         with pytest.raises(UserError, match=r"cannot write .*row.json \(the line is down\).*--results_dir=DIR"):
-            atomic.write_json(path, {"new": 1})
+            atomic.write_json(path, {"new": 1}, cure=atomic.make_writable("--results_dir"))
     assert atomic.read_json(path, cure="") == {"old": 1} and [found.name for found in root.glob("*")] == ["row.json"]
 
 

@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 
 from tfbench import UserError
-from tfbench.files import downloads
+from tfbench.files import atomic, downloads
 
 CONTENT = np.random.RandomState(0).bytes(3_000_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -71,7 +71,8 @@ def serve(content: bytes = CONTENT, **behaviour):
 
 
 def get(url, path, **options):
-    return downloads.download(url, path, pause=0.001, **options)
+    return downloads.download(url, path, pause=0.001, manual=", or name it with --archive=FILE",
+                              cure=atomic.make_writable("--weights_dir"), **options)
 
 
 @pytest.mark.parametrize("checksum", [None, f"sha256:{SHA256}", "md5:" + hashlib.md5(CONTENT).hexdigest(),
@@ -204,13 +205,14 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path):
 def test_files_on_disk_are_checked(tmp_path):
     path = tmp_path / "x.tar.gz"
     with pytest.raises(UserError, match=r"no file .*x.tar.gz: correct --archive"):
-        downloads.check(path)
+        downloads.check(path, cure="correct --archive")
     path.write_bytes(CONTENT)
-    assert downloads.check(path) == downloads.check(path, size=3_000_000, checksum=f"sha256:{SHA256}") == SHA256
+    assert downloads.check(path, cure="") == SHA256
+    assert downloads.check(path, size=3_000_000, checksum=f"sha256:{SHA256}", cure="") == SHA256
     with pytest.raises(UserError, match="should have 3,000,001 bytes and has 3,000,000"):
-        downloads.check(path, size=3_000_001)
+        downloads.check(path, size=3_000_001, cure="")
     with pytest.raises(UserError, match=f"SHA256 should be 00 and is {SHA256}: replace it"):
-        downloads.check(path, checksum="sha256:00")
+        downloads.check(path, checksum="sha256:00", cure="replace it")
     assert path.read_bytes() == CONTENT
 
 
@@ -263,7 +265,7 @@ def test_an_archive_is_unpacked(tmp_path, mode, name):
 def test_dangerous_members_are_refused_before_anything_is_written(tmp_path, monkeypatch, member, message):
     path = archive(tmp_path / "x.tar.gz", ("good", b"x"), member, ("later", b"x"))
     written = []
-    monkeypatch.setattr(downloads, "_extract", lambda *arguments: written.append(arguments))
+    monkeypatch.setattr(tarfile.TarFile, "extractall", lambda *arguments, **named: written.append(arguments))
     with pytest.raises(UserError, match=f"was not unpacked, its member .* {message}"):
         downloads.unpack(path, tmp_path / "a/b/out")
     assert not written and not list((tmp_path / "a/b").iterdir())
@@ -287,15 +289,15 @@ def test_damaged_archives_leave_what_was_there(tmp_path):
 
 def test_a_half_unpacked_folder_never_appears(tmp_path, monkeypatch):
     path = archive(tmp_path / "x.tar.gz", ("a", b"x"), ("b", b"x"))
-    extract = downloads._extract
+    makefile = tarfile.TarFile.makefile
 
-    def interrupted(tar, member, folder):
+    def interrupted(tar, member, target):
         assert not (tmp_path / "out").exists()
         if member.name == "b":
             raise KeyboardInterrupt
-        extract(tar, member, folder)
+        makefile(tar, member, target)
 
-    monkeypatch.setattr(downloads, "_extract", interrupted)
+    monkeypatch.setattr(tarfile.TarFile, "makefile", interrupted)
     with pytest.raises(KeyboardInterrupt):
         downloads.unpack(path, tmp_path / "out")
     assert [entry.name for entry in tmp_path.iterdir()] == ["x.tar.gz"]

@@ -64,6 +64,8 @@ def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     (tmp_path / "taken").write_text("")
     with pytest.raises(UserError, match="cannot write .*--results_dir"):
         store.check_writable(tmp_path / "taken")
+    store.check_writable(tmp_path / "new")
+    assert not (tmp_path / "new").exists()
     assert sorted(file.name for file in tmp_path.iterdir()) == ["file.json", "taken"]
 
 

@@ -22,6 +22,7 @@ from tfbench.errors import UserError
 from tfbench.files import atomic
 
 SPLITS = ("train", "validation", "test")
+CURE = atomic.make_writable("--data_dir")
 
 
 def folder(dataset: Dataset, data_dir) -> pathlib.Path:
@@ -45,12 +46,6 @@ def unprepared(dataset: Dataset, data_dir) -> UserError:
     """The error for a data set that must be prepared first."""
     return UserError(f"the data set {dataset.name} is not prepared in {folder(dataset, data_dir)}: run `python -m "
                      f"tfbench.prepare_data --dataset={dataset.name} --data_dir={data_dir}`")
-
-
-def unwritable(data_dir, error: OSError) -> UserError:
-    """The error for a data folder that cannot be written."""
-    return UserError(f"cannot write to the data folder {data_dir} ({error.strerror or error}): make it "
-                     "writable and free some space, or choose another with --data_dir=DIR")
 
 
 def is_prepared(dataset: Dataset, data_dir) -> bool:
@@ -96,10 +91,8 @@ def read_stored(dataset: Dataset, data_dir) -> dict | None:
 
 
 def write(dataset: Dataset, data_dir, manifest: dict) -> None:
-    try:
-        atomic.write_json(folder(dataset, data_dir) / MANIFEST, manifest)
-    except UserError as error:
-        raise unwritable(data_dir, error.__cause__) from error
+    """Writes the manifest, which says that the data set is prepared."""
+    atomic.write_json(folder(dataset, data_dir) / MANIFEST, manifest, cure=CURE)
 
 
 def describe_splits(dataset: Dataset, entries: index.Index, membership: dict[str, np.ndarray]) -> dict:

@@ -56,7 +56,7 @@ def prepare(dataset: Dataset, data_dir, *, copy=None, report=lambda images: None
     path = manifests.folder(dataset, data_dir)
     if path.exists() and not (path / common.INFO).exists():
         raise manifests.damaged(path, f"it has no {common.INFO}")
-    _check_writable(data_dir)
+    atomic.check_writable(pathlib.Path(data_dir).expanduser(), cure=manifests.CURE)
     made = not path.exists()
     scanned = _make(dataset, data_dir, copy, report) if made else None
     manifest = _describe(dataset, data_dir, made=made, copied=copy is not None, scanned=scanned, report=report)
@@ -115,7 +115,7 @@ def prepare_tfds(name: str, data_dir, report=lambda images: None) -> Dataset:
             features.get("image"), tfds.features.Image):
         raise UserError(f"{name} is no set of classified images: its features are {', '.join(features)}, expected "
                         "image and label")
-    _check_writable(data_dir)
+    atomic.check_writable(pathlib.Path(data_dir).expanduser(), cure=manifests.CURE)
     config = f"/{builder.builder_config.name}" if builder.builder_config else ""
     dataset = Dataset(name, builder.name, f"{builder.name}{config}:{builder.version}", features["label"].num_classes,
                       "top1", 0, 0, 0, key="")
@@ -129,16 +129,6 @@ def prepare_tfds(name: str, data_dir, report=lambda images: None) -> Dataset:
         sizes.get("train", 0), official, sizes.get(test_split, 0)))
     prepare(dataset, data_dir, report=report)
     return dataset
-
-
-def _check_writable(data_dir) -> None:
-    root = pathlib.Path(data_dir).expanduser()
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=root):
-            pass
-    except OSError as error:
-        raise manifests.unwritable(data_dir, error) from error
 
 
 def _make(dataset: Dataset, data_dir, copy, report) -> dict | None:
@@ -196,7 +186,7 @@ def _describe(dataset: Dataset, data_dir, *, made: bool, copied: bool, scanned: 
     verification = verify.of_index(dataset, entries, membership) | {
         "archives": _archives(dataset, path, origin, data_dir, made),
         "images": scanned or verify.level(verify.UNKNOWN, "not decoded yet, --action=verify does it")}
-    _write_index(entries, path, data_dir)
+    _write_index(entries, path)
     return {
         "dataset": dataset.name,
         "tfds": dataset.tfds,
@@ -220,13 +210,10 @@ def _origin(dataset: Dataset) -> str:
     return "tfds" if dataset.name.startswith(TFDS) else "archives"
 
 
-def _write_index(entries: index.Index, path, data_dir) -> None:
+def _write_index(entries: index.Index, path) -> None:
     buffer = io.BytesIO()
     entries.save(buffer)
-    try:
-        atomic.write_atomically(path / index.FILE, buffer.getbuffer())
-    except UserError as error:
-        raise manifests.unwritable(data_dir, error.__cause__) from error
+    atomic.write_atomically(path / index.FILE, buffer.getbuffer(), cure=manifests.CURE)
 
 
 def _archives(dataset: Dataset, path, origin: str, data_dir, made: bool) -> dict:

@@ -9,9 +9,6 @@ from tfbench.errors import UserError
 from tfbench.files import paths
 from tfbench.files.paths import as_path
 
-CURE = "make the folder writable and free some space"
-
-
 def file_sha256(path) -> str:
     """SHA-256 of a file's bytes, in hex."""
     path = as_path(path)
@@ -24,8 +21,41 @@ def file_sha256(path) -> str:
     return digest.hexdigest()
 
 
-def write_atomically(path, content: bytes, *, cure: str = CURE) -> None:
-    """Writes a file that is either whole or not there, whatever happens in between."""
+def make_writable(flag: str = "") -> str:
+    """The cure for a folder that cannot be written; `flag` is the program's flag that takes another one."""
+    cure = "make the folder writable and free some space"
+    return f"{cure}, or choose another with {flag}=DIR" if flag else cure
+
+
+def cannot_write(path, error: OSError, cure: str) -> UserError:
+    """The error for a file or folder that cannot be written."""
+    return UserError(f"cannot write {path} ({error.strerror or error}): {cure}")
+
+
+def check_writable(folder, *, cure: str) -> None:
+    """Checks that files can be written in a folder, which need not exist yet; leaves nothing behind.
+
+    Raises:
+      UserError: they cannot; its text ends with `cure`.
+    """
+    folder = as_path(folder)
+    if isinstance(folder, paths.Remote):
+        write_atomically(folder / ".tfbench-can-write", b"", cure=cure)
+        (folder / ".tfbench-can-write").unlink(missing_ok=True)
+        return
+    try:
+        with tempfile.TemporaryFile(dir=next(path for path in (folder, *folder.absolute().parents) if path.exists())):
+            pass
+    except OSError as error:
+        raise cannot_write(folder, error, cure) from error
+
+
+def write_atomically(path, content: bytes | memoryview, *, cure: str = make_writable()) -> None:
+    """Writes a file that is either whole or not there, whatever happens in between.
+
+    Raises:
+      UserError: it cannot be written; its text ends with `cure`.
+    """
     path = as_path(path)
     try:
         if isinstance(path, paths.Remote):
@@ -44,11 +74,11 @@ def write_atomically(path, content: bytes, *, cure: str = CURE) -> None:
             os.unlink(temporary)
             raise
     except OSError as error:
-        raise UserError(f"cannot write {path} ({error.strerror}): {cure}") from error
+        raise cannot_write(path, error, cure) from error
 
 
-def write_json(path, value, *, cure: str = CURE) -> None:
-    """Atomically writes `value` as JSON, indented, for people too."""
+def write_json(path, value, *, cure: str = make_writable()) -> None:
+    """Atomically writes `value` as JSON, indented, for people too; `cure` as of write_atomically."""
     write_atomically(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode(), cure=cure)
 
 
@@ -58,10 +88,3 @@ def read_json(path, *, cure: str):
         return json.loads(as_path(path).read_text(encoding="utf-8"))
     except (ValueError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is damaged, it does not hold whole JSON ({error}): {cure}") from error
-
-
-def check_writable(folder, *, cure: str = CURE) -> None:
-    """Raises UserError unless files can be written in a folder, which is made if need be."""
-    probe = as_path(folder) / ".tfbench-can-write"
-    write_atomically(probe, b"", cure=cure)
-    probe.unlink(missing_ok=True)

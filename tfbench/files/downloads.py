@@ -11,7 +11,6 @@ import http.client
 import os
 import pathlib
 import re
-import shutil
 import tarfile
 import tempfile
 import time
@@ -20,18 +19,27 @@ import urllib.request
 import zlib
 
 from tfbench.errors import UserError
+from tfbench.files.atomic import cannot_write, make_writable
 
-BLOCK = 1 << 20  # bytes read at once
-TIMEOUT = 60  # seconds without an answer
+BLOCK_BYTES = 1 << 20  # read at once
+TIMEOUT_SECONDS = 60  # without an answer
 CONNECTION_ERRORS = (OSError, http.client.HTTPException)  # also URLError and timeouts
 
 
+class _DiskError(Exception):
+    """Wraps an OSError of this machine's disk, so that it is not taken for one of the connection."""
+
+    def __init__(self, reason: OSError):
+        super().__init__(reason)
+        self.reason = reason
+
+
 def download(url: str, path, *, size: int | None = None, checksum: str | None = None, report=lambda number: None,
-             attempts: int = 5, pause: float = 1.0, manual: str = ", or name it with --archive=FILE") -> str:
+             attempts: int = 5, pause: float = 1.0, manual: str = "", cure: str = make_writable()) -> str:
     """Fetches a file; what is in PATH.part already is not fetched again.
 
     Without a known checksum it must have the length that the server tells, and the MD5 if the server tells one
-    (Google's storage, where all CHECKPOINTS lie, does).
+    (Google's storage does).
 
     Args:
       size: of the whole file in bytes, if known.
@@ -39,7 +47,8 @@ def download(url: str, path, *, size: int | None = None, checksum: str | None = 
       report: called with numbers of further bytes.
       attempts: connections in a row that are tried, counted anew whenever further bytes come.
       pause: seconds before the second of them; doubled before every other.
-      manual: what else than putting the file at `path` would do, for what is said of a failure.
+      manual: what else than putting the file at `path` would do, such as ", or name it with --archive=FILE".
+      cure: what to do where the folder cannot be written.
 
     Returns:
       The file's SHA-256 in hex.
@@ -50,11 +59,13 @@ def download(url: str, path, *, size: int | None = None, checksum: str | None = 
     path = pathlib.Path(path)
     part, wrong = (path.with_name(path.name + ending) for ending in (".part", ".wrong"))
     manual = f"fetch it by other means and put it at {path}{manual}"
-    make_folder(path.parent)
-    if size and checksum and part.exists() and part.stat().st_size == size:
-        length, md5 = size, None
-    else:
-        length, md5 = _transfer_patiently(url, part, size, report, attempts, pause, manual)
+    make_folder(path.parent, cure)
+    length, md5 = size, None
+    if not (size and checksum and part.exists() and part.stat().st_size == size):
+        try:
+            length, md5 = _transfer_patiently(url, part, size, report, attempts, pause, manual)
+        except _DiskError as error:
+            raise cannot_write(part, error.reason, cure) from error
     if size is None and length is None and checksum is None:
         raise UserError(f"{url} came without its length, so it cannot be known to be whole: {manual}")
     try:
@@ -67,12 +78,12 @@ def download(url: str, path, *, size: int | None = None, checksum: str | None = 
     return sha256
 
 
-def check(path, *, size: int | None = None, checksum: str | None = None, cure: str | None = None) -> str:
+def check(path, *, size: int | None = None, checksum: str | None = None, cure: str) -> str:
     """Compares a file with what is known of it; changes nothing.
 
     Args:
       checksum: see download.
-      cure: what to do if it differs.
+      cure: what to do if it is missing or differs.
 
     Returns:
       The file's SHA-256 in hex.
@@ -81,15 +92,14 @@ def check(path, *, size: int | None = None, checksum: str | None = None, cure: s
       UserError: the file is missing or differs.
     """
     path = pathlib.Path(path)
-    cure = cure or "replace it by the public file (its address is in tfbench/models/public_weights.py)"
     if not path.is_file():
-        raise UserError(f"there is no file {path}: correct --archive, or {cure}")
+        raise UserError(f"there is no file {path}: {cure}")
     if size is not None and path.stat().st_size != size:
         raise UserError(f"{path} should have {size:,} bytes and has {path.stat().st_size:,}: {cure}")
     kind, _, expected = (checksum or "sha256:").partition(":")
     digests = {name: hashlib.new(name, usedforsecurity=False) for name in {"sha256", kind}}
     with open(path, "rb") as file:
-        while block := file.read(BLOCK):
+        while block := file.read(BLOCK_BYTES):
             for digest in digests.values():
                 digest.update(block)
     found = digests[kind].hexdigest()
@@ -129,7 +139,7 @@ def _transfer(url, part, size, tell, manual) -> tuple[int | None, str | None]:
     start = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
     try:
-        response = urllib.request.urlopen(request, timeout=TIMEOUT)
+        response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
         if not start or error.code != http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise
@@ -145,7 +155,7 @@ def _transfer(url, part, size, tell, manual) -> tuple[int | None, str | None]:
             raise UserError(f"{url} has {length:,} bytes instead of {size:,}, it is not the expected file: {manual}")
         position, mode = first, "ab" if first else "wb"
         tell(position)
-        while block := response.read(BLOCK):
+        while block := response.read(BLOCK_BYTES):
             _write(part, mode, block)
             position, mode = position + len(block), "ab"
             tell(position)
@@ -183,7 +193,7 @@ def _write(part, mode: str, block: bytes) -> None:
         with open(part, mode) as file:
             file.write(block)
     except OSError as error:
-        raise cannot_write(part, error) from error
+        raise _DiskError(error) from error
 
 
 def _is_final(error) -> bool:
@@ -195,24 +205,25 @@ def _reason(error) -> str:
     return str(getattr(error, "reason", None) or error) or type(error).__name__
 
 
-def make_folder(folder: pathlib.Path) -> None:
-    """Makes a folder and those above it."""
+def make_folder(folder: pathlib.Path, cure: str) -> None:
+    """Makes a folder and those above it.
+
+    Raises:
+      UserError: it cannot be made; its text ends with `cure`.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise cannot_write(folder, error) from error
+        raise cannot_write(folder, error, cure) from error
 
 
-def cannot_write(path, error: OSError) -> UserError:
-    """What to say when something cannot be written."""
-    return UserError(f"cannot write {path} ({error.strerror}): make the folder writable and free some space, or choose "
-                     "another with --weights_dir=DIR")
-
-
-def unpack(archive, folder) -> pathlib.Path:
+def unpack(archive, folder, *, cure: str = make_writable()) -> pathlib.Path:
     """Unpacks a tar archive (compressed or not) of plain files and folders; a folder of that name is replaced.
 
-    Only names and contents are taken, neither owners nor modes.
+    Neither owners nor special modes are taken from the archive (tarfile's filter "data").
+
+    Args:
+      cure: what to do where the folder cannot be written.
 
     Returns:
       `folder`. It appears only when everything is in it.
@@ -224,25 +235,23 @@ def unpack(archive, folder) -> pathlib.Path:
     archive, folder = pathlib.Path(archive), pathlib.Path(folder)
     if not archive.is_file():
         raise UserError(f"there is no archive {archive}: correct --archive")
-    make_folder(folder.parent)
+    make_folder(folder.parent, cure)
     try:
         with (tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-", ignore_cleanup_errors=True)
               as temporary, tarfile.open(archive, "r:*") as tar):
             members, new = tar.getmembers(), pathlib.Path(temporary, "new")
-            while tar.fileobj.read(BLOCK):  # to the very end, where gzip compares its checksum
+            while tar.fileobj.read(BLOCK_BYTES):  # to the very end, where gzip compares its checksum
                 pass
             for member in members:
                 _check_member(archive, member)
-            new.mkdir()
-            for member in members:
-                _extract(tar, member, new)
+            tar.extractall(new, filter="data")
             if folder.exists():
                 os.replace(folder, pathlib.Path(temporary, "old"))
             os.replace(new, folder)
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise UserError(f"{archive} is no whole tar archive ({error}): replace it by the public file") from error
     except OSError as error:
-        raise cannot_write(folder, error) from error
+        raise cannot_write(folder, error, cure) from error
     return folder
 
 
@@ -258,16 +267,6 @@ def _check_member(archive, member: tarfile.TarInfo) -> None:
     else:
         return
     raise UserError(f"{archive} was not unpacked, its member {member.name!r} {what}: take the public file")
-
-
-def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: pathlib.Path) -> None:
-    path = folder / member.name
-    if member.isdir():
-        path.mkdir(parents=True, exist_ok=True)
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tar.extractfile(member) as source, open(path, "wb") as target:
-        shutil.copyfileobj(source, target, BLOCK)
 
 
 def find_checkpoint(folder) -> pathlib.Path:

@@ -24,8 +24,8 @@ def exclusive_lock(results_dir, say):
         say(f"warning: {results_dir} cannot be locked: see to it that only one study writes there")
         yield
         return
-    atomic.write_atomically(path.parent / ".tfbench-can-write", b"")
-    (path.parent / ".tfbench-can-write").unlink(missing_ok=True)
+    atomic.check_writable(path.parent, cure=atomic.make_writable("--results_dir"))
+    path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -67,7 +67,8 @@ class Cache:
         """
         buffer = io.BytesIO()
         np.savez(buffer, keys=np.array(keys), features=features)
-        atomic.write_atomically(self._path(split, number), buffer.getvalue())
+        atomic.write_atomically(self._path(split, number), buffer.getvalue(),
+                                cure=atomic.make_writable("--results_dir"))
 
     def _path(self, split: str, number: int) -> Path:
         return self.folder / f"{split}-{number:05d}.npz"
@@ -82,7 +83,7 @@ def open_cache(results_dir, key: dict) -> Cache:
     name = "-".join(re.sub(r"[^\w.]+", "_", key[part]) for part in ("network", "dataset"))
     folder = as_path(results_dir) / "features" / f"{name}-{config.key_of(key)}"
     if not (folder / "key.json").exists():
-        atomic.write_json(folder / "key.json", key)
+        atomic.write_json(folder / "key.json", key, cure=atomic.make_writable("--results_dir"))
     return Cache(folder)
 
 

@@ -60,13 +60,14 @@ def read_metadata(path, network: Network) -> dict:
     return metadata
 
 
-def save(model, path, metadata: dict) -> None:
+def save(model, path, metadata: dict, *, cure: str = atomic.make_writable()) -> None:
     """Atomically writes a network's weights, then their metadata with what the network itself tells.
 
     Args:
       model: of build_network.
       path: NAME.weights.h5.
       metadata: at least "network", "dataset", "accuracy", "value_range".
+      cure: what to do where they cannot be written.
     """
     path = as_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -76,13 +77,13 @@ def save(model, path, metadata: dict) -> None:
         model.save_weights(written)
         _copy_weights(written, temporary)
         if remote:
-            atomic.write_atomically(path, pathlib.Path(temporary).read_bytes())
+            atomic.write_atomically(path, pathlib.Path(temporary).read_bytes(), cure=cure)
         else:
             os.replace(temporary, path)
     scales = [layer.scale for layer in model.layers if type(layer).__name__ == "BatchNormalization"]
     atomic.write_json(metadata_path(path), metadata | {
         "classes": model.output["logits"].shape[-1], "bn_scale": all(scales),
-        "sha256": atomic.file_sha256(path)})
+        "sha256": atomic.file_sha256(path)}, cure=cure)
 
 
 def _copy_weights(source, target) -> None:

@@ -16,8 +16,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from tfbench.errors import UserError
-from tfbench.files.atomic import write_atomically
+from tfbench.files import atomic
 from tfbench.files.paths import Path, as_path
 from tfbench.regimes import REGIMES
 from tfbench.report import comparison_plots, curve_plots, main_plot, markdown, plots, sections, tables, text
@@ -141,9 +140,4 @@ def _of_earlier_reports(folder: Path) -> list[Path]:
 
 
 def _write(path: Path, content: bytes) -> None:
-    try:
-        write_atomically(path, content)
-    except UserError as error:
-        why = getattr(error.__cause__, "strerror", error)
-        raise UserError(f"cannot write the report's {path} ({why}): make the folder writable and free some space, "
-                        "or choose another with --output_dir=DIR") from error
+    atomic.write_atomically(path, content, cure=atomic.make_writable("--output_dir"))

@@ -41,7 +41,7 @@ def export(results_dir, target) -> int:
             versions = collections.Counter(str(sorted((found.get("versions") or {}).items())) for found in rows)
             atomic.write_json(half / "archive.json", {
                 "rows": len(rows), "written_by": record.versions()["tfbench"], "versions": dict(versions),
-                "sha256": {str(path.relative_to(results_dir)): atomic.file_sha256(path) for path in files}})
+                "sha256": {str(path.relative_to(results_dir)): atomic.file_sha256(path) for path in files}}, cure=atomic.make_writable("--export"))
     except OSError as error:
         raise UserError(f"cannot write {target} ({error.strerror}): make the folder writable and free some space, or "
                         "name another with --export=DIR") from error

@@ -29,7 +29,7 @@ from tfbench.models.weights import ENDING
 from tfbench.regimes import PRETRAIN
 from tfbench.results.record import Record
 
-CURE = f"{atomic.CURE}, or choose another with --results_dir=DIR"
+CURE = atomic.make_writable("--results_dir")
 
 
 def record_path(results_dir, spec: dict) -> paths.Path:

@@ -8,8 +8,9 @@ import tarfile
 import zipfile
 
 from tfbench.data.catalog import Dataset
-from tfbench.data.manifests import folder, unwritable
+from tfbench.data.manifests import CURE, folder
 from tfbench.errors import UserError
+from tfbench.files import atomic
 
 INFO = "dataset_info.json"  # the last file TFDS writes
 
@@ -53,8 +54,8 @@ def run(dataset: Dataset, data_dir, make, downloads) -> None:
                             f"`python -m tfbench.prepare_data --dataset={dataset.name} --action=plan` lists into "
                             f"{downloads / 'manual'}, then run the same command again") from error
         if isinstance(error, OSError | tf.errors.OpError):
-            raise unwritable(data_dir, error if isinstance(error, OSError)
-                              else OSError(error.message)) from error
+            disk_error = error if isinstance(error, OSError) else OSError(error.message)
+            raise atomic.cannot_write(data_dir, disk_error, CURE) from error
         raise
 
 
