@@ -19,12 +19,13 @@ from tfbench.cli.progress import Display
 from tfbench.data import lookup, manifests, prepare, verify
 from tfbench.data.builders import common
 from tfbench.data.catalog import PAPER_DATASETS
+from tfbench.data.examples import open_dataset
 from tfbench.data.manifests import manual_folder
 from tfbench.errors import UserError
 from tfbench.files import downloads
 
 ALL = "all"
-SHOWN = 50  # images named on the terminal; thousands of ImageNet's are grey
+IMAGES_SHOWN = 50  # named on the terminal; thousands of ImageNet's are grey
 ACTIONS = ("plan", "prepare", "import", "verify", "status")
 
 
@@ -76,15 +77,17 @@ def obtain(dataset, data_dir) -> None:
     if absent:
         raise UserError(f"{dataset.name} needs {', '.join(absent)} in {folder}, which cannot be fetched. {source.note}")
     for file in source.files:
-        path, known = folder / file.name, {"size": file.size or None, "checksum": file.checksum or None}
+        path, size, checksum = folder / file.name, file.size or None, file.checksum or None
         if path.exists():
             print(f"checking {file.name}")
-            downloads.check(path, cure="replace it by the original" + (f" of {file.url}" if file.url else ""), **known)
+            original = f"the original of {file.url}" if file.url else "the original"
+            downloads.check(path, size=size, checksum=checksum, cure=f"replace it by {original}")
         else:
             print(f"fetching {file.url}")
             with Display(file.size or 1) as progress:
                 progress.run(file.name, file.size or 1, file.size or 1)
-                downloads.download(file.url, path, report=progress.images, cure=manifests.CURE, **known)
+                downloads.download(file.url, path, size=size, checksum=checksum, report=progress.images,
+                                   cure=manifests.CURE)
 
 
 def status(dataset, data_dir) -> str:
@@ -104,13 +107,13 @@ def status(dataset, data_dir) -> str:
 
 def prepare_one(dataset, data_dir, copy=None) -> None:
     """Prepares a data set from its archives, from `copy`, or by drawing or copying it."""
-    if manifests.read(dataset, data_dir) is not None:
+    if manifests.read_stored(dataset, data_dir) is not None:
         if copy is not None:
             raise UserError(f"{dataset.name} is prepared already in {manifests.folder(dataset, data_dir)}: delete that "
                             "folder to import another copy")
         return
-    there = (manifests.folder(dataset, data_dir) / common.INFO).exists()  # prepared by TFDS itself, say
-    if copy is None and not there:
+    in_tfds_format = (manifests.folder(dataset, data_dir) / common.INFO).exists()  # prepared by TFDS itself, say
+    if copy is None and not in_tfds_format:
         obtain(dataset, data_dir)
     with Display(1) as progress:
         images = dataset.train + dataset.validation + dataset.test
@@ -120,10 +123,7 @@ def prepare_one(dataset, data_dir, copy=None) -> None:
 
 def verify_one(dataset, data_dir) -> bool:
     """Prints what each level came to; returns whether none failed."""
-    manifest = manifests.read(dataset, data_dir)
-    if manifest is None:
-        raise manifests.unprepared(dataset, data_dir)
-    images = sum(split["n"] for split in manifest["splits"].values())
+    images = sum(split["n"] for split in open_dataset(dataset, data_dir).manifest["splits"].values())
     with Display(images) as progress:
         progress.run(f"decoding {dataset.name}", images, images)
         verification = prepare.verify_images(dataset, data_dir, progress.images)
@@ -131,11 +131,11 @@ def verify_one(dataset, data_dir) -> bool:
     for name in verify.LEVELS:
         print(f"  {verification[name]['result']:<8}{name:<10}{verification[name]['found']}")
     for name, what in (("undecodable", "cannot be decoded"), ("other_than_rgb", "not stored as RGB")):
-        images = verification["images"][name]
-        for image, reason in list(images.items())[:SHOWN]:
+        reasons = verification["images"][name]
+        for image, reason in list(reasons.items())[:IMAGES_SHOWN]:
             print(f"          {what}: {image} ({reason})")
-        if len(images) > SHOWN:
-            print(f"          {what}: {len(images) - SHOWN:,} more, named in "
+        if len(reasons) > IMAGES_SHOWN:
+            print(f"          {what}: {len(reasons) - IMAGES_SHOWN:,} more, named in "
                   f"{manifests.folder(dataset, data_dir) / manifests.MANIFEST}")
     return verify.FAIL not in verify.results(verification).values()
 
@@ -151,15 +151,17 @@ def main(argv) -> int | None:
     if options.dataset.startswith(lookup.TFDS) and options.action == "prepare":
         with Display(1) as progress:
             progress.run(f"preparing {options.dataset}", 1, 1)
-            chosen = (prepare.prepare_tfds(options.dataset, data_dir, progress.images),)
+            chosen = [prepare.prepare_tfds(options.dataset, data_dir, progress.images)]
+    elif options.dataset == ALL:
+        chosen = list(PAPER_DATASETS)
     else:
-        chosen = PAPER_DATASETS if options.dataset == ALL else (lookup.get_dataset(options.dataset, data_dir),)
+        chosen = [lookup.get_dataset(options.dataset, data_dir)]
     failed = []
     for dataset in chosen:
         if options.action == "plan":
             print("\n".join(plan(dataset, data_dir)))
         elif options.action == "verify":
-            if options.dataset == ALL and manifests.read(dataset, data_dir) is None:
+            if options.dataset == ALL and not manifests.is_prepared(dataset, data_dir):
                 print(f"{dataset.name}: not prepared")
             elif not verify_one(dataset, data_dir):
                 failed.append(dataset.name)

@@ -1,4 +1,4 @@
-"""A data set of the user's own: folders of images, TFDS data sets that are not the paper's."""
+"""A data set of the user: folders of images, TFDS data sets that are not the paper's."""
 
 import itertools
 import os
@@ -65,11 +65,11 @@ def test_a_split_is_the_same_whatever_order_the_folder_is_listed_in(tmp_path, mo
     walk, scan = os.walk, os.scandir
 
     def shuffled_walk(top, **options):
-        for number, (place, folders, names) in enumerate(walk(top, **options)):
+        for number, (path, subfolders, names) in enumerate(walk(top, **options)):
             random = np.random.RandomState(number)
-            random.shuffle(folders)
+            random.shuffle(subfolders)
             random.shuffle(names)
-            yield place, folders, names
+            yield path, subfolders, names
 
     monkeypatch.setattr(folders, "os", types.SimpleNamespace(walk=shuffled_walk, scandir=lambda path: sorted(
         scan(path), key=lambda entry: entry.name, reverse=True)))

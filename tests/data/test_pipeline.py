@@ -66,15 +66,15 @@ def test_resumed_training_sees_what_an_uninterrupted_one_sees(examples):
 def test_hosts_and_devices_share_the_same_batches(hosts, num_batches, examples):
     settings = {**AUGMENTATION, **GEOMETRY, "batch_size": 8, "first_step": 2, "steps": 5}
     whole = list(training_batches(examples, **settings).as_numpy_iterator())
-    parts = [list(training_batches(examples, shard=InputShard(host, hosts, num_batches), **settings).as_numpy_iterator())
-             for host in range(hosts)]
+    shards = [InputShard(host, hosts, num_batches) for host in range(hosts)]
+    parts = [list(training_batches(examples, shard=shard, **settings).as_numpy_iterator()) for shard in shards]
     for number, ((images, mirrored), labels) in enumerate(whole):
         step = [element for part in parts for element in part[number * num_batches:(number + 1) * num_batches]]
         np.testing.assert_array_equal(np.concatenate([element[0][0] for element in step]), images)
         np.testing.assert_array_equal(np.concatenate([element[0][1] for element in step]), mirrored)
         np.testing.assert_array_equal(np.concatenate([element[1] for element in step]), labels)
-    seen = [list(evaluation_batches(examples, batch_size=8, shard=InputShard(host, hosts, num_batches), **GEOMETRY)
-                 .as_numpy_iterator()) for host in range(hosts)]
+    seen = [list(evaluation_batches(examples, batch_size=8, shard=shard, **GEOMETRY).as_numpy_iterator())
+            for shard in shards]
     indices = [element[1] for number in range(2) for part in seen
                for element in part[number * num_batches:(number + 1) * num_batches]]
     np.testing.assert_array_equal(np.concatenate(indices), [*range(10), *[-1] * 6])

@@ -220,7 +220,7 @@ def test_images_are_verified_in_the_order_of_the_disk_and_named_in_part(dtd_fold
 
     monkeypatch.setattr(index, "read_image", noted)
     monkeypatch.setattr(verify.os, "cpu_count", lambda: 1)
-    monkeypatch.setattr(prepare_data, "SHOWN", 3)
+    monkeypatch.setattr(prepare_data, "IMAGES_SHOWN", 3)
     prepare_data.verify_one(dtd, dtd_folder)
     assert places == sorted(places) and len(places) == 18
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith(10 * " " + "not stored as RGB: ")]

@@ -289,7 +289,7 @@ def imagenet2012_unlabelled(folder) -> None:
 
 
 def tf_flowers(folder) -> None:
-    """TFDS's tf_flowers, which has a training split only: 20 images of each of five classes, of which two are the same."""
+    """TFDS's tf_flowers, which has a training split only: 20 images of each of five classes, two of them the same."""
     _tar(folder / "flower_photos.tgz", {
         f"flower_photos/{name}/{number}.jpg": picture(label, number if (label, number) != (2, 7) else 6)
         for label, name in enumerate(("dandelion", "daisy", "tulips", "sunflowers", "roses")) for number in range(20)})

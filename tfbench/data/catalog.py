@@ -123,7 +123,7 @@ PAPER_DATASETS = (
             sources.AIRCRAFT, builder="tfbench.data.builders.fgvc_aircraft:FgvcAircraft", official_validation=True,
             copy_key="{stem}", banner=20),
     Dataset("voc2007", "VOC2007", "voc/2007:5.0.0", 20, "voc_map", 2501, 2510, 4952, sources.VOC2007,
-            official_validation=True, key="image/filename"),  # no copy: folders cannot say that an image has two classes
+            official_validation=True, key="image/filename"),  # no copy: folders cannot give two classes
     Dataset("dtd", "DTD", "dtd:3.0.1", 47, "top1", 1880, 1880, 1880, sources.DTD, official_validation=True,
             key="file_name", copy_key="{label}/{name}"),
     Dataset("pets", "Oxford-IIIT Pets", "oxford_iiit_pet:4.0.0", 37, "mean_per_class", 2940, 740, 3669, sources.PETS,

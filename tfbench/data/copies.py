@@ -1,11 +1,13 @@
-"""Makes TFDS data sets out of copies: the user's own folder, or a paper's set as a folder or parquet files.
+"""Makes TFDS data sets out of copies: a custom folder, or a paper's set as a folder or parquet files.
 
-The copy's images are stored as they are, with names by which they are known wherever they come from.
+The copy's images are stored as they are, under names that do not depend on where they come from (Dataset.copy_key).
 """
 
 import collections
 import dataclasses
+import functools
 import hashlib
+import itertools
 import json
 import pathlib
 import re
@@ -18,7 +20,7 @@ from tfbench.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
-class Copied:
+class CopiedImage:
     """One image of a copy.
 
     Attributes:
@@ -35,7 +37,7 @@ class Copied:
 
 
 def folder_builder(dataset: Dataset, data_dir, report=lambda images: None):
-    """A builder that copies the images of a user's folder, after every one of them has been decoded.
+    """A builder that copies the images of a custom data set's folder, after every one of them has been decoded.
 
     Returns:
       (the builder, the level `images` of data/verify.py).
@@ -53,7 +55,8 @@ def folder_builder(dataset: Dataset, data_dir, report=lambda images: None):
     names = sorted({file.label for file in files})
     splits = {split: [(file.path, {"key": file.path, "label": file.label, "image": root / file.path})
                       for file in files if file.split == split] for split in folders.SPLIT_FOLDERS}
-    return _builder(dataset, data_dir, "key", names, {split: part for split, part in splits.items() if part}), scanned
+    splits = {split: images for split, images in splits.items() if images}
+    return _builder(dataset, data_dir, "key", names, splits), scanned
 
 
 def import_builder(dataset: Dataset, source, data_dir):
@@ -67,8 +70,8 @@ def import_builder(dataset: Dataset, source, data_dir):
       UserError: it is none, splits or classes are others than the data set's, or names repeat.
     """
     if dataset.copy_key is None:
-        raise UserError(f"{dataset.name} cannot be imported from a copy, only prepared from its archives"
-                        + (": its images have several labels" if dataset.multi_label else ""))
+        reason = ": its images have several labels" if dataset.multi_label else ""
+        raise UserError(f"{dataset.name} cannot be imported from a copy, only prepared from its archives{reason}")
     source = pathlib.Path(source).expanduser()
     parquet = sorted(source.rglob("*.parquet")) if source.is_dir() else []
     copied = _from_parquet(parquet) if parquet else _from_folder(source)
@@ -80,44 +83,44 @@ def import_builder(dataset: Dataset, source, data_dir):
     if dataset.train_per_class:  # split anew whenever it is read: which is which does not matter here
         copied = [dataclasses.replace(image, split=("train", "test")[number % 2])
                   for number, image in enumerate(copied)]
-    wanted = ("train", *["validation"] * dataset.official_validation, "test")
-    found = tuple(split for split in folders.SPLIT_FOLDERS if any(image.split == split for image in copied))
-    if found != wanted:
-        raise UserError(f"expected the splits {', '.join(wanted)} of {dataset.name} in {source}, found "
-                        f"{', '.join(found)}")
+    expected = ["train", "validation", "test"] if dataset.official_validation else ["train", "test"]
+    copied_splits = [split for split in folders.SPLIT_FOLDERS if any(image.split == split for image in copied)]
+    if copied_splits != expected:
+        raise UserError(f"expected the splits {', '.join(expected)} of {dataset.name} in {source}, found "
+                        f"{', '.join(copied_splits)}")
 
     names, splits = _class_names(dataset, copied, data_dir), {}
     canonical = {_plain(name): name for name in names}
-    for split in wanted:
-        part = {}
+    for split in expected:
+        images: dict[str, tuple] = {}
         for number, image in enumerate(image for image in copied if image.split == split):
             label = canonical[_plain(image.label)] if isinstance(image.label, str) else names[image.label]
             path = pathlib.PurePosixPath(image.name)
             key = dataset.copy_key.format(label=label, name=path.name, stem=path.stem) if image.name else ""
             unique = f"{label}/{key}" if key else str(number)
-            if unique in part:
+            if unique in images:
                 raise UserError(f"{source} has two images called {unique} in {split}: {dataset.name} has one")
-            part[unique] = key, label, image.read
-        splits[dataset.test_split if split == "test" else split] = _Lazily(dataset.key, part)
+            images[unique] = key, label, image.read
+        splits[dataset.test_split if split == "test" else split] = _LazySplit(dataset.key, images)
     return _builder(dataset, data_dir, dataset.key, names, splits)
 
 
 @dataclasses.dataclass(frozen=True)
-class _Lazily:
+class _LazySplit:
     """What TFDS iterates over, from {unique name: (key, label, read)}: images are read one at a time."""
 
-    feature: str
-    part: dict
+    key_feature: str
+    images: dict[str, tuple[str, str, Callable[[], bytes]]]
 
     def __iter__(self):
-        seen = collections.Counter()
-        for unique, (key, label, read) in self.part.items():
+        seen: collections.Counter[str] = collections.Counter()
+        for unique, (key, label, read) in self.images.items():
             image = read()
             if not key:
                 sha256 = hashlib.sha256(image).hexdigest()
                 key = f"{sha256}-{seen[sha256]}"
                 seen[sha256] += 1
-            yield unique, {self.feature: key, "label": label, "image": image}
+            yield unique, {self.key_feature: key, "label": label, "image": image}
 
 
 def _builder(dataset: Dataset, data_dir, key_feature: str, names: list[str], splits: dict):
@@ -134,18 +137,19 @@ def _builder(dataset: Dataset, data_dir, key_feature: str, names: list[str], spl
         split_datasets=splits, description=dataset.title, citation=citation)
 
 
-def _from_folder(source) -> list[Copied]:
-    return [Copied(file.split, file.label, file.path, (source / file.path).read_bytes)
+def _from_folder(source) -> list[CopiedImage]:
+    return [CopiedImage(file.split, file.label, file.path, (source / file.path).read_bytes)
             for file in folders.list_images(source)]
 
 
-def _from_parquet(files) -> list[Copied]:
+def _from_parquet(files) -> list[CopiedImage]:
     import pyarrow.parquet
 
     copied = []
     for file in files:
         split = re.split(r"[-.]", file.name)[0]
-        split = next((ours for ours, names in folders.SPLIT_FOLDERS.items() if {split, file.parent.name} & set(names)), None)
+        split = next((ours for ours, names in folders.SPLIT_FOLDERS.items() if {split, file.parent.name} & set(names)),
+                     None)
         schema = pyarrow.parquet.read_schema(file)
         images = [field.name for field in schema if field.name in ("image", "img")]
         labels = [name for name in ("fine_label", "label", "labels") if name in schema.names]
@@ -156,8 +160,8 @@ def _from_parquet(files) -> list[Copied]:
         names = _hub_names(schema, labels[0])
         reader = _RowReader(file, images[0])
         for number, label in enumerate(pyarrow.parquet.read_table(file, columns=[labels[0]])[labels[0]].to_pylist()):
-            copied.append(Copied(split, names[label] if names else label, reader.name(number),
-                                 lambda reader=reader, number=number: reader.image(number)))
+            copied.append(CopiedImage(split, names[label] if names else label, reader.name(number),
+                                 functools.partial(reader.image, number)))
     return copied
 
 
@@ -174,25 +178,27 @@ class _RowReader:
     def __init__(self, path, column: str):
         import pyarrow.parquet
 
-        self.path, self.column = path, column
-        self.file = pyarrow.parquet.ParquetFile(path)
-        self.ends = []
-        for group in range(self.file.num_row_groups):
-            self.ends.append((self.ends[-1] if self.ends else 0) + self.file.metadata.row_group(group).num_rows)
-        self.held = None, None
-        structured = self.file.schema_arrow.field(column).type
-        has_path = hasattr(structured, "get_field_index") and structured.get_field_index("path") >= 0
-        self.names = [value["path"] for value in self.file.read(columns=[f"{column}.path"])[column].to_pylist()
-                      ] if has_path else None
+        self.column, self.file = column, pyarrow.parquet.ParquetFile(path)
+        group_sizes = [self.file.metadata.row_group(group).num_rows for group in range(self.file.num_row_groups)]
+        self.group_ends = list(itertools.accumulate(group_sizes))
+        self.group = -1  # the row group that is in memory
+        self.values: list = []
+        self.names = None
+        image_type = self.file.schema_arrow.field(column).type
+        if hasattr(image_type, "get_field_index") and image_type.get_field_index("path") >= 0:
+            self.names = [value["path"] for value in self.file.read(columns=[f"{column}.path"])[column].to_pylist()]
 
     def name(self, number: int) -> str:
+        """The file name of an image, "" if it is not told."""
         return (self.names[number] or "") if self.names else ""
 
     def image(self, number: int) -> bytes:
-        group = next(i for i, end in enumerate(self.ends) if number < end)
-        if self.held[0] != group:
-            self.held = group, self.file.read_row_group(group, columns=[self.column])[self.column].to_pylist()
-        value = self.held[1][number - (self.ends[group - 1] if group else 0)]
+        """The encoded image."""
+        group = next(i for i, end in enumerate(self.group_ends) if number < end)
+        if self.group != group:
+            self.group, self.values = group, self.file.read_row_group(group, columns=[self.column])[
+                self.column].to_pylist()
+        value = self.values[number - self.group_ends[group]]  # from the end of the group
         return value["bytes"] if isinstance(value, dict) else value
 
 
@@ -201,31 +207,30 @@ def _plain(name: str) -> str:
     return re.sub(r"[\W_]+", "", re.sub(r"^/?\w/", "", name).lower())
 
 
-def _class_names(dataset: Dataset, copied: list[Copied], data_dir) -> list[str]:
+def _class_names(dataset: Dataset, copied: list[CopiedImage], data_dir) -> list[str]:
     """The data set's class names, in the order of its labels.
 
     Raises:
       UserError: the copy has others, or not all.
     """
-
-    there = {image.label for image in copied}
-    told = {label for label in there if isinstance(label, str)}
+    labels = {image.label for image in copied}
+    written = {label for label in labels if isinstance(label, str)}
+    numbers = sorted(label for label in labels if isinstance(label, int))
     feature = common.make_builder(dataset, data_dir).info.features["label"]
     if feature.num_classes is not None:
         names = list(feature.names)
     else:  # they stand in the archive
-        names = sorted(told) if told else [str(number) for number in sorted(there)]
-    if told:
-        found = {_plain(name): name for name in told}
-        missing = [name for name in names if _plain(name) not in found]
+        names = sorted(written) if written else [str(number) for number in numbers]
+    if written:
+        plain = {_plain(name): name for name in written}
         known = {_plain(name) for name in names}
-        surplus = [name for plain, name in found.items() if plain not in known]
+        missing = [name for name in names if _plain(name) not in plain]
+        surplus = [name for key, name in plain.items() if key not in known]
     else:
-        missing = [names[number] for number in range(len(names)) if number not in there]
-        surplus = [str(number) for number in there if not 0 <= number < len(names)]
+        missing = [names[number] for number in range(len(names)) if number not in numbers]
+        surplus = [str(number) for number in numbers if not 0 <= number < len(names)]
     if missing or surplus or len(names) != dataset.classes:
-        raise UserError(
-            f"the copy is not {dataset.name}, which has {dataset.classes} classes: "
-            + "; ".join(f"{what} {verify.shorten(some)}" for what, some in (("missing", missing), ("surplus", surplus))
-                        if some) + ("" if missing or surplus else f"found {len(names)}"))
+        faults = [f"{what} {verify.shorten(some)}" for what, some in (("missing", missing), ("surplus", surplus))
+                  if some] or [f"found {len(names)}"]
+        raise UserError(f"the copy is not {dataset.name}, which has {dataset.classes} classes: {'; '.join(faults)}")
     return names

@@ -152,9 +152,8 @@ class PreparedDataset:
         if (len(keys), split_hash(keys)) != (expected["n"], expected["sha256"]):
             raise manifests.damaged(self.folder, f"expected the {expected['n']:,} {split} examples of its manifest, "
                                     f"found {len(keys):,} or others")
-        images = StoredImages(str(self.folder), self.entries, rows)
-        if self.entries.sizes[rows].sum() <= memory:
-            images = self._read_all(images)
+        stored = StoredImages(str(self.folder), self.entries, rows)
+        images = self._read_all(stored) if self.entries.sizes[rows].sum() <= memory else stored
         if self.dataset.multi_label and self.dataset.difficult != "ignore":
             value = np.float32(1 if self.dataset.difficult == "positive" else -1)
             labels = np.where(labels == 0, value, labels)

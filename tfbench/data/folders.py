@@ -52,18 +52,19 @@ def folder_dataset(path: str) -> Dataset:
     """
     root = pathlib.Path(path).expanduser().resolve()
     files = list_images(root)
-    counts = {split: collections.Counter(file.label for file in files if file.split == split) for split in SPLIT_FOLDERS}
+    counts = {split: collections.Counter(file.label for file in files if file.split == split)
+              for split in SPLIT_FOLDERS}
     classes = sorted(counts["train"])
     for split in SPLIT_FOLDERS:
         if counts[split] and set(counts[split]) != set(classes):
             unpaired = sorted(set(counts[split]) ^ set(classes))
             raise UserError(f"the class folders of {root} differ: {', '.join(unpaired[:5])} "
-                            f"{'is' if len(unpaired) == 1 else 'are'} in one of train and {split} only; put images of every "
-                            "class into both")
+                            f"{'is' if len(unpaired) == 1 else 'are'} in one of train and {split} only; put images of "
+                            "every class into both")
     if len(classes) < 2:
         raise UserError(f"{root} has {len(classes)} class folder: classification needs two or more")
     missing = [split for split in ("validation", "test") if not counts[split]]
-    least = min(counts["train"], key=counts["train"].get)
+    least = min(counts["train"], key=counts["train"].__getitem__)
     if missing and counts["train"][least] < 5:
         raise UserError(f"{root} has no {' and no '.join(missing)} split, and its class {least} has only "
                         f"{counts['train'][least]} images to hold some out of: add images (five at least) or the split")

@@ -17,7 +17,7 @@ from tfbench.data.splits import held_out, per_class
 from tfbench.errors import UserError
 
 FILE = "tfbench_index.npz"
-_HEADER, _FOOTER = 12, 4  # bytes around each record of a TFRecord file: its length and checksums
+_HEADER_BYTES, _FOOTER_BYTES = 12, 4  # around each record of a TFRecord file: its length and checksums
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +59,12 @@ def load(folder) -> Index:
 
 def published_splits(dataset: Dataset) -> list[str]:
     """The TFDS splits that hold the data set's images."""
-    return ["train", *["validation"] * dataset.official_validation, *[dataset.test_split] * (not dataset.test_share)]
+    splits = ["train"]
+    if dataset.official_validation:
+        splits.append("validation")
+    if not dataset.test_share:
+        splits.append(dataset.test_split)
+    return splits
 
 
 def build(dataset: Dataset, folder) -> Index:
@@ -74,12 +79,13 @@ def build(dataset: Dataset, folder) -> Index:
     import tensorflow_datasets as tfds
 
     builder = tfds.builder_from_directory(folder)
-    files, parts = [], []
+    files: list[str] = []
+    tables = []  # the columns of each file
     for split in published_splits(dataset):
         for path in builder.info.splits[split].filepaths:
-            parts.append(_read_file(dataset, builder, split, str(path), len(files)))
+            tables.append(_read_file(dataset, builder, split, str(path), len(files)))
             files.append(pathlib.Path(path).name)
-    columns = {name: np.concatenate([part.pop(name) for part in parts]) for name in list(parts[0])}
+    columns = {name: np.concatenate([table.pop(name) for table in tables]) for name in list(tables[0])}
     if not dataset.key:
         columns["keys"] = _named_by_content(columns)
     order = np.argsort(columns["keys"], kind="stable")
@@ -102,9 +108,9 @@ def _read_file(dataset: Dataset, builder, split: str, path: str, number: int) ->
     rows, offset = [], 0
     for record in tf.data.TFRecordDataset(path).as_numpy_iterator():
         key, label, image = _parse(dataset, builder, split, record)
-        rows.append((key, label, offset + _HEADER, len(record), len(image), hashlib.sha256(image).digest(),
+        rows.append((key, label, offset + _HEADER_BYTES, len(record), len(image), hashlib.sha256(image).digest(),
                      hashlib.sha256(record).digest()))
-        offset += _HEADER + len(record) + _FOOTER
+        offset += _HEADER_BYTES + len(record) + _FOOTER_BYTES
     keys, labels, offsets, lengths, sizes, sha256, records = zip(*rows, strict=True) if rows else [()] * 7
     label_type, shape = (np.float32, (-1, dataset.classes)) if dataset.multi_label else (np.int64, -1)
     return {"keys": np.array(keys, str), "labels": np.array(labels, label_type).reshape(shape),
@@ -141,16 +147,18 @@ def _named_by_content(columns: dict[str, np.ndarray]) -> np.ndarray:
     """Names of examples that have none: split and SHA-256 of the image; copies are numbered."""
     names = [f"{split}/{sha256.tobytes().hex()}"
              for split, sha256 in zip(columns["splits"], columns["sha256"], strict=True)]
-    seen, labels = collections.Counter(), columns["labels"]
+    seen: collections.Counter[str] = collections.Counter()
+    labels = columns["labels"]
     for row in sorted(range(len(names)), key=lambda row: (names[row], str(labels[row]))):
         name = names[row]
-        names[row] += f"-{seen[name]}" if seen[name] else ""
+        if seen[name]:
+            names[row] += f"-{seen[name]}"
         seen[name] += 1
     return np.array(names)
 
 
 def membership(dataset: Dataset, index: Index) -> dict[str, np.ndarray]:
-    """Rows of the index in each split as tfbench uses them.
+    """Rows of the index in each split as tfbench uses them: what a data set lacks is held out (data/splits.py).
 
     Returns:
       {"train", "validation", "test"}: [n] int64, ascending.
@@ -167,10 +175,10 @@ def membership(dataset: Dataset, index: Index) -> dict[str, np.ndarray]:
         held = index.splits == "validation"
     else:
         rest = np.flatnonzero(~test)
-        # A copy of which images are missing holds out as large a share as the whole would.
-        share = dataset.validation / (dataset.train + dataset.validation)
+        # A copy of which images are missing holds out as large a fraction as the whole would.
+        fraction = dataset.validation / (dataset.train + dataset.validation)
         held = np.zeros(len(test), bool)
-        held[rest] = held_out(index.keys[rest].tolist(), index.labels[rest], round(share * len(rest)), seed)
+        held[rest] = held_out(index.keys[rest].tolist(), index.labels[rest], round(fraction * len(rest)), seed)
     return {"train": np.flatnonzero(~test & ~held), "validation": np.flatnonzero(held & ~test),
             "test": np.flatnonzero(test)}
 

@@ -144,7 +144,8 @@ def training_batches(examples: Examples, *, image_size: int, batch_size: int, se
     @as_written
     def load(index, position):
         draw = tf.stack([tf.constant(seed, tf.int64), position])
-        image = random_crop(encoded(index), image_size, min_crop_area, draw, crop_bottom_rows=examples.crop_bottom_rows, jpeg=jpeg)
+        image = random_crop(encoded(index), image_size, min_crop_area, draw, jpeg=jpeg,
+                            crop_bottom_rows=examples.crop_bottom_rows)
         return image, index, position
 
     @as_written
@@ -163,7 +164,7 @@ def training_batches(examples: Examples, *, image_size: int, batch_size: int, se
 
 def _batched(elements: tf.data.Dataset, load, batch_size: int, finish=None) -> tf.data.Dataset:
     """Elements loaded in parallel, in order, in full batches, `finish` applied to each."""
-    batches = elements.map(load, num_parallel_calls=4 * os.cpu_count(), deterministic=True)
+    batches = elements.map(load, num_parallel_calls=4 * (os.cpu_count() or 1), deterministic=True)
     batches = batches.batch(batch_size, drop_remainder=True)
     if finish is not None:
         batches = batches.map(finish)

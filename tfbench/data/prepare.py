@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 from tfbench.data import index, manifests, verify
 from tfbench.data.builders import common
 from tfbench.data.catalog import Dataset
+from tfbench.data.examples import open_dataset
 from tfbench.data.folders import sizes_with_held_out
 from tfbench.data.lookup import MANIFEST, TFDS, refuse_catalog_name, split_tfds_name
 from tfbench.errors import UserError
@@ -61,7 +62,7 @@ def prepare(dataset: Dataset, data_dir, *, copy=None, report=lambda images: None
     scanned = _make(dataset, data_dir, copy, report) if made else None
     manifest = _describe(dataset, data_dir, made=made, copied=copy is not None, scanned=scanned, report=report)
     manifests.write(dataset, data_dir, manifest)
-    return manifests.read(dataset, data_dir)
+    return open_dataset(dataset, data_dir).manifest
 
 
 def verify_images(dataset: Dataset, data_dir, report=lambda images: None) -> dict:
@@ -70,22 +71,21 @@ def verify_images(dataset: Dataset, data_dir, report=lambda images: None) -> dic
     Returns:
       The manifest's `verification`.
     """
-    plain = dataclasses.replace(dataset, split_seed=0)
-    manifest, path = manifests.read(plain, data_dir), manifests.folder(dataset, data_dir)
-    entries = index.load(path)
-    manifest["verification"] |= verify.of_index(plain, entries, index.membership(plain, entries)) | {
-        "images": _scan(path, entries, report)}
-    if manifest["origin"] == "archives" and dataset.source:
+    prepared = open_dataset(dataclasses.replace(dataset, split_seed=0), data_dir)
+    verification = prepared.manifest["verification"]
+    verification |= verify.of_index(prepared.dataset, prepared.entries, prepared.membership)
+    verification["images"] = _scan(prepared.folder, prepared.entries, report)
+    if prepared.manifest["origin"] == "archives" and dataset.source:
         level = verify.archives(manifests.manual_folder(data_dir), dataset.source.files)
         if level["result"] != verify.UNKNOWN:
-            manifest["verification"]["archives"] = level
-    manifests.write(plain, data_dir, manifest)
-    return manifest["verification"]
+            verification["archives"] = level
+    manifests.write(prepared.dataset, data_dir, prepared.manifest)
+    return verification
 
 
 def _scan(path, entries: index.Index, report) -> dict:
     order = np.lexsort((entries.offset, entries.shard))  # as they lie on the disk: ImageNet's are 150 GB
-    return verify.scan(lambda i: index.read_image(path, entries, order[i]), entries.keys[order].tolist(), report)
+    return verify.scan(lambda i: index.read_image(path, entries, int(order[i])), entries.keys[order].tolist(), report)
 
 
 def prepare_tfds(name: str, data_dir, report=lambda images: None) -> Dataset:
@@ -213,7 +213,7 @@ def _origin(dataset: Dataset) -> str:
 def _write_index(entries: index.Index, path) -> None:
     buffer = io.BytesIO()
     entries.save(buffer)
-    atomic.write_atomically(path / index.FILE, buffer.getbuffer(), cure=manifests.CURE)
+    atomic.write_atomically(path / index.FILE, buffer.getvalue(), cure=manifests.CURE)
 
 
 def _archives(dataset: Dataset, path, origin: str, data_dir, made: bool) -> dict:

@@ -29,8 +29,8 @@ from tfbench.files import downloads
 
 PASS, FAIL, UNKNOWN = "PASS", "FAIL", "UNKNOWN"
 LEVELS = ("archives", "counts", "labels", "keys", "images", "leakage")
-SHOWN = 5  # names in a sentence
-AT_ONCE = 4096  # images that are handed to the threads, or wait to be counted
+NAMES_SHOWN = 5  # in a sentence
+IMAGES_AT_ONCE = 4096  # handed to the threads, or waiting to be counted
 
 
 def expected(dataset: Dataset) -> dict:
@@ -39,9 +39,9 @@ def expected(dataset: Dataset) -> dict:
     return json.loads(text).get(dataset.variant_of or dataset.name, {})
 
 
-def level(result: str, found: str, **more) -> dict:
-    """One level's outcome; `found` says in words what it rests on."""
-    return {"result": result, "found": found, **more}
+def level(result: str, evidence: str, **more) -> dict:
+    """One level's outcome; `evidence` says in words what it rests on."""
+    return {"result": result, "found": evidence, **more}
 
 
 def of_index(dataset: Dataset, index: Index, membership: dict[str, np.ndarray]) -> dict[str, dict]:
@@ -70,12 +70,16 @@ def _counts(dataset, rows, facts, membership) -> dict:
         return level(PASS if right else FAIL, " / ".join(f"{size:,}" for size in sizes.values()))
     notes, result = [], PASS
     for split, number in facts["counts"].items():
-        found = len(rows.get(split, ()))
-        reason = facts.get("known", {}).get(split, {}).get(str(found))
-        if found != number and not reason:
+        count = len(rows.get(split, ()))
+        reason = facts.get("known", {}).get(split, {}).get(str(count))
+        if count != number and not reason:
             result = FAIL
-        notes.append(f"{split} {found:,}" + (f" of {number:,}" if found != number else "")
-                     + (f" ({reason})" if reason else ""))
+        note = f"{split} {count:,}"
+        if count != number:
+            note += f" of {number:,}"
+        if reason:
+            note += f" ({reason})"
+        notes.append(note)
     return level(result, ", ".join(notes))
 
 
@@ -113,17 +117,17 @@ def _voc_labels(dataset, index, rows, facts) -> dict:
     for split, wanted in facts["per_class"].items():
         labels = index.labels[rows.get(split, [])].reshape(-1, dataset.classes)
         for column, name in enumerate(names):
-            found = [int((labels[:, column] == value).sum()) for value in (1, 0)]
-            if found != wanted[name]:
-                wrong.append(f"{split} {name}: {found[0]} present and {found[1]} only difficult, expected "
+            counts = [int((labels[:, column] == value).sum()) for value in (1, 0)]
+            if counts != wanted[name]:
+                wrong.append(f"{split} {name}: {counts[0]} present and {counts[1]} only difficult, expected "
                              f"{wanted[name][0]} and {wanted[name][1]}")
-    for part, sha256 in facts["labels"].items():
-        members = np.concatenate([rows.get(split, np.zeros(0, np.int64)) for split in part.split("+")])
+    for splits, sha256 in facts["labels"].items():  # such as "train+validation"
+        members = np.concatenate([rows.get(split, np.zeros(0, np.int64)) for split in splits.split("+")])
         lines = [f"{_voc_id(index.keys[i])}\t{name}\t{int(index.labels[i, column])}"
                  for i in members for column, name in enumerate(names)]
         if split_hash(lines) != sha256:
-            wrong.append(f"the labels of {part} are others than the official ones")
-    return level(FAIL, "; ".join(wrong[:SHOWN])) if wrong else level(PASS, "every label of every image")
+            wrong.append(f"the labels of {splits} are others than the official ones")
+    return level(FAIL, "; ".join(wrong[:NAMES_SHOWN])) if wrong else level(PASS, "every label of every image")
 
 
 def _voc_id(key) -> str:
@@ -152,9 +156,10 @@ def _leakage(index, membership) -> dict:
     pairs = [group for group in where.values() if len({split for split, _ in group}) > 1]
     if not pairs:
         return level(PASS, "no image is in two splits")
-    shown = "; ".join(" = ".join(f"{key} ({split})" for split, key in group) for group in pairs[:SHOWN])
-    return level(FAIL, f"{len(pairs):,} images are in two splits, byte for byte: {shown}"
-                 + (" …" if len(pairs) > SHOWN else ""),
+    shown = "; ".join(" = ".join(f"{key} ({split})" for split, key in group) for group in pairs[:NAMES_SHOWN])
+    if len(pairs) > NAMES_SHOWN:
+        shown += " …"
+    return level(FAIL, f"{len(pairs):,} images are in two splits, byte for byte: {shown}",
                  images=[[f"{split} {key}" for split, key in group] for group in pairs])
 
 
@@ -176,7 +181,7 @@ def scan(read, names, report=lambda images: None) -> dict:
 
     Image.MAX_IMAGE_PIXELS = None  # Birdsnap's largest would be taken for an attack
 
-    def look(number):
+    def inspect(number):
         try:
             content = read(number)
             shape = decode(content).shape[:2]
@@ -185,11 +190,12 @@ def scan(read, names, report=lambda images: None) -> dict:
         except Exception as error:  # TensorFlow and Pillow have dozens of ways to refuse an image
             return "", "", (0, 0), str(error).splitlines()[0][:200]
 
-    formats, odd, broken, sides = collections.Counter(), {}, {}, set()
+    formats: collections.Counter[str] = collections.Counter()
+    modes, broken, sides = {}, {}, set()
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        for first in range(0, len(names), AT_ONCE):
-            some = range(first, min(first + AT_ONCE, len(names)))
-            for number, (kind, mode, side, error) in zip(some, pool.map(look, some), strict=True):
+        for first in range(0, len(names), IMAGES_AT_ONCE):
+            some = range(first, min(first + IMAGES_AT_ONCE, len(names)))
+            for number, (kind, mode, side, error) in zip(some, pool.map(inspect, some), strict=True):
                 report(1)
                 if error:
                     broken[str(names[number])] = error
@@ -197,22 +203,23 @@ def scan(read, names, report=lambda images: None) -> dict:
                 formats[kind] += 1
                 sides.update(side)
                 if mode != "RGB":
-                    odd[str(names[number])] = mode
-    found = ", ".join(f"{number:,} {kind}" for kind, number in formats.most_common())
+                    modes[str(names[number])] = mode
+    evidence = ", ".join(f"{number:,} {kind}" for kind, number in formats.most_common())
     if sides:
-        found += f", sides of {min(sides):,} to {max(sides):,} pixels"
-    if odd:
-        modes = collections.Counter(odd.values()).most_common()
-        found += f", not stored as RGB: {', '.join(f'{number:,} {mode}' for mode, number in modes)}"
+        evidence += f", sides of {min(sides):,} to {max(sides):,} pixels"
+    if modes:
+        counts = collections.Counter(modes.values()).most_common()
+        evidence += f", not stored as RGB: {', '.join(f'{number:,} {mode}' for mode, number in counts)}"
     if broken:
-        found = f"{len(broken):,} cannot be read: {shorten(broken)}; {found}"
-    return level(FAIL if broken else PASS, found, undecodable=broken, other_than_rgb=odd)
+        evidence = f"{len(broken):,} cannot be read: {shorten(broken)}; {evidence}"
+    return level(FAIL if broken else PASS, evidence, undecodable=broken, other_than_rgb=modes)
 
 
-def shorten(names, most: int = SHOWN) -> str:
+def shorten(names, most: int = NAMES_SHOWN) -> str:
     """The first names, and how many more there are."""
     names = list(names)
-    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
+    shown = ", ".join(names[:most])
+    return f"{shown} and {len(names) - most:,} more" if len(names) > most else shown
 
 
 def archives(folder, files) -> dict:

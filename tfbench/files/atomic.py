@@ -50,7 +50,7 @@ def check_writable(folder, *, cure: str) -> None:
         raise cannot_write(folder, error, cure) from error
 
 
-def write_atomically(path, content: bytes | memoryview, *, cure: str = make_writable()) -> None:
+def write_atomically(path, content: bytes, *, cure: str = make_writable()) -> None:
     """Writes a file that is either whole or not there, whatever happens in between.
 
     Raises:

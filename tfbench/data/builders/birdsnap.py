@@ -30,7 +30,7 @@ def read_lists(folder) -> tuple[list[str], dict[str, list[dict]]]:
 
     species = {int(row["id"]): row["common"] for row in rows("species.txt")}
     test = {row["path"] for row in rows("test_images.txt")}
-    images = {split: [] for split in SPLITS}
+    images: dict[str, list[dict]] = {split: [] for split in SPLITS}
     for row in rows("images.txt"):
         images["test" if row["path"] in test else "train"].append(
             {"path": row["path"], "label": int(row["species_id"]) - 1, "md5": row["md5"]})

@@ -38,10 +38,10 @@ def spellings(label: int) -> list[str]:
 
 def labels(split: str) -> np.ndarray:
     """[images of the TFDS split] int64, in random order; sizes fall geometrically, 6 to 1."""
-    row = DATASETS["diacritics"]
-    size = {"train": row.train + row.validation, "test": row.test}[split]
-    shares = np.array([TAIL ** (-label / (len(MARKS) - 1)) for label in range(len(MARKS))])
-    ends = np.rint(size * np.cumsum(shares) / np.cumsum(shares)[-1]).astype(np.int64)
+    dataset = DATASETS["diacritics"]
+    size = {"train": dataset.train + dataset.validation, "test": dataset.test}[split]
+    weights = np.array([TAIL ** (-label / (len(MARKS) - 1)) for label in range(len(MARKS))])
+    ends = np.rint(size * np.cumsum(weights) / np.cumsum(weights)[-1]).astype(np.int64)
     stream = np.random.RandomState([_SEED, SPLITS.index(split)])
     return stream.permutation(np.repeat(np.arange(len(MARKS)), np.diff(ends, prepend=0)))
 
@@ -51,8 +51,11 @@ def colours(take) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     first = take(0, 100)
     second = np.clip(first + take(-25, 25), 0, typefaces.WHITE)
     letter = typefaces.apart(np.minimum(first, second), np.maximum(first, second), CONTRAST, take(0, 1))
-    return tuple(typefaces.inks(light, take(-60, 60), take(-60, 60), take(-60, 60))
-                 for light in (first, second, letter))
+    return _tinted(first, take), _tinted(second, take), _tinted(letter, take)
+
+
+def _tinted(luminance, take) -> np.ndarray:
+    return typefaces.inks(luminance, take(-60, 60), take(-60, 60), take(-60, 60))
 
 
 def draw(split: str, indices) -> np.ndarray:
@@ -84,8 +87,8 @@ def _spelled(take, classes) -> list[tuple[str, str]]:
     """(face, character) per image; a face that lacks the character hands over to the first one."""
     choices = [spellings(label) for label in range(len(MARKS))]
     pairs = []
-    for label, face, place in zip(classes, take(0, len(FACES)), take(0, 1), strict=True):
-        char = choices[label][int(place * len(choices[label]))]
+    for label, face, position in zip(classes, take(0, len(FACES)), take(0, 1), strict=True):
+        char = choices[label][int(position * len(choices[label]))]
         name = FACES[int(face)]
         pairs.append((name if typefaces.has(name, char) else FACES[0], char))
     return pairs

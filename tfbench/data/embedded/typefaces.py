@@ -72,7 +72,7 @@ def _segments(face: str, char: str) -> np.ndarray:
     pen = DecomposingRecordingPen(glyphs)
     glyphs[names[ord(char)]].draw(pen)
     pieces = []
-    start = here = None
+    start = here = (0.0, 0.0)
     for step, points in pen.value:
         if step == "moveTo":
             start = here = points[0]
