@@ -1,7 +1,7 @@
-"""Fetches the public ImageNet weights of a network, converts and certifies them.
+"""Fetches the public ImageNet weights of a network, converts and evaluates them.
 
 Writes WEIGHTS_DIR/NAME.weights.h5 and its metadata NAME.json, which the programs find as
---weights=imagenet. A finished one is kept; an interrupted download goes on where it stopped.
+--weights=imagenet. Finished weights are kept; an interrupted download goes on where it stopped.
 
   python -m tfbench.prepare_models --model=inception_v4
   python -m tfbench.prepare_models --model=inception_v4 --archive=inception_v4_2016_09_09.tar.gz
@@ -21,8 +21,10 @@ from tfbench.cli.progress import Display
 from tfbench.errors import UserError
 from tfbench.files import atomic, downloads
 from tfbench.files.paths import Path, Remote, as_path, is_address
-from tfbench.models import public_weights, weights
-from tfbench.models.catalog import NETWORKS
+from tfbench.models import weights
+from tfbench.models.catalog import NETWORKS, Network
+from tfbench.models.lookup import get_network, public_weights
+from tfbench.models.public_weights import PublicWeights
 from tfbench.results import record as records
 
 SOURCES = ("slim", "keras")
@@ -64,7 +66,7 @@ def output_path(options) -> Path:
         options.weights_dir, options.model)
 
 
-def obtain(options, public) -> tuple[pathlib.Path, dict]:
+def obtain(options, network: Network, public: PublicWeights) -> tuple[pathlib.Path, dict]:
     """The public file, downloaded if need be.
 
     Returns:
@@ -75,10 +77,10 @@ def obtain(options, public) -> tuple[pathlib.Path, dict]:
         pathlib.Path(local).expanduser() / "downloads" / pathlib.PurePosixPath(public.url).name)
     if options.archive or path.exists():
         sha256 = downloads.check(path, size=public.size, checksum=public.checksum, cure="correct --archive, or replace it "
-                                 "by the public file (its address is in tfbench/models/public_weights.py)")
+                                 "by the public file (its address is in tfbench/models/catalog.py)")
     else:
         print(f"fetching {public.url}")
-        size = public.size or 4 * NETWORKS[options.model].parameters  # bytes, about, where nobody tells
+        size = public.size or 4 * network.parameters  # bytes, about, where the size is unknown
         with Display(size) as progress:
             progress.run(path.name, size, size)
             sha256 = downloads.download(public.url, path, size=public.size, checksum=public.checksum,
@@ -87,28 +89,30 @@ def obtain(options, public) -> tuple[pathlib.Path, dict]:
     return path, {"url": public.url, "file": path.name, "file_sha256": sha256, "checksum_known": public.checksum}
 
 
-def convert(options, public, path: Path) -> dict:
+def convert(options, network: Network, public: PublicWeights, path: Path) -> dict:
     """Makes the weights file and its metadata from the public file or --checkpoint.
 
     Returns:
       The metadata.
     """
-    row = NETWORKS[options.model]
     start = time.monotonic()
+    facts: dict[str, object]
     if options.checkpoint:
         file, origin = as_path(options.checkpoint), {"checkpoint": options.checkpoint}
-        public, kind = None, "slim"
+        facts = {"accuracy": None, "n_test": None, "accuracy_is": "unknown", "source": "slim",
+                 "value_range": network.value_range}
     else:
-        file, origin = obtain(options, public)
-        kind = public.source
+        file, origin = obtain(options, network, public)
+        facts = {"accuracy": public.top1, "n_test": 50_000, "accuracy_is": "published", "source": public.source,
+                 "value_range": public.value_range}
 
     from tfbench.models import convert as conversion  # TensorFlow, only now that there is something to convert
     from tfbench.models import keras_files
 
-    if kind == "keras":
-        tensors = keras_files.read(row, file)
-    elif options.checkpoint:
+    if options.checkpoint:
         tensors = conversion.read_checkpoint(file)
+    elif public.source == "keras":
+        tensors = keras_files.read(network, file)
     else:
         path.parent.mkdir(parents=True, exist_ok=True)
         here = None if isinstance(path, Remote) else path.parent
@@ -116,32 +120,28 @@ def convert(options, public, path: Path) -> dict:
             archive = downloads.unpack(file, f"{folder}/archive", cure=CURE)
             tensors = conversion.read_checkpoint(downloads.find_checkpoint(archive))
     read = time.monotonic()
-    model = conversion.network_of(row.name, tensors)
+    model = conversion.build_for(network, tensors)
     built = time.monotonic()
     account = conversion.assign(model, tensors)
-    weights.save(model, path, {
-        "network": row.name, "dataset": "imagenet", "metric": "top1",
-        "accuracy": public.top1 if public else None, "n_test": 50_000 if public else None,
-        "accuracy_is": "published" if public else "unknown",
-        "source": kind, "value_range": public.value_range if public else row.value_range,
-        **origin, **account, "versions": records.versions()}, cure=CURE)
+    weights.save(model, path, {"network": network.name, "dataset": "imagenet", "metric": "top1", **facts, **origin,
+                               **account, "versions": records.versions()}, cure=CURE)
     print(f"{account['tensors_used']} tensors ({account['averaged']} moving averages) into {path}: read in "
           f"{read - start:.1f} s, network built in {built - read:.1f} s, converted in "
           f"{time.monotonic() - built:.1f} s")
     for why, number in account["not_needed"].items():
         print(f"  not needed: {number} tensors ({why})")
-    return weights.read_metadata(path, row)
+    return weights.read_metadata(path, network)
 
 
-def evaluate_weights(options, public, path: Path, metadata: dict) -> None:
+def evaluate_weights(options, network: Network, public: PublicWeights, path: Path, metadata: dict) -> None:
     """Evaluates the weights on ImageNet validation images and adds the outcome to the metadata."""
     from tfbench.models import imagenet
     from tfbench.models.build import build_network
 
     images = imagenet.read(options.imagenet_val)
-    model = build_network(options.model, weights=str(path), image_size=public.eval_size)
+    model = build_network(network, weights=str(path), image_size=public.eval_size)
     with Display(len(images.labels)) as progress:
-        progress.run(f"{options.model} on ImageNet validation images", len(images.labels), len(images.labels))
+        progress.run(f"{network.name} on ImageNet validation images", len(images.labels), len(images.labels))
         result = imagenet.evaluate(model, images, public, value_range=metadata["value_range"],
                                    batch_size=options.batch_size, report=progress.images)
     if result["n"] == imagenet.VALIDATION_IMAGES:
@@ -154,16 +154,17 @@ def main(argv) -> None:
     del argv
     options = cli.own(define_flags)
     path = output_path(options)
-    public = public_weights.checkpoint(options.model, options.source)
+    network = get_network(options.model)
+    public = public_weights(network, options.source)
     if path.exists() and not options.checkpoint:
-        metadata = weights.read_metadata(path, NETWORKS[options.model])
+        metadata = weights.read_metadata(path, network)
         if options.source and metadata["source"] != options.source:
             raise UserError(f"{path} was made from {metadata['source']}: delete it, or choose another --output")
         print(f"prepared before: {path}")
     else:
-        metadata = convert(options, public, path)
+        metadata = convert(options, network, public, path)
     if options.imagenet_val:
-        evaluate_weights(options, public, path, metadata)
+        evaluate_weights(options, network, public, path, metadata)
     print(f"metadata: {weights.metadata_path(path)}")
 
 

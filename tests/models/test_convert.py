@@ -52,11 +52,11 @@ def logits(model, name: str) -> np.ndarray:
     pytest.param("nasnet_mobile", "V2", marks=pytest.mark.slow)])
 def test_training_checkpoint_becomes_the_same_function(tmp_path, name, version):
     tensors = convert.read_checkpoint(write(tmp_path / "model.ckpt", training_checkpoint(name), version))
-    model = convert.network_of(name, tensors)
+    model = convert.build_for(name, tensors)
     account = convert.assign(model, tensors)
 
     plain = reference_networks.tensors(name)
-    straight = convert.network_of(name, plain)
+    straight = convert.build_for(name, plain)
     assert convert.assign(straight, plain)["averaged"] == 0
     np.testing.assert_array_equal(logits(model, name), logits(straight, name))
 
@@ -70,7 +70,7 @@ def test_training_checkpoint_becomes_the_same_function(tmp_path, name, version):
 
 def test_auxiliary_head_is_converted_on_demand():
     tensors = training_checkpoint("inception_v3")
-    model = convert.network_of("inception_v3", tensors, auxiliary_head=True)
+    model = convert.build_for("inception_v3", tensors, auxiliary_head=True)
     account = convert.assign(model, tensors)
     assert "auxiliary head" not in account["not_needed"]
     np.testing.assert_array_equal(model.get_layer("InceptionV3.AuxLogits.Conv2d_1b_1x1").kernel,
@@ -79,7 +79,7 @@ def test_auxiliary_head_is_converted_on_demand():
 
 def test_background_class_is_dropped():
     tensors = reference_networks.tensors("mobilenet_v1")
-    model = convert.network_of("mobilenet_v1", tensors)
+    model = convert.build_for("mobilenet_v1", tensors)
     convert.assign(model, tensors)
     classifier, scope = model.get_layer("logits"), "MobilenetV1/Logits/Conv2d_1c_1x1"
     np.testing.assert_array_equal(classifier.kernel, tensors[f"{scope}/weights"][0, 0, :, 1:])
@@ -92,7 +92,7 @@ def test_scale_of_the_checkpoint_decides_and_starts_at_one_elsewhere():
     for name in tensors:
         if name.endswith("/beta"):
             with_scale[name.replace("beta", "gamma")] = np.ones_like(tensors[name])
-    models = [convert.network_of("inception_v1", values) for values in (tensors, with_scale)]
+    models = [convert.build_for("inception_v1", values) for values in (tensors, with_scale)]
     for model, values in zip(models, (tensors, with_scale), strict=True):
         convert.assign(model, values)
     assert models[1].count_params() == models[0].count_params() + 7280
@@ -111,7 +111,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused_by_name(tmp_path, change, mes
     tensors = reference_networks.tensors("mobilenet_v1")
     change(tensors)
     read = convert.read_checkpoint(write(tmp_path / "model.ckpt", tensors))
-    model = convert.network_of("mobilenet_v1", read)
+    model = convert.build_for("mobilenet_v1", read)
     before = [np.array(variable) for variable in model.weights]
     with pytest.raises(UserError, match=message):
         convert.assign(model, read)
@@ -122,9 +122,9 @@ def test_a_checkpoint_that_does_not_fit_is_refused_by_name(tmp_path, change, mes
 def test_another_networks_checkpoint_and_other_files_are_refused(tmp_path):
     tensors = reference_networks.tensors("mobilenet_v2")
     with pytest.raises(UserError, match="not mobilenet_v1's – missing: MobilenetV1/.* left over: MobilenetV2/"):
-        convert.assign(convert.network_of("mobilenet_v1", tensors), tensors)
+        convert.assign(convert.build_for("mobilenet_v1", tensors), tensors)
     with pytest.raises(UserError, match="has no classifiers"):
-        convert.network_of("mobilenet_v1", {"a/weights": np.zeros(3, np.float32)})
+        convert.build_for("mobilenet_v1", {"a/weights": np.zeros(3, np.float32)})
     (tmp_path / "text").write_text("no checkpoint")
     with pytest.raises(UserError, match="is no TensorFlow checkpoint"):
         convert.read_checkpoint(tmp_path / "text")
@@ -159,7 +159,7 @@ def test_keras_file_becomes_the_same_function(tmp_path, name):
     with h5py.File(file, "w") as group:
         legacy_h5_format.save_weights_to_hdf5_group(group, shipped)
     tensors = keras_files.read(NETWORKS[name], file)
-    model = convert.network_of(name, tensors)
+    model = convert.build_for(name, tensors)
     assert convert.assign(model, tensors)["tensors_used"] == len(tensors)
 
     if name.startswith("resnet"):  # shipped with another padding: see test_models_parity

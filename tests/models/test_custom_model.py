@@ -22,6 +22,7 @@ from tfbench.linear import features
 from tfbench.models import custom, lookup, weights
 from tfbench.models.build import build_network, decayed_kernels, set_batch_norm
 from tfbench.models.catalog import NETWORKS
+from tfbench.models.families import untouched
 from tfbench.sweep import jobs, plan
 from tfbench.training.engine import _engine
 
@@ -160,7 +161,8 @@ class Scale(keras.layers.Layer):
 
 def test_an_architecture_is_what_the_network_computes_not_its_names(module):
     def hashed(text, before=""):
-        return lookup.get_network(f"{module(before + 'def net(image_size):' + text + POOLED + STATED)}:net").architecture
+        name = module(before + "def net(image_size):" + text + POOLED + STATED)
+        return lookup.get_network(f"{name}:net").architecture
 
     plain = hashed(BODY)
     keras.layers.Dense(1)  # Keras numbers names through a process
@@ -205,7 +207,8 @@ def test_weights_that_the_function_loads_are_taken_and_named(module, tmp_path):
     metadata = lookup.weights_metadata(row, "own")
     assert (metadata["dataset"], metadata["accuracy"], metadata["n_test"]) == ("imagenet", 0.7, 50000)
     model = build_network(name, weights="own", num_classes=2, seed=5)
-    for a, b in zip(model.get_layer(custom.BODY).weights, custom.build(name, 32, pretrained=True).weights, strict=True):
+    loaded = custom.build(name, 32, pretrained=True)
+    for a, b in zip(model.get_layer(untouched.BODY).weights, loaded.weights, strict=True):
         np.testing.assert_array_equal(a, b)
     again = loading(module, tmp_path, SOURCE)  # other weights
     assert lookup.weights_metadata(lookup.get_network(again), "own")["sha256"] != metadata["sha256"]
@@ -224,7 +227,7 @@ def test_weights_that_are_not_what_they_are_called_are_told(module, tmp_path):
     refused(f"{module(EXAMPLE)}:small", "has no weights of its own to take by --weights=own")
     refused(f"{module('def net(image_size, pretrained=False):' + BODY + POOLED + STATED + SOURCE)}:net",
             "conv2d.*/kernel of .*, pretrained, still follows from the seed: load all")
-    refused("mobilenet_v1", "means those that a network of your own loads")
+    refused("mobilenet_v1", "means those that a custom network loads")
     options = parse(finetune, [f"--model={module(EXAMPLE)}:small", "--dataset=digits"])
     with pytest.raises(UserError, match="has no public ImageNet weights: take --weights=own"):
         program.weights_path(options)
@@ -253,10 +256,10 @@ def test_every_regime_takes_it(module, tmp_path, data_dir):
     fixed, _ = call(logistic_regression, tmp_path, data_dir, model, "--dataset=digits", given, "--l2=1,10")
     tuned, _ = call(finetune, tmp_path, data_dir, model, "--dataset=digits", given, "--steps=3", *one)
     engine = next(iter(_engine.values()))  # what the fine-tuning began with
-    began, body = engine.pretrained_weights(str(path)), engine.trainer.model.get_layer(custom.BODY)
+    began, body = engine.pretrained_weights(str(path)), engine.trainer.model.get_layer(untouched.BODY)
     trained = build_network(name, weights=str(path), image_size=32)
     assert trained.output["logits"].shape == (None, 37)  # the classifier of the file
-    for variable, value in zip(body.weights, trained.get_layer(custom.BODY).weights, strict=True):
+    for variable, value in zip(body.weights, trained.get_layer(untouched.BODY).weights, strict=True):
         np.testing.assert_array_equal(variable, value)
     assert len(began) == len(engine.random_weights) and not all(map(np.array_equal, began, engine.random_weights))
     scratch, _ = call(train_from_scratch, tmp_path, data_dir, model, "--dataset=digits", "--steps=3", *one)
@@ -280,8 +283,9 @@ def test_weights_of_its_own_are_finetuned_and_their_features_regressed(module, t
     for regime, more in ((logistic_regression, ["--l2=1"]),
                          (finetune, ["--steps=2", "--learning_rate=0.01", "--weight_decay=0"])):
         row, new = call(regime, tmp_path, data_dir, f"--model={name}", "--dataset=digits", "--weights=own", *more)
+        sha256 = lookup.weights_metadata(lookup.get_network(name), "own")["sha256"]
         assert new and row["source"] == {"dataset": "imagenet", "accuracy": 0.7, "n_test": 50000,
-                                         "weights_sha256": lookup.weights_metadata(lookup.get_network(name), "own")["sha256"]}
+                                         "weights_sha256": sha256}
         assert not any("public ImageNet weights" in text for text in row["deviations"])
 
 
@@ -293,7 +297,7 @@ def test_a_changed_function_meets_no_old_row_or_feature(module, tmp_path, data_d
     path.write_text(path.read_text().replace("strides=2", "strides=2, activation='relu'"))  # the same weights
     sys.modules.pop(path.stem)  # as in another process
     importlib.invalidate_caches()
-    for cached in (custom.row_of, custom.metadata, features.make_extractor):
+    for cached in (custom.network_of, custom.metadata, features.make_extractor):
         cached.cache_clear()
     after, new = call(logistic_regression, tmp_path, data_dir, f"--model={name}", *arguments)
     assert new and after["spec"]["weights_sha256"] == before["spec"]["weights_sha256"]

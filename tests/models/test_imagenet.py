@@ -1,4 +1,4 @@
-"""The metadata on ImageNet, on made-up images: geometry against NumPy, layouts, exact counts."""
+"""Evaluation on ImageNet, on made-up images: geometry against NumPy, layouts, exact counts."""
 
 import dataclasses
 import io
@@ -11,10 +11,11 @@ import tensorflow_datasets as tfds
 
 from tfbench import UserError
 from tfbench.models import imagenet
-from tfbench.models.public_weights import checkpoint
+from tfbench.models.catalog import NETWORKS
+from tfbench.models.lookup import public_weights
 
 SIZE = 24
-ROW = dataclasses.replace(checkpoint("inception_v1"), eval_size=SIZE)
+PUBLIC = dataclasses.replace(public_weights(NETWORKS["inception_v1"]), eval_size=SIZE)
 CLASSES = 7
 
 
@@ -79,7 +80,7 @@ def batches_of(path, geometry, value_range, batch_size=4):
 @pytest.mark.parametrize("value_range, means, scale", [
     ("inception", (127.5,) * 3, 127.5), ("rgb_mean", (123.68, 116.78, 103.94), 1),
     ("caffe", (123.68, 116.779, 103.939), 1), ("torch", (123.675, 116.28, 103.53), np.array((58.395, 57.12, 57.375)))])
-def test_images_come_decoded_cut_and_in_their_value_range(tmp_path, geometry, value_range, means, scale):
+def test_images_come_decoded_cropped_and_in_their_value_range(tmp_path, geometry, value_range, means, scale):
     (tmp_path / "class").mkdir()
     contents = [tf.io.encode_jpeg(picture(40, 60)), tf.io.encode_jpeg(picture(60, 40)[..., :1]),
                 tf.io.encode_png(picture(50, 50))]
@@ -176,7 +177,7 @@ NAMES = "abcdefg"
 @pytest.mark.parametrize("batch_size", [1, 4, 11, 64])
 def test_accuracies_are_exact(tmp_path, batch_size):
     calls, reported = [], []
-    result = imagenet.evaluate(model(calls=calls), imagenet.read(class_folders(tmp_path, NAMES)), ROW,
+    result = imagenet.evaluate(model(calls=calls), imagenet.read(class_folders(tmp_path, NAMES)), PUBLIC,
                                batch_size=batch_size, report=reported.append)
     assert (result["n"], result["top1"], result["top5"]) == (11, 6 / 11, RIGHT5 / 11) and 6 < RIGHT5 < 11
     assert sum(reported) == 11 and len(reported) == -(-11 // batch_size)
@@ -194,7 +195,7 @@ def test_every_layout_gives_the_same(tmp_path, tfds_folder):
         images = imagenet.read(folder)
         assert images.labels.dtype == np.int64 and sorted(images.labels) == sorted(LABELS)
         assert [label for _, label in images.encoded.as_numpy_iterator()] == images.labels.tolist()
-        result = imagenet.evaluate(network, images, ROW, batch_size=4)
+        result = imagenet.evaluate(network, images, PUBLIC, batch_size=4)
         assert (result["n"], result["top1"], result["top5"]) == (11, 6 / 11, RIGHT5 / 11)
     assert imagenet.read(str(tmp_path / "c")).labels.tolist() == LABELS  # in the order of the files' names
 
@@ -242,10 +243,10 @@ def test_what_is_missing_is_told(tmp_path, tfds_folder):
 def test_images_that_do_not_fit_are_told(tmp_path):
     images = imagenet.read(class_folders(tmp_path, NAMES))
     with pytest.raises(UserError, match="class 6, but the network's last is 5"):
-        imagenet.evaluate(model(classes=6), images, ROW)
+        imagenet.evaluate(model(classes=6), images, PUBLIC)
     (tmp_path / "b/ILSVRC2012_val_00000006.JPEG").write_bytes(b"no image")
     with pytest.raises(UserError, match="one of the images 3 to 4 .* cannot be decoded"):
-        imagenet.evaluate(model(), imagenet.read(tmp_path), ROW, batch_size=2)
+        imagenet.evaluate(model(), imagenet.read(tmp_path), PUBLIC, batch_size=2)
 
 
 def constant(value) -> keras.Model:
@@ -256,16 +257,16 @@ def constant(value) -> keras.Model:
 
 def test_equal_logits_are_not_all_right_and_nan_is_never(tmp_path):
     images = imagenet.read(class_folders(tmp_path, NAMES))
-    result = imagenet.evaluate(constant(1.0), images, ROW)
+    result = imagenet.evaluate(constant(1.0), images, PUBLIC)
     assert result["top1"] == LABELS.count(0) / 11 and result["top5"] == sum(label < 5 for label in LABELS) / 11
-    result = imagenet.evaluate(constant(np.nan), images, ROW)
+    result = imagenet.evaluate(constant(np.nan), images, PUBLIC)
     assert (result["top1"], result["top5"]) == (0, 0)
 
 
 @pytest.mark.parametrize("top1, top5, flag", [(0.698, 0.896, False), (0.6951, 0.8989, False), (0.701, 0.893, False),
                                               (0.6949, 0.896, True), (0.7011, 0.896, True), (0.698, 0.8929, True)])
 def test_a_gap_of_more_than_three_tenths_of_a_point_is_flagged(top1, top5, flag):
-    result = imagenet.compare(50_000, round(50_000 * top1), round(50_000 * top5), ROW)
+    result = imagenet.compare(50_000, round(50_000 * top1), round(50_000 * top5), PUBLIC)
     assert result["flag"] is flag
     assert result["gap_points"] == pytest.approx(100 * (top1 - 0.698), abs=1e-3)
     assert result["gap_points_top5"] == pytest.approx(100 * (top5 - 0.896), abs=1e-3)
@@ -274,14 +275,14 @@ def test_a_gap_of_more_than_three_tenths_of_a_point_is_flagged(top1, top5, flag)
 
 
 def test_a_sample_is_not_compared_but_gets_an_interval():
-    result = imagenet.compare(10, 2, 9, ROW)
+    result = imagenet.compare(10, 2, 9, PUBLIC)
     assert result["flag"] is None and result["gap_points"] == pytest.approx(-49.8)
     np.testing.assert_allclose(result["top1_interval"], [0.02521, 0.55610], atol=1e-5)  # Clopper and Pearson's tables
     assert "on 10 images" in imagenet.describe(result) and "between 2.52 % and 55.61 %" in imagenet.describe(result)
 
 
 def test_without_a_published_accuracy_there_is_no_gap():
-    row = dataclasses.replace(ROW, top1=None, top5=None)
-    result = imagenet.compare(50_000, 25_000, 40_000, row)
+    public = dataclasses.replace(PUBLIC, top1=None, top5=None)
+    result = imagenet.compare(50_000, 25_000, 40_000, public)
     assert (result["flag"], result["gap_points"], result["gap_points_top5"]) == (None, None, None)
     assert "published unknown and unknown" in imagenet.describe(result)

@@ -9,9 +9,10 @@ from helpers import reference_networks
 from tfbench import UserError
 from tfbench.models.build import build_network
 from tfbench.models.catalog import NETWORKS
+from tfbench.models.families import builder_of
 from tfbench.models.families.nasnet import DropPathAdd, keep_probability
-from tfbench.models.layers import BuildOptions, DropPath, noise
-from tfbench.models.original_names import FAMILIES, original_names
+from tfbench.models.layers import BuildOptions, DropPath, step_randomness
+from tfbench.models.original_names import original_names
 
 
 @pytest.mark.parametrize("name", ["nasnet_mobile", "pnasnet_mobile",
@@ -21,7 +22,8 @@ def test_auxiliary_head_has_the_originals_variables(name):
     model = build_network(name, num_classes=1001, auxiliary_head=True)
     found = {original: tuple(variable.shape) for original, variable in original_names(NETWORKS[name], model)
              if original.startswith("aux_")}
-    assert found == {original: tuple(shape) for original, shape in reference_networks.description(name)["training_only"]}
+    expected = reference_networks.description(name)["training_only"]
+    assert found == {original: tuple(shape) for original, shape in expected}
     assert model.output["auxiliary_logits"].shape == (None, 1001)
 
 
@@ -42,10 +44,10 @@ def test_keep_probability_falls_with_depth():
 @pytest.mark.parametrize("name, cells, last, operations", [
     ("nasnet_large", 22, 0.7, {"normal": 5, "reduction": 5}), ("pnasnet_large", 14, 0.6, None)])
 def test_drop_path_is_behind_every_operation(name, cells, last, operations):
-    row = NETWORKS[name]
+    network = NETWORKS[name]
     keras.backend.clear_session()
-    images, features, _ = FAMILIES[row.family].body(
-        row, 64, BuildOptions(True, 1e-3, .9997, 0., 10, False, True))
+    images, features, _ = builder_of(network).body(
+        network, 64, BuildOptions(True, 1e-3, .9997, 0., 10, False, True))
     layers = [layer for layer in keras.Model(images, features).layers if isinstance(layer, DropPath)]
     expected = {round(1 - (cell + 1) / cells * (1 - last), 9) for cell in range(cells)}
     assert {round(layer.final_keep, 9) for layer in layers} == expected
@@ -66,10 +68,10 @@ def test_drop_path_keeps_or_drops_whole_examples():
     layer, branch = DropPath(0.6), np.ones((4000, 2, 2, 3), np.float32)
     np.testing.assert_array_equal(layer(branch, training=False), branch)
     np.testing.assert_array_equal(layer(branch, training=True), branch)  # outside of a training step
-    with noise(tf.constant([3, 5], tf.int64), 0.5):  # keeps 1 - 0.5 · 0.4 = 0.8
+    with step_randomness(tf.constant([3, 5], tf.int64), 0.5):  # keeps 1 - 0.5 · 0.4 = 0.8
         kept, again = (np.asarray(layer(branch, training=True)) for _ in range(2))
     np.testing.assert_array_equal(kept, again)
-    with noise(tf.constant([3, 6], tf.int64), 0.5):
+    with step_randomness(tf.constant([3, 6], tf.int64), 0.5):
         assert not np.array_equal(kept, layer(branch, training=True))
     assert set(np.unique(kept)) <= {0.0, np.float32(1 / np.float32(0.8))}
     assert (kept == kept[:, :1, :1, :1]).all()
@@ -80,7 +82,7 @@ def test_drop_path_keeps_or_drops_whole_examples():
 
 def test_drop_path_add_leaves_the_identity_alone():
     layer, zeros = DropPathAdd(0.5, (False, True)), np.zeros((500, 1, 1, 1), np.float32)
-    with noise(tf.constant([3, 5], tf.int64), 1.0):
+    with step_randomness(tf.constant([3, 5], tf.int64), 1.0):
         total = np.asarray(layer([zeros + 1, zeros + 2], training=True))
     assert set(np.unique(total)) == {1.0, 5.0}
     np.testing.assert_array_equal(layer([zeros + 1, zeros + 2], training=False), zeros + 3)

@@ -1,4 +1,4 @@
-"""Every network against the original's outputs on reproducible random weights (tests/reference/README.md)."""
+"""Every network against the original's outputs on reproducible random weights (tests/models/reference/README.md)."""
 
 import keras
 import numpy as np
@@ -7,9 +7,8 @@ from helpers import reference_networks
 
 from tfbench.models import convert
 from tfbench.models.catalog import NETWORKS
-from tfbench.models.families import inception, keras_networks, nasnet, pnasnet
+from tfbench.models.families import builder_of, inception, keras_networks, nasnet, pnasnet
 from tfbench.models.layers import BuildOptions
-from tfbench.models.original_names import FAMILIES
 
 LONG = {"inception_v4", "inception_resnet_v2", "resnet_101", "resnet_152", "resnet_v2_101", "resnet_v2_152", "vgg_16",
         "vgg_19", "densenet_169", "densenet_201", "nasnet_large", "pnasnet_large"}
@@ -20,10 +19,11 @@ def original(name: str, tensors=None, change=lambda model: None):
     """The network with the reference's weights and its outputs on the reference's images."""
     keras.backend.clear_session()
     tensors = tensors or reference_networks.tensors(name)
-    model = convert.network_of(name, tensors, auxiliary_head="aux_logits" in reference_networks.outputs(name).files)
+    model = convert.build_for(name, tensors, auxiliary_head="aux_logits" in reference_networks.outputs(name).files)
     convert.assign(model, tensors)
     change(model)
-    return model, {output: np.asarray(value) for output, value in model(reference_networks.images(name), training=False).items()}
+    outputs = model(reference_networks.images(name), training=False)
+    return model, {output: np.asarray(value) for output, value in outputs.items()}
 
 
 def excess(name: str, outputs) -> dict[str, float]:
@@ -69,20 +69,20 @@ def first_wrong_stage(name: str, model) -> str:
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name in LONG else ())
                                   for name in reference_networks.NETWORKS])
 def test_network_is_the_original_function(name):
-    row = NETWORKS[name]
+    network = NETWORKS[name]
     model, outputs = original(name)
     over = excess(name, outputs)
     assert max(over.values()) <= 1, f"{over}; first wrong stage: {first_wrong_stage(name, model)}"
     assert set(outputs) == set(OUTPUTS) if "auxiliary_logits" in outputs else {"features", "logits"}
-    assert outputs["features"].shape == (2, row.feature_width) and outputs["features"].dtype == np.float32
+    assert outputs["features"].shape == (2, network.feature_width) and outputs["features"].dtype == np.float32
 
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
     assert {(layer.epsilon, layer.momentum, layer.scale, layer.center) for layer in norms} <= {
-        (row.bn_epsilon, row.bn_momentum, row.bn_scale, True)}
-    assert multiply_adds(model) / 1e9 == pytest.approx(row.multiply_adds, abs=6e-4)
+        (network.bn_epsilon, network.bn_momentum, network.bn_scale, True)}
+    assert multiply_adds(model) / 1e9 == pytest.approx(network.multiply_adds, abs=6e-4)
     below = [variable for layer in model.layers for variable in layer.trainable_variables
              if layer.name != "logits" and "aux" not in layer.name.lower()]
-    assert sum(int(np.prod(variable.shape)) for variable in below) == row.parameters
+    assert sum(int(np.prod(variable.shape)) for variable in below) == network.parameters
 
 
 def epsilon_larger(model):
@@ -123,9 +123,9 @@ def test_swapped_branches_are_detected():
 
 
 def test_missing_relu_is_detected(monkeypatch):
-    def convolution(part, net, scope, *arguments, right=inception._convolution):
-        result = right(part, net, scope, *arguments)
-        linear = f"{scope}.{part.name}" == "InceptionV1.Mixed_4c.Branch_1.Conv2d_0b_3x3"
+    def convolution(entry, net, scope, *arguments, right=inception._convolution):
+        result = right(entry, net, scope, *arguments)
+        linear = f"{scope}.{entry.name}" == "InceptionV1.Mixed_4c.Branch_1.Conv2d_0b_3x3"
         return result._keras_history.operation.input if linear else result
 
     monkeypatch.setattr(inception, "_convolution", convolution)
@@ -158,9 +158,9 @@ def test_swapped_states_are_detected(monkeypatch):
                                             ("mobilenet_v2_14", 23968), ("densenet_121", 41824),
                                             ("nasnet_mobile", 18369), ("pnasnet_mobile", 16832)])
 def test_scale_of_batch_norm_adds_one_parameter_per_channel(name, channels):
-    row = NETWORKS[name]
-    options = BuildOptions(not row.bn_scale, row.bn_epsilon, row.bn_momentum, 0.0, 10, False, True)
+    network = NETWORKS[name]
+    options = BuildOptions(not network.bn_scale, network.bn_epsilon, network.bn_momentum, 0.0, 10, False, True)
     keras.backend.clear_session()
-    images, features, _ = FAMILIES[row.family].body(row, max(row.minimum_size, 32), options)
+    images, features, _ = builder_of(network).body(network, max(network.minimum_size, 32), options)
     count = sum(int(np.prod(variable.shape)) for variable in keras.Model(images, features).trainable_variables)
-    assert count == row.parameters + (-channels if row.bn_scale else channels)
+    assert count == network.parameters + (-channels if network.bn_scale else channels)

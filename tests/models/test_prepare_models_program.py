@@ -16,9 +16,10 @@ from helpers.programs import parse
 from models.test_convert import training_checkpoint, write
 
 from tfbench import UserError, finetune, prepare_models
-from tfbench.models import public_weights, weights
+from tfbench.models import weights
 from tfbench.models.build import build_network
 from tfbench.models.catalog import NETWORKS
+from tfbench.models.lookup import public_weights
 
 
 @pytest.fixture(scope="module")
@@ -34,19 +35,19 @@ def archive(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def public(archive):
-    """Serves the archive's folder; yields the table's row with that address."""
+    """Serves the archive's folder; yields the public weights with that address."""
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=archive.parent)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield dataclasses.replace(
-            public_weights.checkpoint("inception_v1"), url=f"http://127.0.0.1:{server.server_port}/{archive.name}",
+            public_weights(NETWORKS["inception_v1"]), url=f"http://127.0.0.1:{server.server_port}/{archive.name}",
             size=archive.stat().st_size, checksum="sha256:" + hashlib.sha256(archive.read_bytes()).hexdigest())
         server.shutdown()
 
 
 @pytest.fixture
 def served(public, monkeypatch):
-    monkeypatch.setattr(prepare_models.checkpoints, "checkpoint", lambda *_: public)
+    monkeypatch.setattr(prepare_models, "public_weights", lambda *_: public)
 
 
 def test_public_checkpoint_is_fetched_converted_and_found_by_the_programs(tmp_path, served, run_program):
@@ -92,7 +93,7 @@ def test_own_checkpoint_goes_where_it_is_told(tmp_path, run_program):
     assert metadata["accuracy"] is None and metadata["checkpoint"] == checkpoint
 
 
-def test_certificate_on_imagenet_images(tmp_path, archive, served, run_program):
+def test_evaluation_on_imagenet_images(tmp_path, archive, served, run_program):
     draw = np.random.RandomState(0)
     images = tmp_path / "val"
     for synset in ("n01440764", "n01443537"):
@@ -106,4 +107,4 @@ def test_certificate_on_imagenet_images(tmp_path, archive, served, run_program):
     assert result["n"] == 6 and 0 <= result["top1"] <= result["top5"] <= 1
     assert result["published_top1"] == 0.698 and "69.8" in output
     metadata = weights.read_metadata(tmp_path / "w" / "inception_v1.weights.h5", NETWORKS["inception_v1"])
-    assert metadata["accuracy_is"] == "published"  # six images certify nothing
+    assert metadata["accuracy_is"] == "published"  # six images are too few

@@ -1,4 +1,4 @@
-"""Builds networks, of the catalog or the user's own, as Keras models with `features` and `logits`."""
+"""Builds networks, of the catalog or custom ones, as Keras models with `features` and `logits`."""
 
 import contextlib
 import re
@@ -8,123 +8,119 @@ import keras
 from tfbench.errors import UserError
 from tfbench.models import custom
 from tfbench.models import weights as weights_files
-from tfbench.models.layers import BuildOptions, Dropout, truncated_normal, variance_scaling
-from tfbench.models.lookup import check_image_size, get_network, is_custom, weights_metadata
-from tfbench.models.original_names import FAMILIES
-
-# Initialiser of the classifier in the original definitions, by network or family.
-CLASSIFIERS = {
-    "inception_v4": keras.initializers.GlorotUniform,
-    "inception_resnet_v2": keras.initializers.GlorotUniform,
-    "inception": variance_scaling,
-    "resnet_v1": variance_scaling,
-    "resnet_v2": variance_scaling,
-    "vgg": keras.initializers.GlorotUniform,
-    "mobilenet": lambda: truncated_normal(0.09),
-    "densenet": lambda: keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform"),
-    "nasnet": lambda: keras.initializers.VarianceScaling(2.0, "fan_out", "truncated_normal"),
-    "pnasnet": lambda: keras.initializers.VarianceScaling(2.0, "fan_out", "truncated_normal"),
-    "custom": keras.initializers.GlorotUniform,
-}
+from tfbench.models.catalog import Network
+from tfbench.models.families import builder_of, untouched
+from tfbench.models.layers import BuildOptions, Dropout
+from tfbench.models.lookup import check_image_size, get_network, weights_metadata
 
 
-def build_network(name: str, *, weights: str | None = None, num_classes: int | None = None,
+def build_network(network: str | Network, *, weights: str | None = None, num_classes: int | None = None,
                   image_size: int | None = None, bn_scale: bool | None = None, dropout: float = 0.0,
                   auxiliary_head: bool = False, initializer: str = "original", seed: int = 0,
                   precision: str = "float32") -> keras.Model:
     """A network of the catalog, the same function as the original (TF-Slim; DenseNet: torchvision).
 
-    The four switches of the paper's ablation (v3 appendix) are `bn_scale`, `dropout`, `auxiliary_head`
-    and the label smoothing of the loss; they are independent of each other.
+    The four options of the paper's ablation (v3 appendix) are `bn_scale`, `dropout`, `auxiliary_head` and the label
+    smoothing of the loss. They are independent of each other.
 
     Args:
-      name: a key of NETWORKS; or "MODULE:FUNCTION" of the user's own, to which the options but `num_classes`,
-        `image_size`, `dropout`, `seed` and `precision` do not apply.
-      weights: a file NAME.weights.h5 made by prepare_models or pretrain; "own" for those that a function of the
-        user's own loads; None for random weights.
+      network: a key of NETWORKS, "MODULE:FUNCTION" for a custom network, or what get_network returns for them. To
+        custom networks, and those that the catalog calls untouched, only the options `num_classes`, `image_size`,
+        `dropout`, `seed` and `precision` apply.
+      weights: a file NAME.weights.h5 made by prepare_models or pretrain; "own" for those that a custom network
+        loads; None for random weights.
       num_classes: width of the logits of a new classifier; None for the classifier of `weights` or, without,
         a new one for ImageNet's 1,000 classes.
       image_size: side of the square input in pixels; None for the network's own.
       bn_scale: whether batch norm has a scale; None for what the original has (Inception: none), or what
         the weights have. Weights without one can be loaded into a network with it: it starts at 1.
-      dropout: fraction of the features dropped in training; the originals' are in the network's row.
-      auxiliary_head: whether to build the auxiliary classifier (Inception v3, v4, Inception-ResNet v2,
-        NASNet, PNASNet; the others have none, and ignore it).
+      dropout: fraction of the features dropped in training; the original's is `Network.dropout`.
+      auxiliary_head: whether to build the auxiliary classifier. Inception v3, v4, Inception-ResNet v2, NASNet and
+        PNASNet have one; the others ignore it.
       initializer: "original" for the network's own initialisers, "keras" for Glorot uniform everywhere.
-      seed: all initial weights are a function of it (and of the network): Keras's global seed is set.
+      seed: with the network it determines all initial weights: Keras's global seed is set.
       precision: Keras's dtype policy: "float32", "mixed_bfloat16" or "mixed_float16". Weights, features and logits
         are float32 in all of them.
 
     Returns:
-      A Keras model. Input: images [batch, image_size, image_size, 3] float32 in the value range of the
-      weights' metadata or, for random ones, of the network's row. Output: {"features": [batch,
-      feature_width] float32, the global average of the last feature map (VGG: fc7) before dropout,
-      "logits": [batch, num_classes] float32} and, with the auxiliary classifier, "auxiliary_logits".
+      A Keras model.
+      Input: images [batch, image_size, image_size, 3] float32, in the value range of the weights' metadata or, for
+      random weights, in `Network.value_range`.
+      Output: {"features": [batch, feature_width] float32, "logits": [batch, num_classes] float32} and, with the
+      auxiliary classifier, "auxiliary_logits". Features are the global average of the last feature map (VGG: fc7)
+      before dropout.
 
     Raises:
-      UserError: the size is too small, the weights do not fit, or a function of the user's own returns no network.
+      UserError: there is no such network, the size is too small, the weights do not fit, or a custom function
+        returns no network.
     """
     if initializer not in ("original", "keras"):
         raise ValueError(f"initializer is 'original' or 'keras', not {initializer!r}")
-    row = get_network(name)
-    size = image_size or row.image_size
-    check_image_size(row, size)
+    network = get_network(network)
+    size = image_size or network.image_size
+    check_image_size(network, size)
+    classes = num_classes
     if weights:
-        metadata = weights_metadata(row, weights)
+        metadata = weights_metadata(network, weights)
         bn_scale = metadata["bn_scale"] if bn_scale is None else bn_scale
-    classes = num_classes or (metadata["classes"] if weights else None) or 1000
+        classes = classes or metadata["classes"]
     options = BuildOptions(
-        bn_scale=row.bn_scale if bn_scale is None else bn_scale, bn_epsilon=row.bn_epsilon,
-        bn_momentum=row.bn_momentum, dropout=dropout, num_classes=classes,
+        bn_scale=network.bn_scale if bn_scale is None else bn_scale, bn_epsilon=network.bn_epsilon,
+        bn_momentum=network.bn_momentum, dropout=dropout, num_classes=classes or 1000,
         auxiliary_head=auxiliary_head, original_initializer=initializer == "original")
 
     keras.utils.set_random_seed(seed)
     with _dtype_policy(precision):
-        model = _assemble(name, row, size, options)
+        model = _assemble(network, size, options)
     if weights:
-        load_weights(model, name, weights, classifier=num_classes is None)
+        load_weights(model, network, weights, classifier=num_classes is None)
     return model
 
 
-def load_weights(model: keras.Model, name: str, weights: str, *, classifier: bool) -> None:
+def load_weights(model: keras.Model, network: str | Network, weights: str, *, classifier: bool) -> None:
     """Assigns pretrained weights to a model of build_network.
 
     Args:
-      name, weights: as of build_network. classifier: see weights.load; "own" has none.
+      network, weights: as of build_network.
+      classifier: see weights.load; "own" has none.
 
     Raises:
       UserError: they do not fit.
     """
-    if not is_custom(name):
+    network = get_network(network)
+    if builder_of(network) is not untouched:
         weights_files.load(model, weights, classifier=classifier)
         return
-    row, size = get_network(name), model.input_shape[1]
+    size, body = model.input_shape[1], model.get_layer(untouched.BODY)
     if weights == weights_files.CUSTOM:
-        pairs = [(model.get_layer(custom.BODY), custom.build(name, size, pretrained=True))]
+        pairs = [(body, custom.build(network.name, size, pretrained=True))]
     else:
-        donor = build_network(name, num_classes=weights_metadata(row, weights)["classes"], image_size=size)
+        donor = build_network(network, num_classes=weights_metadata(network, weights)["classes"], image_size=size)
         try:
             donor.load_weights(weights)
         except ValueError as error:
-            raise UserError(f"{weights} does not fit {name} for images of {size} pixels a side: take the --image_size "
-                            "at which it was pretrained") from error
-        pairs = [(model.get_layer(part), donor.get_layer(part)) for part in (custom.BODY, "logits")[:1 + classifier]]
+            raise UserError(f"{weights} does not fit {network.name} for images of {size} pixels a side: take the "
+                            "--image_size at which it was pretrained") from error
+        pairs = [(body, donor.get_layer(untouched.BODY))]
+        if classifier:
+            pairs.append((model.get_layer("logits"), donor.get_layer("logits")))
     for layer, source in pairs:
         for variable, value in zip(layer.weights, source.weights, strict=True):
             variable.assign(value)
 
 
-def _assemble(name: str, row, size: int, options: BuildOptions) -> keras.Model:
+def _assemble(network: Network, size: int, options: BuildOptions) -> keras.Model:
     """Body and classifier as one model."""
-    images, features, auxiliary_logits = FAMILIES[row.family].body(row, size, options)
+    builder = builder_of(network)
+    images, features, auxiliary_logits = builder.body(network, size, options)
     kept = Dropout(options.dropout, name="dropout")(features)
-    classifier = CLASSIFIERS.get(name) or CLASSIFIERS[row.family]
-    logits = keras.layers.Dense(options.num_classes, kernel_initializer=options.initializer(classifier()),
-                                dtype="float32", name="logits")(kept)
+    initializer = options.initializer(builder.classifier_initializer(network))
+    logits = keras.layers.Dense(options.num_classes, kernel_initializer=initializer, dtype="float32",
+                                name="logits")(kept)
     outputs = {"features": features, "logits": logits}
     if auxiliary_logits is not None:
         outputs["auxiliary_logits"] = auxiliary_logits
-    return keras.Model(images, outputs, name=re.sub(r"\W", "_", name))
+    return keras.Model(images, outputs, name=re.sub(r"\W", "_", network.name))
 
 
 @contextlib.contextmanager
@@ -142,7 +138,7 @@ def set_batch_norm(model: keras.Model, *, momentum: float, synchronized: bool = 
 
     Args:
       momentum: decay of the moving statistics in a step.
-      synchronized: whether images are normalised with the statistics of all devices' images, not of their device's.
+      synchronized: whether the statistics are those of all devices' images, not of each device's own.
     """
     for layer in custom.all_layers(model):
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -152,8 +148,11 @@ def set_batch_norm(model: keras.Model, *, momentum: float, synchronized: bool = 
 def decayed_kernels(model: keras.Model) -> list[keras.Variable]:
     """The variables under L2 regularisation: kernels of convolutions and of the classifiers.
 
-    As TF-Slim's regularisers: no batch norm, no biases but those of Inception-ResNet v2, none of
-    MobileNet's depthwise kernels and not the separable first convolution of BN-Inception.
+    As TF-Slim's regularisers, it leaves out:
+      * batch norm;
+      * biases, but for those of Inception-ResNet v2;
+      * the depthwise kernels of MobileNets;
+      * the separable first convolution of BN-Inception.
     """
     def decayed(layer, variable):
         if isinstance(layer, keras.layers.DepthwiseConv2D):

@@ -12,7 +12,8 @@ import tensorflow as tf
 
 from tfbench.errors import UserError
 from tfbench.models.build import build_network
-from tfbench.models.catalog import NETWORKS
+from tfbench.models.catalog import Network
+from tfbench.models.lookup import get_network
 from tfbench.models.original_names import original_names
 
 AVERAGE = "/ExponentialMovingAverage"
@@ -33,26 +34,27 @@ def read_checkpoint(path) -> dict[str, np.ndarray]:
     except (tf.errors.OpError, ValueError, RuntimeError) as error:
         raise UserError(f"{path} is no TensorFlow checkpoint that can be read ({str(error).splitlines()[0]}): name "
                         "the file of a V1 checkpoint or the prefix of a V2 one, without .index") from error
-    return {name: value for name, value in tensors.items() if isinstance(value, np.ndarray) or np.isscalar(value)}
+    return {name: np.asarray(value) for name, value in tensors.items()
+            if isinstance(value, np.ndarray) or np.isscalar(value)}
 
 
-def network_of(name: str, tensors: dict[str, np.ndarray], *, auxiliary_head: bool = False) -> keras.Model:
-    """The network that fits a checkpoint: its batch norm has a scale, its classifier the classes that are there.
+def build_for(network: str | Network, tensors: dict[str, np.ndarray], *, auxiliary_head: bool = False) -> keras.Model:
+    """The network that fits a checkpoint: the checkpoint decides on batch norm's scale and the number of classes.
 
     Args:
-      name: a key of NETWORKS.
+      network: of the catalog, or its name.
       tensors: of read_checkpoint.
       auxiliary_head: whether to convert the auxiliary classifier too.
     """
-    row = NETWORKS[name]
-    scale = any(tensor.removesuffix(AVERAGE).endswith("/gamma") for tensor in tensors) or row.family == "vgg"
+    network = get_network(network)
+    scale = any(tensor.removesuffix(AVERAGE).endswith("/gamma") for tensor in tensors) or network.family == "vgg"
     classes = {value.shape[-1] for tensor, value in tensors.items()
                if re.search(r"(logits|Logits|FC|fc8|classifier)(/[^/]+)?/biases$", tensor) and not is_auxiliary(tensor)}
     if len(classes) != 1:
-        raise UserError(f"the checkpoint has {len(classes) or 'no'} classifiers: {name}'s has one. Is it one of "
-                        "another network?")
+        raise UserError(f"the checkpoint has {len(classes) or 'no'} classifiers: {network.name}'s has one. Is it one "
+                        "of another network?")
     count = classes.pop()
-    return build_network(name, bn_scale=scale, num_classes=1000 if count == 1001 else count,
+    return build_network(network, bn_scale=scale, num_classes=1000 if count == 1001 else count,
                          auxiliary_head=auxiliary_head)
 
 
@@ -72,7 +74,7 @@ def assign(model: keras.Model, tensors: dict[str, np.ndarray]) -> dict:
     Raises:
       UserError: naming every tensor that is missing, left over or of another shape.
     """
-    wanted = original_names(NETWORKS[model.name], model)
+    wanted = original_names(get_network(model.name), model)
     names = [name for name, _ in wanted]
     assert len(set(names)) == len(names), "two variables bear one original name"
     missing = [name for name in names if name not in tensors and name + AVERAGE not in tensors]
@@ -85,16 +87,16 @@ def assign(model: keras.Model, tensors: dict[str, np.ndarray]) -> dict:
             values.append((variable, value))
             if value is None:
                 misshapen.append(f"{source} {list(tensors[source].shape)} for {list(variable.shape)}")
-    not_needed, extra = {}, []
+    not_needed: dict[str, int] = {}
+    extra = []
     for name in sorted(set(tensors) - used):
         why = "raw value of an average" if name + AVERAGE in used else _why_not_needed(name.removesuffix(AVERAGE))
         if why:
             not_needed[why] = not_needed.get(why, 0) + 1
         else:
             extra.append(name)
-    problems = [f"{title}: {', '.join(found[:8])}" + (f" and {len(found) - 8} more" if len(found) > 8 else "")
-                for title, found in (("missing", missing), ("left over", extra), ("of another shape", misshapen))
-                if found]
+    problems = [f"{title}: {_first_of(names)}" for title, names in (
+        ("missing", missing), ("left over", extra), ("of another shape", misshapen)) if names]
     if problems:
         raise UserError(f"the checkpoint is not {model.name}'s – {'; '.join(problems)}. Take the checkpoint that "
                         "prepare_models fetches, or one of the same network")
@@ -107,6 +109,11 @@ def assign(model: keras.Model, tensors: dict[str, np.ndarray]) -> dict:
 def is_auxiliary(name: str) -> bool:
     """Whether an original name is of an auxiliary classifier."""
     return re.search(r"(^|/)(AuxLogits|aux_\d+)/", name) is not None
+
+
+def _first_of(names: list[str], limit: int = 8) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
 
 
 def _why_not_needed(name: str) -> str | None:

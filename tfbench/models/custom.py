@@ -1,6 +1,6 @@
-"""Networks of the user's own: calls MODULE:FUNCTION, checks what it returns, and finds its facts.
+"""Custom networks: calls MODULE:FUNCTION, checks what it returns, and derives its facts.
 
-What the function must be says BUILD.md, "Your own network". It is asked for two networks, from two seeds, which must
+BUILD.md, "Your own network", says what the function must be. It is asked for two networks, from two seeds: they must
 have one architecture and, unless they are pretrained, different weights.
 """
 
@@ -24,8 +24,6 @@ from tfbench.errors import UserError
 from tfbench.models.catalog import VALUE_RANGES, Network
 from tfbench.models.weights import CUSTOM
 
-BODY = "body"  # the layer of build_network's model that is the user's
-
 
 def function_of(name: str):
     """The function that MODULE:FUNCTION names; modules are also found in the current folder.
@@ -42,29 +40,29 @@ def function_of(name: str):
         if error.name and f"{module_name}.".startswith(f"{error.name}."):
             raise UserError(f"there is no module {error.name} for --model={name}: expected MODULE:FUNCTION with a "
                             f"module in {os.getcwd()} or on PYTHONPATH") from None
-        raise UserError(_failed(f"importing {module_name}", error)) from error
+        raise UserError(_failure(f"importing {module_name}", error)) from error
     except Exception as error:
-        raise UserError(_failed(f"importing {module_name}", error)) from error
+        raise UserError(_failure(f"importing {module_name}", error)) from error
     if not callable(function := getattr(module, function_name, None)):
-        there = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
-        near = difflib.get_close_matches(function_name, there, n=1)
+        names = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
+        near = difflib.get_close_matches(function_name, names, n=1)
         instead = f", did you mean {module_name}:{near[0]}?" if near else ": expected --model=MODULE:FUNCTION"
         raise UserError(f"{module.__file__} has no function {function_name}{instead}")
     return function
 
 
-def _failed(doing: str, error: Exception, module_file: str = "") -> str:
-    """What failed, where in the user's file."""
-    places = traceback.extract_tb(error.__traceback__)
-    place = next((place for place in reversed(places) if place.filename == module_file), places[-1])
-    what = (str(error).splitlines() or [""])[0]
-    return f"{doing} failed: {type(error).__name__}: {what} ({place.filename}, line {place.lineno})"
+def _failure(action: str, error: Exception, module_file: str | None = None) -> str:
+    """What failed, and where in the user's file."""
+    frames = traceback.extract_tb(error.__traceback__)
+    frame = next((frame for frame in reversed(frames) if frame.filename == module_file), frames[-1])
+    message = (str(error).splitlines() or [""])[0]
+    return f"{action} failed: {type(error).__name__}: {message} ({frame.filename}, line {frame.lineno})"
 
 
-def _stated(name: str, function, attribute: str, expected: str, accepts):
-    """What the function states of itself, checked."""
+def _attribute(name: str, function, attribute: str, expected: str, is_valid):
+    """An attribute of the user's function, checked."""
     value = getattr(function, attribute, None)
-    if not accepts(value):
+    if not is_valid(value):
         short = name.rpartition(":")[2]
         raise UserError(f"{name} must state {short}.{attribute}, {expected}; found {value!r}")
     return value
@@ -75,24 +73,27 @@ def _is_count(value) -> bool:
 
 
 def build(name: str, image_size: int, *, pretrained: bool = False) -> keras.Model:
-    """What the function returns for images of this size, checked; weights follow from Keras's seed.
+    """What the function returns for images of this size, checked. Keras's seed determines its weights.
 
     Raises:
       UserError: the function fails, or returns no network from such images to features.
     """
     function = function_of(name)
     try:
-        takes = inspect.signature(function).parameters
-        inspect.signature(function).bind(image_size)
+        signature = inspect.signature(function)
+        signature.bind(image_size)
     except (TypeError, ValueError):
         raise UserError(f"expected {name} to be called as {name.rpartition(':')[2]}(image_size), with the parameter "
                         "pretrained beside it where it can load weights: change its parameters") from None
     try:
-        model = function(image_size, **({"pretrained": pretrained} if "pretrained" in takes else {}))
+        if "pretrained" in signature.parameters:
+            model = function(image_size, pretrained=pretrained)
+        else:
+            model = function(image_size)
     except UserError:
         raise
     except Exception as error:
-        raise UserError(_failed(f"{name}({image_size})", error, inspect.getsourcefile(function))) from error
+        raise UserError(_failure(f"{name}({image_size})", error, inspect.getsourcefile(function))) from error
     _check(f"{name}({image_size})", image_size, model)
     return model
 
@@ -139,33 +140,33 @@ def _check(call: str, size: int, model) -> None:
 
 
 def all_layers(model: keras.Model) -> list[keras.layers.Layer]:
-    """The layers of a model and, after each, those inside it; classes of the user's own can hold some too."""
+    """The layers of a model and, after each, those inside it; custom layer classes can hold some too."""
     return list(model._flatten_layers(include_self=False))
 
 
-@functools.cache  # a program asks several times
-def row_of(name: str) -> Network:
-    """The row of a network of the user's own.
+@functools.cache  # building it takes seconds
+def network_of(name: str) -> Network:
+    """The facts of a custom network.
 
     Raises:
-      UserError: what it states of itself is not what is expected, as `build`, or it is not the same every time.
+      UserError: the function's attributes or the model are not what is expected, or not the same every time.
     """
     function = function_of(name)
-    size = _stated(name, function, "image_size", "the pixels a side for which it is made", _is_count)
+    size = _attribute(name, function, "image_size", "the pixels a side for which it is made", _is_count)
     ranges = ", ".join(f'"{key}" ({meaning})' for key, meaning in VALUE_RANGES.items())
-    value_range = _stated(name, function, "value_range", f"what its images are, one of {ranges}",
-                          lambda value: value in VALUE_RANGES)
-    model, other = _twice(name, size)
-    if fixed := _named(model, other, lambda a, b: np.array_equal(a, b) and np.ptp(a) > 0):
+    value_range = _attribute(name, function, "value_range", f"what its images are, one of {ranges}",
+                             lambda value: value in VALUE_RANGES)
+    model, other = _build_twice(name, size)
+    if fixed := _first_weight_where(lambda a, b: np.array_equal(a, b) and np.ptp(a) > 0, model, other):
         raise UserError(f"the weight {fixed} of {name} is the same from every seed: it must follow from Keras's seed; "
                         "load weights only where its parameter `pretrained` is true, and give initialisers no seed")
     output = model.output["features"] if isinstance(model.output, dict) else model.output
-    return Network(
-        name, name, "custom", size, 1, output.shape[1], sum(math.prod(each.shape) for each in model.trainable_variables),
-        multiply_adds(model, size) / 1e9, value_range, True, 0.0, 0.0, 0.0, None, None, architecture(model))
+    parameters = sum(math.prod(variable.shape) for variable in model.trainable_variables)
+    return Network(name, name, "custom", "untouched", size, 1, output.shape[1], parameters,
+                   multiply_adds(model, size) / 1e9, value_range, architecture=architecture(model))
 
 
-def _twice(name: str, size: int, *, pretrained: bool = False) -> list[keras.Model]:
+def _build_twice(name: str, size: int, *, pretrained: bool = False) -> list[keras.Model]:
     """The network from two seeds; UserError unless both have one architecture."""
     models = []
     for seed in (0, 1):
@@ -177,16 +178,16 @@ def _twice(name: str, size: int, *, pretrained: bool = False) -> list[keras.Mode
     return models
 
 
-def _named(model, other, speaks) -> str | None:
-    """The first trained weight of two or more dimensions of which `speaks` of its values in both; None for none."""
+def _first_weight_where(predicate, model: keras.Model, other: keras.Model) -> str | None:
+    """The first trained weight of two or more dimensions whose values in both models fulfil `predicate`."""
     for a, b in zip(model.trainable_variables, other.trainable_variables, strict=True):
-        if len(a.shape) > 1 and speaks(np.asarray(a), np.asarray(b)):
+        if len(a.shape) > 1 and predicate(np.asarray(a), np.asarray(b)):
             return a.path
     return None
 
 
 def architecture(model: keras.Model) -> str:
-    """First 16 hex digits of a SHA-256 of the model's configuration, and of the files of layer classes not Keras's.
+    """First 16 hex digits of a SHA-256 of the model's configuration and of the files of custom layer classes.
 
     Keras numbers the names of layers through a process: here they count from the beginning of the model.
     """
@@ -195,26 +196,30 @@ def architecture(model: keras.Model) -> str:
     except Exception as error:
         raise UserError(f"the architecture of {model.name} cannot be written down ({error}): give its layer classes "
                         "a get_config") from error
-    names = {}
+    names: dict[str, str] = {}
 
-    def collect(part):
-        if isinstance(part, dict) and "DTypePolicy" not in part.get("class_name", "DTypePolicy"):
-            inner = part.get("config")
-            for name in (part.get("name"), inner.get("name") if isinstance(inner, dict) else None):
-                if name:
-                    names.setdefault(name, f"#{len(names)}")
-        for inner in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
-            collect(inner)
+    def collect(node):
+        if isinstance(node, dict):
+            if "DTypePolicy" not in node.get("class_name", "DTypePolicy"):
+                inner = node.get("config")
+                for name in (node.get("name"), inner.get("name") if isinstance(inner, dict) else None):
+                    if name:
+                        names.setdefault(name, f"#{len(names)}")
+            node = list(node.values())
+        if isinstance(node, list):
+            for child in node:
+                collect(child)
 
-    def renamed(part):
-        if isinstance(part, dict):
-            return {key: renamed(value) for key, value in part.items()}
-        return [renamed(value) for value in part] if isinstance(part, list) else (
-            names.get(part, part) if isinstance(part, str) else part)
+    def renamed(node):
+        if isinstance(node, dict):
+            return {key: renamed(value) for key, value in node.items()}
+        if isinstance(node, list):
+            return [renamed(value) for value in node]
+        return names.get(node, node) if isinstance(node, str) else node
 
     collect(config)
     config["config"].pop("name", None)
-    files = {inspect.getsourcefile(type(layer)) for layer in all_layers(model)
+    files = {_source_file(type(layer)) for layer in all_layers(model)
              if type(layer).__module__.split(".")[0] not in ("keras", "tfbench")}
     digest = hashlib.sha256(json.dumps(renamed(config), sort_keys=True).encode())
     for path in sorted(files, key=os.path.basename):
@@ -223,7 +228,7 @@ def architecture(model: keras.Model) -> str:
 
 
 def multiply_adds(model: keras.Model, image_size: int) -> int:
-    """Of one image: those of convolutions and matrix products, counted in the model's graph."""
+    """Multiply-adds of one image in convolutions and matrix products, counted in the model's graph."""
     def forward(images):
         return model(images, training=False)
 
@@ -232,77 +237,75 @@ def multiply_adds(model: keras.Model, image_size: int) -> int:
     for operation in graph.get_operations():
         if operation.type in ("Conv2D", "DepthwiseConv2dNative"):
             kernel = operation.inputs[1].shape
-            each = math.prod(kernel[:3]) if operation.type == "Conv2D" else kernel[0] * kernel[1]
+            per_output = math.prod(kernel[:3]) if operation.type == "Conv2D" else kernel[0] * kernel[1]
         elif operation.type in ("MatMul", "BatchMatMulV2"):
-            inner = operation.get_attr("transpose_a" if operation.type == "MatMul" else "adj_x")
-            each = operation.inputs[0].shape[-2 if inner else -1]
+            transposed = operation.get_attr("transpose_a" if operation.type == "MatMul" else "adj_x")
+            per_output = operation.inputs[0].shape[-2 if transposed else -1]
         else:
             continue
-        total += math.prod(operation.outputs[0].shape.as_list()) * each
+        total += math.prod(operation.outputs[0].shape.as_list()) * per_output
     return total
 
 
 @functools.cache
-def check_size(row: Network, image_size: int) -> None:
+def check_size(network: Network, image_size: int) -> None:
     """Raises UserError unless the function returns a network for images of this size."""
-    if image_size != row.image_size:
-        build(row.name, image_size)
-
-
-def body(row: Network, size: int, options):
-    """Builds a network below its classifier; see models/build.py.
-
-    Returns:
-      (images, features, None): the user's model is one layer, BODY.
-    """
-    del options  # its own layers say what they are
-    images, model = keras.Input([size, size, 3], name="images"), build(row.name, size)
-    model.name = BODY
-    output = model(images)
-    features = output["features"] if isinstance(output, dict) else output
-    return images, keras.layers.Identity(dtype="float32", name="features")(features), None
+    if image_size != network.image_size:
+        build(network.name, image_size)
 
 
 @functools.cache
-def metadata(row: Network) -> dict:
-    """What read_metadata returns (models/weights.py), of the weights that the function loads where `pretrained`.
+def metadata(network: Network) -> dict:
+    """What weights.read_metadata returns, of the weights that the function loads where `pretrained` is true.
 
     Raises:
       UserError: it has none, does not state where they come from, or they are not the same every time.
     """
-    function = function_of(row.name)
+    function = function_of(network.name)
     if "pretrained" not in inspect.signature(function).parameters:
-        raise UserError(f"{row.name} has no weights of its own to take by --weights={CUSTOM}: give it a parameter "
+        raise UserError(f"{network.name} has no weights of its own to take by --weights={CUSTOM}: give it a parameter "
                         "`pretrained` and load them where it is true, or take a file of tfbench.pretrain")
-    source = _stated(row.name, function, "source", 'where its weights come from: {"dataset": NAME, '
-                     '"accuracy": on its test images, in (0, 1), or None, "n_test": their number, or None}', _is_source)
-    model, other = _twice(row.name, row.image_size, pretrained=True)
-    if loose := _named(model, other, lambda a, b: not np.array_equal(a, b)):
-        raise UserError(f"the weight {loose} of {row.name}, pretrained, still follows from the seed: load all of them")
-    if architecture(model) != row.architecture:
-        raise UserError(f"{row.name} has another architecture where it is pretrained: expected the same network")
+    source = _attribute(network.name, function, "source", 'where its weights come from: {"dataset": NAME, '
+                        '"accuracy": on its test images, in (0, 1), or None, "n_test": their number, or None}',
+                        _is_source)
+    model, other = _build_twice(network.name, network.image_size, pretrained=True)
+    if loose := _first_weight_where(lambda a, b: not np.array_equal(a, b), model, other):
+        raise UserError(f"the weight {loose} of {network.name}, pretrained, still follows from the seed: load all of "
+                        "them")
+    if architecture(model) != network.architecture:
+        raise UserError(f"{network.name} has another architecture where it is pretrained: expected the same network")
     digest = hashlib.sha256()
     for variable in model.weights:
         digest.update(f"{variable.dtype} {tuple(variable.shape)}".encode() + np.ascontiguousarray(variable).tobytes())
-    return source | {"network": row.name, "sha256": digest.hexdigest(), "value_range": row.value_range,
+    return source | {"network": network.name, "sha256": digest.hexdigest(), "value_range": network.value_range,
                      "bn_scale": None, "classes": None}
 
 
 def _is_source(value) -> bool:
-    return (isinstance(value, dict) and set(value) == {"dataset", "accuracy", "n_test"}
-            and isinstance(value["dataset"], str) and (value["accuracy"] is None or _is_count(value["n_test"])
-                                                       and 0 < value["accuracy"] < 1))
+    if not isinstance(value, dict) or set(value) != {"dataset", "accuracy", "n_test"}:
+        return False
+    measured = value["accuracy"] is None or _is_count(value["n_test"]) and 0 < value["accuracy"] < 1
+    return isinstance(value["dataset"], str) and measured
+
+
+def _source_file(thing) -> str:
+    """The file with the code of a function, class or module."""
+    path = inspect.getsourcefile(thing)
+    if path is None:
+        raise UserError(f"there is no source file of {thing}: expected Python code")
+    return path
 
 
 def code_hash(name: str) -> str:
     """First 16 hex digits of a SHA-256 of the function's file and of the network's architecture."""
-    content = pathlib.Path(inspect.getsourcefile(function_of(name))).read_bytes()
-    return hashlib.sha256(content + row_of(name).architecture.encode()).hexdigest()[:16]
+    content = pathlib.Path(_source_file(function_of(name))).read_bytes()
+    return hashlib.sha256(content + network_of(name).architecture.encode()).hexdigest()[:16]
 
 
 def folder_of(name: str) -> str:
     """The folder from which the module is imported."""
     function_of(name)
     module = sys.modules[name.partition(":")[0]]
-    depth = module.__name__.count(".") + (pathlib.Path(module.__file__).name == "__init__.py")
-    return str(pathlib.Path(module.__file__).resolve().parents[depth])
+    path = pathlib.Path(_source_file(module)).resolve()
+    depth = module.__name__.count(".") + (path.name == "__init__.py")
+    return str(path.parents[depth])

@@ -1,8 +1,10 @@
-"""Certificate on ImageNet: accuracy of converted weights on the validation images, beside the published one.
+"""Accuracy of converted weights on the validation images of ImageNet, beside the published one.
 
-Images are decoded, cut and resized as by TF-Slim's evaluation: JPEGs with TensorFlow's default transform, the
-fast one (TF-Slim asked for none; data/pipeline.py decodes otherwise); bilinear resizing as in TensorFlow 1
-(output pixel i is read at position i * input / output, without half-pixel centers and without antialiasing).
+Images are decoded, cropped and resized as by TF-Slim's evaluation:
+  * JPEGs are decoded with TensorFlow's default transform, the fast one: TF-Slim asked for none. data/pipeline.py
+    decodes otherwise.
+  * Resizing is bilinear as in TensorFlow 1: output pixel i is read at position i * input / output, without half-pixel
+    centers and without antialiasing.
 """
 
 import dataclasses
@@ -17,6 +19,7 @@ from scipy import stats
 
 from tfbench.data.pipeline import to_value_range
 from tfbench.errors import UserError
+from tfbench.models.public_weights import PublicWeights
 
 VALIDATION_IMAGES = 50_000  # all of them: only they can be compared with a published accuracy
 TOLERANCE = 0.3  # percentage points between the two that are not flagged
@@ -30,7 +33,7 @@ class Images:
     """Labelled images.
 
     Attributes:
-      labels: [n] int64, places of the classes among the 1,000 synsets in alphabetical order (0 to 999).
+      labels: [n] int64, indices of the classes among the 1,000 synsets in alphabetical order (0 to 999).
       encoded: of n pairs (scalar string, an encoded image; scalar int64, its label).
     """
 
@@ -67,20 +70,21 @@ def read_folder(path) -> Images:
     """
     path = pathlib.Path(path)
     files = _images_in(path)
-    classes = {folder.name: found for folder in sorted(path.iterdir())
-               if folder.is_dir() and (found := _images_in(folder))}
+    classes = {folder.name: images for folder in sorted(path.iterdir())
+               if folder.is_dir() and (images := _images_in(folder))}
     if bool(files) == bool(classes):
-        raise UserError(f"{path} holds images {'both directly and' if files else 'neither directly nor'} in folders: "
-                        "--imagenet_val takes a folder with one folder per class, or with all images and labels.txt")
+        where = "both directly and" if files else "neither directly nor"
+        raise UserError(f"{path} holds images {where} in folders: --imagenet_val "
+                        "takes a folder with one folder per class, or with all images and labels.txt")
     if classes:
         index = class_indices(classes, path)
-        files = [file for found in classes.values() for file in found]
+        files = [file for images in classes.values() for file in images]
         labels = [index[file.parent.name] for file in files]
     else:
         labels = _read_labels(path, len(files))
-    labels = np.array(labels, np.int64)
-    dataset = tf.data.Dataset.from_tensor_slices(([str(file) for file in files], labels))
-    return Images(labels, dataset.map(lambda file, label: (tf.io.read_file(file), label),
+    array = np.array(labels, np.int64)
+    dataset = tf.data.Dataset.from_tensor_slices(([str(file) for file in files], array))
+    return Images(array, dataset.map(lambda file, label: (tf.io.read_file(file), label),
                                       num_parallel_calls=tf.data.AUTOTUNE, deterministic=True))
 
 
@@ -106,33 +110,34 @@ def _read_labels(path: pathlib.Path, number: int) -> list[int]:
 
 
 def class_indices(names, where) -> dict[str, int]:
-    """The class that each name stands for.
+    """The index of the class that each name stands for.
 
-    Synsets (n01440764, …) are places in the alphabetical list of ImageNet's 1,000, also when only some of
-    them occur; numbers are such places themselves, 0 to 999; other names count in alphabetical order.
+    * Synsets (n01440764, …) have their index in the alphabetical list of ImageNet's 1,000, also when only some occur.
+    * Numbers are such indices themselves, 0 to 999.
+    * Other names count in alphabetical order.
 
     Args:
       names: labels or names of folders, repeated or not.
-      where: the file or folder they are in, for what is said of it.
+      where: the file or folder that holds them, for the error lines.
 
     Raises:
       UserError: a synset is not one of the 1,000, or the numbers are ILSVRC ids.
     """
     names = sorted(set(names))
     if all(re.fullmatch(r"n\d{8}", name) for name in names):
-        place = {name: number for number, name in enumerate(synsets())}
-        unknown = [name for name in names if name not in place]
+        index = {name: number for number, name in enumerate(synsets())}
+        unknown = [name for name in names if name not in index]
         if unknown:
             raise UserError(f"{where} names {unknown[0]}, which is none of the 1,000 classes of ImageNet 2012: take "
                             "its validation images")
-        return {name: place[name] for name in names}
+        return {name: index[name] for name in names}
     if all(re.fullmatch(r"\d+", name) for name in names):
-        found = {name: int(name) for name in names}
-        if max(found.values()) > 999 or "ground_truth" in str(getattr(where, "name", where)):
+        index = {name: int(name) for name in names}
+        if max(index.values()) > 999 or "ground_truth" in str(getattr(where, "name", where)):
             raise UserError(f"{where} holds numbers of the official development kit (ILSVRC ids, 1 to 1000), which are "
-                            "not in the order of the synsets: replace them by synsets such as n01440764 or by places "
-                            "among the sorted synsets, 0 to 999")
-        return found
+                            "not in the order of the synsets: replace them by synsets such as n01440764 or by indices "
+                            "of the sorted synsets, 0 to 999")
+        return index
     return {name: number for number, name in enumerate(names)}
 
 
@@ -178,7 +183,7 @@ def central_part(image, size: int):
 
 
 def central_square(image, size: int):
-    """Geometry "vgg": the shorter side resized to size / 0.875 (256 for 224), the central square of `size` cut out.
+    """Geometry "vgg": the shorter side resized to size / 0.875 (256 for 224), then the central square of `size`.
 
     The longer side is rounded to whole pixels, the square's offset down.
 
@@ -206,7 +211,7 @@ def evaluation_images(images: Images, *, geometry: str, eval_size: int, value_ra
     """Every image once, in order; the last batch is filled up.
 
     Args:
-      geometry, eval_size, value_range: see checkpoints.Checkpoint.
+      geometry, eval_size, value_range: see public_weights.PublicWeights.
 
     Returns:
       Batches (images [batch_size, eval_size, eval_size, 3] float32, labels [batch_size] int64): -1 for filling.
@@ -221,23 +226,25 @@ def evaluation_images(images: Images, *, geometry: str, eval_size: int, value_ra
     return batches.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
 
-def evaluate(model, images: Images, checkpoint, *, value_range: str | None = None, batch_size: int = 64,
+def evaluate(model, images: Images, public: PublicWeights, *, value_range: str | None = None, batch_size: int = 64,
              report=lambda number: None) -> dict:
     """Top-1 and top-5 accuracy of a network in the way its published ones were measured.
 
     Args:
       model: its call on images [batch, eval_size, eval_size, 3] returns {"logits": [batch, classes], …}.
-      checkpoint: the row of CHECKPOINTS that tells size, geometry and the published accuracy.
-      value_range: of the model's images, if it is not the row's.
+      public: tell size, geometry and the published accuracy.
+      value_range: of the model's images; None for that of `public`.
       report: called with numbers of further images.
 
     Returns:
-      {"n", "top1", "top5", "top1_interval", "published_top1", "published_top5", "gap_points",
-      "gap_points_top5", "flag", "geometry", "eval_size", "value_range"}: accuracies in [0, 1], the exact
-      binomial 95 % interval of top-1, gaps in percentage points (measured minus published; None without a
-      published one). "flag" says whether a gap exceeds 0.3 points; None unless these are all 50,000 images.
+      A dictionary:
+      "n": number of images; "top1", "top5": accuracies in [0, 1]; "top1_interval": the exact binomial 95 % interval;
+      "published_top1", "published_top5": as `public` has them;
+      "gap_points", "gap_points_top5": measured minus published in percentage points, None without a published one;
+      "flag": whether a gap exceeds 0.3 points, None unless these are all 50,000 images;
+      "geometry", "eval_size", "value_range": how it was measured.
     """
-    value_range = value_range or checkpoint.value_range
+    value_range = value_range or public.value_range
     classes, count = model.output["logits"].shape[-1], len(images.labels)
     if images.labels.max() >= classes:
         raise UserError(f"an image is of class {images.labels.max()}, but the network's last is {classes - 1}: the "
@@ -252,7 +259,7 @@ def evaluate(model, images: Images, checkpoint, *, value_range: str | None = Non
 
     total, done = np.zeros(2, np.int64), 0
     try:
-        for batch, labels in evaluation_images(images, geometry=checkpoint.geometry, eval_size=checkpoint.eval_size,
+        for batch, labels in evaluation_images(images, geometry=public.geometry, eval_size=public.eval_size,
                                                value_range=value_range, batch_size=batch_size):
             total += right(batch, labels).numpy()
             number = int(np.sum(labels.numpy() >= 0))
@@ -262,13 +269,13 @@ def evaluate(model, images: Images, checkpoint, *, value_range: str | None = Non
         raise UserError(f"one of the images {done + 1:,} to {min(done + batch_size, count):,} (in the order of their "
                         f"names) cannot be decoded ({str(error).splitlines()[0]}): replace it") from error
     assert done == count, f"{done} of {count} images"
-    return compare(count, *(int(number) for number in total), checkpoint) | {
-        "geometry": checkpoint.geometry, "eval_size": checkpoint.eval_size, "value_range": value_range}
+    return compare(count, int(total[0]), int(total[1]), public) | {
+        "geometry": public.geometry, "eval_size": public.eval_size, "value_range": value_range}
 
 
-def compare(count: int, right1: int, right5: int, checkpoint) -> dict:
+def compare(count: int, right1: int, right5: int, public: PublicWeights) -> dict:
     """What evaluate returns of the accuracies, from how many of `count` images are right."""
-    published = (checkpoint.top1, checkpoint.top5)
+    published = (public.top1, public.top5)
     gaps = [None if accuracy is None else round(100 * (number / count - accuracy), 3)
             for number, accuracy in zip((right1, right5), published, strict=True)]
     known = [abs(gap) for gap in gaps if gap is not None]
@@ -285,15 +292,16 @@ def describe(result: dict) -> str:
     def percent(number):
         return "unknown" if number is None else f"{100 * number:.2f} %"
 
-    text = (f"top-1 {percent(result['top1'])}, top-5 {percent(result['top5'])} on {result['n']:,} images; published "
+    line = (f"top-1 {percent(result['top1'])}, top-5 {percent(result['top5'])} on {result['n']:,} images; published "
             f"{percent(result['published_top1'])} and {percent(result['published_top5'])}")
     if result["n"] != VALIDATION_IMAGES:
         low, high = result["top1_interval"]
-        return text + (f". Only a sample of the {VALIDATION_IMAGES:,}: with 95 % confidence, top-1 is between "
+        return line + (f". Only a sample of the {VALIDATION_IMAGES:,}: with 95 % confidence, top-1 is between "
                        f"{percent(low)} and {percent(high)}")
     if result["flag"] is None:
-        return text
+        return line
     gaps = " and ".join(f"{gap:+.2f}" for gap in (result["gap_points"], result["gap_points_top5"]) if gap is not None)
-    return text + f": {gaps} points" + (
-        f". FLAGGED: more than {TOLERANCE} points, so weights or preprocessing are not the published ones"
-        if result["flag"] else "")
+    line += f": {gaps} points"
+    if result["flag"]:
+        line += f". FLAGGED: more than {TOLERANCE} points, so weights or preprocessing are not the published ones"
+    return line

@@ -1,4 +1,4 @@
-"""What all builders share: the options of a network, its initialisers, batch norm, dropout and drop-path."""
+"""What all builders share: the options of a network, Keras's own, initialisers, batch norm, dropout and drop-path."""
 
 import contextlib
 import contextvars
@@ -11,11 +11,11 @@ import tensorflow as tf
 
 @dataclasses.dataclass(frozen=True)
 class BuildOptions:
-    """How a network is built; `build_network` makes it from its arguments and the network's row.
+    """How a network is built; `build_network` makes it from its arguments and the network's facts.
 
     Attributes:
       bn_scale: whether batch norm has a scale (gamma).
-      bn_epsilon, bn_momentum: of every batch norm; momentum is the share of the old moving statistics.
+      bn_epsilon, bn_momentum: of every batch norm; momentum is the weight of the old moving statistics.
       dropout: fraction of the features dropped before the logits (VGG: also after fc6).
       num_classes: width of the logits, and of the auxiliary ones.
       auxiliary_head: whether the auxiliary classifier is built.
@@ -40,6 +40,17 @@ class BuildOptions:
             scale=self.bn_scale, epsilon=self.bn_epsilon, momentum=self.bn_momentum, name=name)
 
 
+def keras_application(network, **arguments) -> keras.Model:
+    """The network as Keras Applications defines it, with random weights.
+
+    Args:
+      network: a row of NETWORKS that has a keras_application.
+      arguments: further ones of the function of keras.applications.
+    """
+    application = network.keras_application
+    return getattr(keras.applications, application.name)(weights=None, **application.arguments, **arguments)
+
+
 def variance_scaling() -> keras.initializers.Initializer:
     """TF-Slim's default `variance_scaling_initializer`: truncated normal, variance 2 / fan-in."""
     return keras.initializers.HeNormal()
@@ -50,43 +61,43 @@ def truncated_normal(stddev: float) -> keras.initializers.Initializer:
     return keras.initializers.TruncatedNormal(stddev=stddev)
 
 
-# (seed, progress) of the training step being traced, see `noise`.
-_noise = contextvars.ContextVar("noise", default=None)
+# (seed, progress) of the training step being traced, see `step_randomness`.
+_step: contextvars.ContextVar[tuple | None] = contextvars.ContextVar("step", default=None)
 
 
 @contextlib.contextmanager
-def noise(seed, progress):
-    """Within it, layers called with training=True draw from `seed` alone and know how much of the training is done.
+def step_randomness(seed, progress):
+    """Context manager in which layers draw from `seed` alone and know how much of the training is done.
 
-    So what is dropped is a function of the step, not of how many draws there were before it: a resumed training
-    drops what an uninterrupted one does.
+    What a layer drops is then a function of the step, not of the draws before it: a resumed training drops what an
+    uninterrupted one does. It concerns layers that are called with training=True.
 
     Args:
       seed: int64 [2] tensor, another one for every step, device and micro-batch.
       progress: float32 scalar tensor, the fraction of the training that is done, in [0, 1].
     """
-    token = _noise.set((seed, progress))
+    token = _step.set((seed, progress))
     try:
         yield
     finally:
-        _noise.reset(token)
+        _step.reset(token)
 
 
-def _uniform(shape, name: str):
-    """Draws in [0, 1) that belong to `name`; only within `noise`."""
-    seed, _ = _noise.get()
+def _uniform(seed, shape, name: str):
+    """Draws in [0, 1) that are a function of a step's seed and of `name`."""
     return tf.random.stateless_uniform(
         shape, tf.random.experimental.stateless_fold_in(seed, zlib.crc32(name.encode())))
 
 
 @keras.saving.register_keras_serializable("tfbench")
 class Dropout(keras.layers.Dropout):
-    """Keras's dropout; within `noise`, its draws are a function of the step."""
+    """Keras's dropout; inside `step_randomness` its draws are a function of the step."""
 
     def call(self, inputs, training=False):
-        if not training or not self.rate or _noise.get() is None:
+        step = _step.get()
+        if not training or not self.rate or step is None:
             return super().call(inputs, training=training)
-        kept = _uniform(tf.shape(inputs), self.name) >= self.rate
+        kept = _uniform(step[0], tf.shape(inputs), self.name) >= self.rate
         return inputs * tf.cast(kept, inputs.dtype) / (1.0 - self.rate)
 
 
@@ -94,8 +105,8 @@ class Dropout(keras.layers.Dropout):
 class DropPath(keras.layers.Layer):
     """Drops whole examples of a branch in training and scales the others by 1 / keep probability.
 
-    The keep probability falls linearly with training from 1 to `final_keep` (NASNet: to a value that
-    itself falls with depth): 1 - progress · (1 - final_keep). Outside of `noise` nothing is dropped.
+    The keep probability falls linearly with training from 1 to `final_keep`: 1 - progress · (1 - final_keep). In NASNet
+    `final_keep` itself falls with depth. Outside of `step_randomness` nothing is dropped.
 
     Args:
       final_keep: probability in (0, 1] with which an example keeps the branch at the end of training.
@@ -106,11 +117,12 @@ class DropPath(keras.layers.Layer):
         self.final_keep = final_keep
 
     def call(self, branch, training=False, number: int = 0):
-        if not training or _noise.get() is None:
+        step = _step.get()
+        if not training or step is None:
             return branch
-        _, progress = _noise.get()
+        seed, progress = step
         keep = 1.0 - progress * (1.0 - self.final_keep)
-        kept = _uniform([tf.shape(branch)[0], 1, 1, 1], f"{self.name}/{number}") < keep
+        kept = _uniform(seed, [tf.shape(branch)[0], 1, 1, 1], f"{self.name}/{number}") < keep
         return branch * tf.cast(tf.cast(kept, tf.float32) / keep, branch.dtype)
 
     def compute_output_shape(self, input_shape):

@@ -1,60 +1,90 @@
-"""The row behind a name that --model takes: of the catalog, or of a function of the user's own.
+"""The network behind a name that --model takes: of the catalog, or custom.
 
     resnet_50          a row of NETWORKS
-    MODULE:FUNCTION    a function that returns a Keras model (BUILD.md, "Your own network")
+    MODULE:FUNCTION    a function of the user's that returns a Keras model (BUILD.md, "Your own network")
 
-This module imports no TensorFlow; the module of a function of the user's own does.
+This module imports no TensorFlow; the module of a custom network does.
 """
 
 from tfbench.errors import UserError
 from tfbench.models import weights as weights_files
 from tfbench.models.catalog import NETWORKS, Network
+from tfbench.models.public_weights import PublicWeights
 from tfbench.models.weights import CUSTOM
 
 
 def is_custom(name: str) -> bool:
-    """Whether a network's name is that of a function of the user's own."""
+    """Whether a network's name is that of a function of the user's."""
     return ":" in name
 
 
-def get_network(name: str) -> Network:
-    """The row of a network.
+def list_networks() -> list[Network]:
+    """The networks of the catalog, in its order."""
+    return list(NETWORKS.values())
+
+
+def get_network(network: str | Network) -> Network:
+    """The facts of a network by its name; a Network is returned as it is.
 
     Raises:
-      UserError: a function of the user's own is not there, or what it returns is no network (models/custom.py).
+      UserError: there is no such network, or a custom one is not what it should be (models/custom.py).
     """
-    if not is_custom(name):
-        return NETWORKS[name]
-    from tfbench.models import custom  # Keras
+    if isinstance(network, Network):
+        return network
+    if is_custom(network):
+        from tfbench.models import custom  # Keras
 
-    return custom.row_of(name)
+        return custom.network_of(network)
+    if network not in NETWORKS:
+        raise UserError(f"there is no network {network!r}: expected MODULE:FUNCTION or one of {', '.join(NETWORKS)}")
+    return NETWORKS[network]
 
 
-def check_image_size(row: Network, image_size: int) -> None:
+def check_image_size(network: Network, image_size: int) -> None:
     """Raises UserError unless the network can be built for images of `image_size` pixels a side."""
-    if row.custom:
+    if network.custom:
         from tfbench.models import custom
 
-        custom.check_size(row, image_size)
-    elif image_size < row.minimum_size:
-        raise UserError(f"{row.name} needs images of at least {row.minimum_size} pixels a side, not "
+        custom.check_size(network, image_size)
+    elif image_size < network.minimum_size:
+        raise UserError(f"{network.name} needs images of at least {network.minimum_size} pixels a side, not "
                         f"{image_size}: raise --image_size")
 
 
-def weights_metadata(row: Network, weights: str) -> dict:
-    """The metadata of pretrained weights: of a file (weights.read_metadata), or of those that a function loads.
+def weights_metadata(network: Network, weights: str) -> dict:
+    """The metadata of pretrained weights: of a file (weights.read_metadata), or of those that a custom network loads.
 
     Args:
       weights: NAME.weights.h5, or "own".
 
     Raises:
-      UserError: the file is missing, damaged or of another network; or the network has no weights of its own.
+      UserError: the file is missing, damaged or of another network; or the network loads no weights.
     """
     if weights != CUSTOM:
-        return weights_files.read_metadata(weights, row)
-    if not row.custom:
-        raise UserError(f"--weights={CUSTOM} means those that a network of your own loads; {row.name} is the catalog's: "
+        return weights_files.read_metadata(weights, network)
+    if not network.custom:
+        raise UserError(f"--weights={CUSTOM} means those that a custom network loads; {network.name} is the catalog's: "
                         "take --weights=imagenet or a file")
     from tfbench.models import custom
 
-    return custom.metadata(row)
+    return custom.metadata(network)
+
+
+def public_weights(network: Network, source: str | None = None) -> PublicWeights:
+    """The public ImageNet weights of a network.
+
+    Args:
+      source: "slim" or "keras"; None: TF-Slim's where there are some, else Keras's (DenseNets).
+
+    Raises:
+      UserError: there are none; its text names those that exist.
+    """
+    for weights in network.weights:
+        if source in (None, weights.source):
+            return weights
+    if network.weights:
+        sources = ", ".join(weights.source for weights in network.weights)
+        raise UserError(f"{network.name} has no public weights from {source!r}, only from {sources}: choose another "
+                        "--source, or leave it out")
+    known = ", ".join(name for name, other in NETWORKS.items() if other.weights)
+    raise UserError(f"there are no public weights of {network.name!r}, only of {known}: choose one of them")

@@ -2,32 +2,31 @@
 
 import keras
 
-from tfbench.models import custom
-from tfbench.models.families import inception, keras_networks, nasnet, pnasnet
-
-FAMILIES = {"inception": inception, "nasnet": nasnet, "pnasnet": pnasnet, "vgg": keras_networks,
-            "resnet_v1": keras_networks, "resnet_v2": keras_networks, "densenet": keras_networks,
-            "mobilenet": keras_networks, "custom": custom}
+from tfbench.models.families import builder_of, untouched
 
 KINDS = {"kernel": "weights", "bias": "biases", "depthwise_kernel": "depthwise_weights",
          "pointwise_kernel": "pointwise_weights"}
 
 
-def original_names(row, model: keras.Model, renamed: dict[str, str] | None = None) -> list[tuple[str, keras.Variable]]:
+def original_names(network, model: keras.Model,
+                   renamed: dict[str, str] | None = None) -> list[tuple[str, keras.Variable]]:
     """Every weight of `model` (states of random generators left out) with its original name.
 
     Args:
-      row: the network's row of NETWORKS.
+      network: a row of NETWORKS.
+      model: of build_network; or, but for an untouched network, with its layers.
       renamed: our names of layers that are called otherwise in `model`.
 
     Returns:
       Pairs such as ("InceptionV4/Conv2d_1a_3x3/weights", variable), in the order of the layers.
     """
-    named = []
+    builder, named = builder_of(network), []
+    if builder is untouched:
+        return untouched.named_weights(model.get_layer(untouched.BODY), model.get_layer("logits"))
     for layer in model.layers:
         if not layer.weights:
             continue
-        scope = FAMILIES[row.family].original_scope(row, (renamed or {}).get(layer.name, layer.name))
+        scope = builder.original_scope(network, (renamed or {}).get(layer.name, layer.name))
         for variable in layer.weights:
             kind = variable.name
             if kind == "kernel" and isinstance(layer, keras.layers.DepthwiseConv2D):

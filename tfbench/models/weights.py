@@ -1,9 +1,9 @@
 """Weights files: NAME.weights.h5, a network with its classifier, and NAME.json, its metadata.
 
-The metadata says what the weights are: network, source data set and the accuracy reached there,
-value range of the images, whether batch norm has a scale, SHA-256 of the file. Programs take the pair
-as `--weights=NAME.weights.h5`, or `--weights=imagenet` for what prepare_models made; a file whose bytes
-are not those certified is refused. Reading a metadata needs no TensorFlow.
+The metadata says what the weights are: network, source data set and the accuracy reached there, value range of the
+images, whether batch norm has a scale, SHA-256 of the file. Programs take the pair as `--weights=NAME.weights.h5`, or
+`--weights=imagenet` for what prepare_models made. A file whose SHA-256 is another is refused. Reading metadata needs no
+TensorFlow.
 """
 
 import os
@@ -18,7 +18,7 @@ from tfbench.files.paths import Path, Remote, as_path, readable
 from tfbench.models.catalog import Network
 
 ENDING = ".weights.h5"
-IMAGENET, CUSTOM = "imagenet", "own"  # --weights: prepare_models' public ones; those that a custom network loads
+IMAGENET, CUSTOM = "imagenet", "own"  # values of --weights: those of prepare_models; those that a custom network loads
 
 
 def metadata_path(path) -> Path:
@@ -27,7 +27,7 @@ def metadata_path(path) -> Path:
 
 
 def imagenet_path(weights_dir, network_name: str) -> Path:
-    """Where prepare_models puts a network's public ImageNet weights."""
+    """The file into which prepare_models puts a network's public ImageNet weights."""
     return as_path(weights_dir).expanduser() / f"{network_name}{ENDING}"
 
 
@@ -41,9 +41,10 @@ def read_metadata(path, network: Network) -> dict:
     Raises:
       UserError: the file or its metadata is missing, damaged or of another network.
     """
-    public = f"`python -m tfbench.prepare_models --model={network.name}` (public ImageNet weights) or "
-    remake = (f"make it with {'' if network.custom else public}`python -m tfbench.pretrain --model={network.name} "
-              "--dataset=glyphs`")
+    remake = f"`python -m tfbench.pretrain --model={network.name} --dataset=glyphs`"
+    if not network.custom:
+        remake = f"`python -m tfbench.prepare_models --model={network.name}` (public ImageNet weights) or {remake}"
+    remake = f"make it with {remake}"
     for file in (as_path(path), metadata_path(path)):
         if not file.is_file():
             raise UserError(f"there is no weights file {file}: {remake}, or correct --weights")
@@ -66,16 +67,16 @@ def save(model, path, metadata: dict, *, cure: str = atomic.make_writable()) -> 
     Args:
       model: of build_network.
       path: NAME.weights.h5.
-      metadata: at least "network", "dataset", "accuracy", "value_range".
+      metadata: at least "network", "dataset", "accuracy", "value_range"; "classes", "bn_scale" and "sha256" are added.
       cure: what to do where they cannot be written.
     """
     path = as_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     remote = isinstance(path, Remote)
     with tempfile.TemporaryDirectory(dir=None if remote else path.parent, prefix=".weights-") as folder:
-        written, temporary = (os.path.join(folder, name + ENDING) for name in ("as_keras_does", "x"))
-        model.save_weights(written)
-        _copy_weights(written, temporary)
+        saved, temporary = (os.path.join(folder, name + ENDING) for name in ("saved", "copied"))
+        model.save_weights(saved)
+        _copy_weights(saved, temporary)
         if remote:
             atomic.write_atomically(path, pathlib.Path(temporary).read_bytes(), cure=cure)
         else:
@@ -87,14 +88,16 @@ def save(model, path, metadata: dict, *, cure: str = atomic.make_writable()) -> 
 
 
 def _copy_weights(source, target) -> None:
-    """Copies the layers that have weights: Keras numbers the others' names through a process, and the file's hash must
-    not tell what was built before it."""
+    """Copies the layers that have weights.
+
+    Keras numbers the others' names through a process, and the file's hash must not tell what was built before it.
+    """
     import h5py
 
     with h5py.File(source) as file, h5py.File(target, "w") as copy:
         layers = copy.create_group("layers")
         for name, layer in file["layers"].items():
-            if layer.visititems(lambda _, part: isinstance(part, h5py.Dataset) or None):
+            if layer.visititems(lambda _, item: isinstance(item, h5py.Dataset) or None):
                 file.copy(layer, layers, name)
 
 
@@ -113,13 +116,12 @@ def load(model, path, *, classifier: bool) -> None:
     """
     import h5py  # here, so that metadata are read without it
 
-    wrong, found = [], set()
+    wrong = []
     with h5py.File(readable(path)) as file:
         stored = {group["vars"].attrs["name"]: [group["vars"][str(number)][()] for number in range(len(group["vars"]))]
                   for group in file["layers"].values()}
     for layer in model.layers:
         variables, values = layer.weights, stored.get(layer.name, [])
-        found.add(layer.name)
         if type(layer).__name__ == "BatchNormalization" and layer.scale and len(values) == len(variables) - 1:
             values = [np.ones_like(values[0]), *values]
         if layer.name == "logits" and not classifier:
@@ -129,11 +131,13 @@ def load(model, path, *, classifier: bool) -> None:
                 variable.assign(value)
         elif not is_auxiliary(layer.name):
             wrong.append(layer.name)
-    wrong += [name for name, values in stored.items() if values and name not in found and not is_auxiliary(name)]
+    known = {layer.name for layer in model.layers}
+    wrong += [name for name, values in stored.items() if values and name not in known and not is_auxiliary(name)]
     if wrong:
-        shown = ", ".join(wrong[:5]) + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
-        raise UserError(f"{path} does not fit the network {model.name}: {shown} differ in the file or are not in it. "
-                        "Build the network as its weights were made (batch-norm scale, see the metadata)")
+        more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+        raise UserError(f"{path} does not fit the network {model.name}: {', '.join(wrong[:5])}{more} differ "
+                        "in the file or are not in it. Build the network as its weights were made (batch-norm scale, "
+                        "see the metadata)")
 
 
 def is_auxiliary(layer_name: str) -> bool:

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from tfbench import paper
 from tfbench.models.build import decayed_kernels
-from tfbench.models.layers import noise
+from tfbench.models.layers import step_randomness
 from tfbench.training.schedules import Cosine
 
 FIRST_LOSS_SCALE, LARGEST_LOSS_SCALE = 2.0 ** 15, 2.0 ** 24  # in float16
@@ -223,7 +223,7 @@ class Trainer(orbit.StandardTrainer):
         """This device's part of the loss, and the gradients of scale · loss."""
         variables = [variable.value for variable in self.model.trainable_variables]
         with tf.GradientTape() as tape:
-            with noise(seed, progress):
+            with step_randomness(seed, progress):
                 outputs = self.model(self.to_input(images), training=True)
             loss = self._loss(outputs["logits"], labels)
             if "auxiliary_logits" in outputs:

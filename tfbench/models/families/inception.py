@@ -246,84 +246,87 @@ FAMILY = {
 }
 
 
-def body(row, size: int, options: BuildOptions):
-    """Builds a network below its classifier; see models/build.py.
-
-    Returns:
-      (images, features, auxiliary logits or None).
-    """
-    network = FAMILY[row.name]
+def body(network, size: int, options: BuildOptions):
+    """Builds a network below its classifier; see families/__init__.py."""
+    definition = FAMILY[network.name]
     images = net = keras.Input((size, size, 3), name="images")
     auxiliary = None
-    for number, part in enumerate(network.table, start=1):
-        net = _apply(part, net, network.scope, row.name, options)
-        if number == network.auxiliary_at and options.auxiliary_head:
-            auxiliary = _auxiliary(net, row.name, options)
+    for number, entry in enumerate(definition.table, start=1):
+        net = _apply(entry, net, definition.scope, network.name, options)
+        if number == definition.auxiliary_at and options.auxiliary_head:
+            auxiliary = _auxiliary(net, network.name, options)
     features = keras.layers.GlobalAveragePooling2D(name="features", dtype="float32")(net)
     return images, features, auxiliary
 
 
-def original_scope(row, layer_name: str) -> str:
+def classifier_initializer(network) -> keras.initializers.Initializer:
+    """The original definition's."""
+    if network.name in ("inception_v4", "inception_resnet_v2"):  # TF-Slim's general default
+        return keras.initializers.GlorotUniform()
+    return variance_scaling()
+
+
+def original_scope(network, layer_name: str) -> str:
     """Scope of a layer's variables in the original checkpoint."""
-    network = FAMILY[row.name]
+    definition = FAMILY[network.name]
     if layer_name == "logits":
-        layer_name = f"{network.scope}.{network.logits}"
+        layer_name = f"{definition.scope}.{definition.logits}"
     return layer_name.replace(".", "/")
 
 
 def convolutions(name: str) -> list[str]:
     """Names of the layers that have a batch norm, in the order in which the table lists them."""
-    def walk(part, scope):
-        if isinstance(part, Conv):
-            return [f"{scope}.{part.name}"]
-        if isinstance(part, Split):
-            return [layer for conv in part.convolutions for layer in walk(conv, scope)]
-        if isinstance(part, Pool):
+    def walk(entry, scope):
+        if isinstance(entry, Conv):
+            return [f"{scope}.{entry.name}"]
+        if isinstance(entry, Split):
+            return [layer for conv in entry.convolutions for layer in walk(conv, scope)]
+        if isinstance(entry, Pool):
             return []
-        return [layer for number, branch in enumerate(part.branches) for step in branch
-                for layer in walk(step, f"{scope}.{part.name}.Branch_{number}")]
+        return [layer for number, branch in enumerate(entry.branches) for step in branch
+                for layer in walk(step, f"{scope}.{entry.name}.Branch_{number}")]
 
-    network = FAMILY[name]
-    return [layer for part in network.table for layer in walk(part, network.scope)]
+    definition = FAMILY[name]
+    return [layer for entry in definition.table for layer in walk(entry, definition.scope)]
 
 
-def _apply(part, net, scope: str, name: str, options: BuildOptions, reduces: bool = False):
+def _apply(entry, net, scope: str, name: str, options: BuildOptions, reduces: bool = False):
     """The output of one entry of a table; `reduces`: a convolution that begins a longer branch."""
-    if isinstance(part, Conv):
-        return _convolution(part, net, scope, name, options, reduces)
-    if isinstance(part, Pool):
-        pooling = keras.layers.MaxPooling2D if part.kind == "max" else keras.layers.AveragePooling2D
-        return pooling(part.size, part.stride, part.padding)(net)
-    if isinstance(part, Split):
+    if isinstance(entry, Conv):
+        return _convolution(entry, net, scope, name, options, reduces)
+    if isinstance(entry, Pool):
+        pooling = keras.layers.MaxPooling2D if entry.kind == "max" else keras.layers.AveragePooling2D
+        return pooling(entry.size, entry.stride, entry.padding)(net)
+    if isinstance(entry, Split):
         return keras.layers.Concatenate()([
-            _apply(conv, net, scope, name, options) for conv in part.convolutions])
+            _apply(conv, net, scope, name, options) for conv in entry.convolutions])
     branches = []
-    for number, branch in enumerate(part.branches):
+    for number, branch in enumerate(entry.branches):
         value = net
         for position, step in enumerate(branch):
-            value = _apply(step, value, f"{scope}.{part.name}.Branch_{number}", name, options,
+            value = _apply(step, value, f"{scope}.{entry.name}.Branch_{number}", name, options,
                            reduces=position == 0 and len(branch) > 1)
         branches.append(value)
-    joined = keras.layers.Concatenate(name=f"{scope}.{part.name}.concat")(branches)
-    if isinstance(part, Block):
+    joined = keras.layers.Concatenate(name=f"{scope}.{entry.name}.concat")(branches)
+    if isinstance(entry, Block):
         return joined
     residual = keras.layers.Conv2D(
         net.shape[-1], 1, kernel_initializer=_initializer(name, "", False, options),
-        name=f"{scope}.{part.name}.Conv2d_1x1")(joined)
-    net = keras.layers.Add()([net, keras.layers.Rescaling(part.scale)(residual)])
-    return net if part.linear else keras.layers.ReLU()(net)
+        name=f"{scope}.{entry.name}.Conv2d_1x1")(joined)
+    net = keras.layers.Add()([net, keras.layers.Rescaling(entry.scale)(residual)])
+    return net if entry.linear else keras.layers.ReLU()(net)
 
 
-def _convolution(part: Conv, net, scope: str, name: str, options: BuildOptions, reduces: bool = False):
-    kernel = part.kernel or tuple(int(side) for side in re.search(r"(\d+)x(\d+)$", part.name).groups())
-    layer = f"{scope}.{part.name}"
-    if name == "bn_inception" and part.name == "Conv2d_1a_7x7":  # separable, with bias, without batch norm
+def _convolution(entry: Conv, net, scope: str, name: str, options: BuildOptions, reduces: bool = False):
+    kernel = entry.kernel or tuple(int(side) for side in re.findall(r"(\d+)x(\d+)$", entry.name)[0])
+    layer = f"{scope}.{entry.name}"
+    if name == "bn_inception" and entry.name == "Conv2d_1a_7x7":  # separable, with bias, without batch norm
         return keras.layers.SeparableConv2D(
-            part.filters, kernel, part.stride, part.padding, depth_multiplier=8, activation="relu",
+            entry.filters, kernel, entry.stride, entry.padding, depth_multiplier=8, activation="relu",
             depthwise_initializer=options.initializer(truncated_normal(1.0)),
             pointwise_initializer=options.initializer(truncated_normal(1.0)), name=layer)(net)
     net = keras.layers.Conv2D(
-        part.filters, kernel, part.stride, part.padding, use_bias=False,
+        entry.filters, kernel, entry.stride, entry.padding, use_bias=False,
         kernel_initializer=_initializer(name, layer, reduces, options), name=layer)(net)
     net = options.batch_norm(f"{layer}.BatchNorm")(net)
     return keras.layers.ReLU(name=f"{layer}.relu")(net)
@@ -347,9 +350,9 @@ def _initializer(name: str, layer: str, reduces: bool, options: BuildOptions):
 
 def _auxiliary(net, name: str, options: BuildOptions):
     """The auxiliary classifier: pooled, 1×1, a convolution over the whole map, logits."""
-    network = FAMILY[name]
-    wide, logits = network.auxiliary
-    scope = f"{network.scope}.AuxLogits"
+    definition = FAMILY[name]
+    wide, logits = definition.auxiliary
+    scope = f"{definition.scope}.AuxLogits"
     net = keras.layers.AveragePooling2D(5, 3, "valid")(net)
     net = _convolution(Conv("Conv2d_1b_1x1", 128), net, scope, name, options)
     kernel = tuple(min(side, 5) for side in net.shape[1:3]) if name == "inception_v3" else net.shape[1:3]

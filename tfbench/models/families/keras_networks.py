@@ -1,34 +1,17 @@
 """Networks that Keras Applications builds: VGG, ResNet v1 and v2, DenseNet, MobileNet v1 and v2.
 
-They are cloned with what makes them the originals' functions: batch norm's settings and the
-initialisers of the original definitions and, in the ResNets, a first max pooling that pads as
-TF-Slim's does (Keras pads both sides, which shifts every window by a pixel) and no biases before
-batch norm. Keras's ResNets v1 have their strides in other places, which is the same function.
+They are cloned with what makes them the originals' functions:
+  * batch norm's settings and the initialisers of the original definitions;
+  * in the ResNets, a first max pooling that pads as TF-Slim's does (Keras pads both sides, which shifts every window
+    by a pixel), and in v1 no biases before batch norm.
+Keras's ResNets v1 have their strides in other places, which is the same function.
 """
 
 import re
 
 import keras
 
-from tfbench.models.layers import BuildOptions, Dropout, truncated_normal, variance_scaling
-
-# name -> (builder in keras.applications, its arguments, scope of the TF-Slim checkpoint)
-BUILDERS = {
-    "vgg_16": ("VGG16", {}, "vgg_16"),
-    "vgg_19": ("VGG19", {}, "vgg_19"),
-    "resnet_50": ("ResNet50", {}, "resnet_v1_50"),
-    "resnet_101": ("ResNet101", {}, "resnet_v1_101"),
-    "resnet_152": ("ResNet152", {}, "resnet_v1_152"),
-    "resnet_v2_50": ("ResNet50V2", {}, "resnet_v2_50"),
-    "resnet_v2_101": ("ResNet101V2", {}, "resnet_v2_101"),
-    "resnet_v2_152": ("ResNet152V2", {}, "resnet_v2_152"),
-    "densenet_121": ("DenseNet121", {}, "densenet121"),
-    "densenet_169": ("DenseNet169", {}, "densenet169"),
-    "densenet_201": ("DenseNet201", {}, "densenet201"),
-    "mobilenet_v1": ("MobileNet", {}, "MobilenetV1"),
-    "mobilenet_v2": ("MobileNetV2", {"alpha": 1.0}, "MobilenetV2"),
-    "mobilenet_v2_14": ("MobileNetV2", {"alpha": 1.4}, "MobilenetV2"),
-}
+from tfbench.models.layers import BuildOptions, Dropout, keras_application, truncated_normal, variance_scaling
 
 # Initialisers of the convolutions in the original definitions: TF-Slim's, DenseNet's in torchvision.
 INITIALIZERS = {
@@ -40,24 +23,25 @@ INITIALIZERS = {
 }
 
 
-def body(row, size: int, options: BuildOptions):
-    """Builds a network below its classifier; see models/build.py.
-
-    Returns:
-      (images, features, None): none of them has an auxiliary classifier.
-    """
-    builder, arguments, _ = BUILDERS[row.name]
-    shipped = getattr(keras.applications, builder)(
-        include_top=False, weights=None, input_shape=(size, size, 3), **arguments)
-    clone = keras.models.clone_model(shipped, clone_function=lambda layer: repaired(layer, row.family, options))
+def body(network, size: int, options: BuildOptions):
+    """Builds a network below its classifier; see families/__init__.py. None has an auxiliary classifier."""
+    shipped = keras_application(network, include_top=False, input_shape=(size, size, 3))
+    clone = keras.models.clone_model(shipped, clone_function=lambda layer: repaired(layer, network.family, options))
     net = clone.output
-    if row.family == "vgg":  # fully connected layers as convolutions: larger images give a map to average
+    if network.family == "vgg":  # fully connected layers as convolutions: larger images give a map to average
         for name, kernel in (("fc6", 7), ("fc7", 1)):
             net = Dropout(options.dropout, name=f"{name}_dropout")(net) if name == "fc7" else net
             net = keras.layers.Conv2D(4096, kernel, activation="relu", name=name,
                                       kernel_initializer=options.initializer(INITIALIZERS["vgg"]()))(net)
     features = keras.layers.GlobalAveragePooling2D(name="features", dtype="float32")(net)
     return clone.input, features, None
+
+
+def classifier_initializer(network) -> keras.initializers.Initializer:
+    """The original definition's."""
+    if network.family == "densenet":
+        return keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
+    return INITIALIZERS[network.family]()
 
 
 def repaired(layer: keras.layers.Layer, family: str, options: BuildOptions) -> keras.layers.Layer:
@@ -78,46 +62,46 @@ def repaired(layer: keras.layers.Layer, family: str, options: BuildOptions) -> k
     return type(layer).from_config(config)
 
 
-def original_scope(row, layer_name: str) -> str:
+def original_scope(network, layer_name: str) -> str:
     """Scope of a layer's variables in the TF-Slim checkpoint (DenseNet: in torchvision's state)."""
     scope = {"vgg": _vgg_scope, "resnet_v1": _resnet_scope, "resnet_v2": _resnet_scope,
-             "densenet": _densenet_scope, "mobilenet": _mobilenet_scope}[row.family]
-    return f"{BUILDERS[row.name][2]}/{scope(row, layer_name)}"
+             "densenet": _densenet_scope, "mobilenet": _mobilenet_scope}[network.family]
+    return f"{network.keras_application.scope}/{scope(network, layer_name)}"
 
 
-def _vgg_scope(row, name: str) -> str:
-    del row
+def _vgg_scope(network, name: str) -> str:
+    del network
     return {"logits": "fc8"}.get(name) or re.sub(r"block(\d)_conv(\d)", r"conv\1/conv\1_\2", name)
 
 
-def _resnet_scope(row, name: str) -> str:
+def _resnet_scope(network, name: str) -> str:
     if match := re.fullmatch(r"conv(\d)_block(\d+)_(preact|[0-3])_(conv|bn)", name):
-        stage, unit, part, kind = match.groups()
-        part = {"preact": "preact", "0": "shortcut"}.get(part, f"conv{part}")
-        norm = "/BatchNorm" if kind == "bn" and part != "preact" else ""
-        return f"block{int(stage) - 1}/unit_{unit}/bottleneck_{row.family[-2:]}/{part}{norm}"
+        stage, unit, position, kind = match.groups()
+        inner = {"preact": "preact", "0": "shortcut"}.get(position, f"conv{position}")
+        norm = "/BatchNorm" if kind == "bn" and inner != "preact" else ""
+        return f"block{int(stage) - 1}/unit_{unit}/bottleneck_{network.family[-2:]}/{inner}{norm}"
     return {"conv1_conv": "conv1", "conv1_bn": "conv1/BatchNorm", "post_bn": "postnorm", "logits": "logits"}[name]
 
 
-def _mobilenet_scope(row, name: str) -> str:
+def _mobilenet_scope(network, name: str) -> str:
     name, norm = re.subn(r"^bn_|_bn$|_BN$", "", name)
     if name == "logits":
         return "Logits/Conv2d_1c_1x1"
-    if row.name == "mobilenet_v1":
+    if network.name == "mobilenet_v1":
         name = re.sub(r"conv_dw_(\d+)", r"Conv2d_\1_depthwise", name)
         name = re.sub(r"conv_pw_(\d+)", r"Conv2d_\1_pointwise", name).replace("conv1", "Conv2d_0")
     else:
         name = re.sub(r"^(?:block(_\d+)|expanded_conv)_(expand|depthwise|project)$", r"expanded_conv\1/\2", name)
         name = name.replace("Conv1", "Conv")
-    return name + "/BatchNorm" * norm
+    return f"{name}/BatchNorm" if norm else name
 
 
-def _densenet_scope(row, name: str) -> str:
-    del row
+def _densenet_scope(network, name: str) -> str:
+    del network
     if match := re.fullmatch(r"conv(\d)_block(\d+)_([0-2]_(?:bn|conv))", name):
-        stage, layer, part = match.groups()
-        part = {"0_bn": "norm1", "1_conv": "conv1", "1_bn": "norm2", "2_conv": "conv2"}[part]
-        return f"features/denseblock{int(stage) - 1}/denselayer{layer}/{part}"
+        stage, layer, position = match.groups()
+        inner = {"0_bn": "norm1", "1_conv": "conv1", "1_bn": "norm2", "2_conv": "conv2"}[position]
+        return f"features/denseblock{int(stage) - 1}/denselayer{layer}/{inner}"
     if match := re.fullmatch(r"pool(\d)_(bn|conv)", name):
         return f"features/transition{int(match[1]) - 1}/{'norm' if match[2] == 'bn' else 'conv'}"
     return {"conv1_conv": "features/conv0", "conv1_bn": "features/norm0", "bn": "features/norm5",

@@ -1,13 +1,15 @@
 """PNASNet-5 Mobile and Large (arXiv 1712.00559), as TF-Slim defines them.
 
-One cell, used 9 or 12 times after two in the stem; every third or fourth halves the map. Layers bear the
-scopes of the original checkpoints with "." for "/".
+One cell, used 9 or 12 times after two in the stem; every third or fourth halves the map. Layers bear the scopes of the
+original checkpoints with "." for "/".
 """
 
 import keras
 
-from tfbench.models.families.nasnet import auxiliary_head, fan_out, keep_probability
+from tfbench.models.families.nasnet import auxiliary_head, classifier_initializer, fan_out, keep_probability
 from tfbench.models.layers import BuildOptions, DropPath
+
+__all__ = ["body", "classifier_initializer", "original_scope"]
 
 # The five combinations, each the sum of two (operation, state): state 0 is the cell's input, 1 that of the cell
 # before, 2 and up the sums so far. All sums are concatenated (figure 1 of the paper).
@@ -26,13 +28,9 @@ FAMILY = {
 }
 
 
-def body(row, size: int, options: BuildOptions):
-    """Builds a network below its classifier; see models/build.py.
-
-    Returns:
-      (images, features, auxiliary logits or None).
-    """
-    cells, filters, stem, final_keep = FAMILY[row.name]
+def body(network, size: int, options: BuildOptions):
+    """Builds a network below its classifier; see families/__init__.py."""
+    cells, filters, stem, final_keep = FAMILY[network.name]
     reductions = (cells // 3, 2 * cells // 3)
     images = keras.Input((size, size, 3), name="images")
     net = keras.layers.Conv2D(stem, 3, 2, "valid", use_bias=False, name="conv0",
@@ -47,15 +45,15 @@ def body(row, size: int, options: BuildOptions):
         keep = keep_probability(number, len(plan), final_keep)
         before, net = net, _cell(net, before, scope, width, stride, keep, options)
         if scope == f"cell_{reductions[1] - 1}" and options.auxiliary_head:
-            auxiliary = auxiliary_head(row, net, f"aux_{reductions[1] - 1}", options)
+            auxiliary = auxiliary_head(network, net, f"aux_{reductions[1] - 1}", options)
     net = keras.layers.ReLU()(net)
     features = keras.layers.GlobalAveragePooling2D(name="features", dtype="float32")(net)
     return images, features, auxiliary
 
 
-def original_scope(row, layer_name: str) -> str:
+def original_scope(network, layer_name: str) -> str:
     """Scope of a layer's variables in the original checkpoint, which has no top scope."""
-    del row
+    del network
     return "final_layer/FC" if layer_name == "logits" else layer_name.replace(".", "/")
 
 
