@@ -110,9 +110,10 @@ def extract_features(network: str, examples, *, weights: str | None, image_size:
     size = image_size or row.image_size
     check_image_size(row, size)
     metadata = weights_metadata(row, weights) if weights else {"sha256": None, "value_range": row.value_range}
-    extractor = features.make_extractor(row.name, weights, metadata["sha256"], size, metadata["value_range"], 0,
-                                        precision)
-    return extractor(lambda part: evaluation_batches(examples, image_size=size, batch_size=batch_size, shard=part),
+    extractor = features.make_extractor(row.name, weights_file=weights, weights_sha256=metadata["sha256"],
+                                        image_size=size, value_range=metadata["value_range"], devices=0,
+                                        precision=precision)
+    return extractor(lambda shard: evaluation_batches(examples, image_size=size, batch_size=batch_size, shard=shard),
                      len(examples.keys), "features")
 
 

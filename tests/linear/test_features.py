@@ -1,4 +1,4 @@
-"""Fixed features: the frozen graph is the network, the cache holds what was computed, features of one's own."""
+"""Fixed features: the frozen graph is the network, the cache holds what was computed, custom features."""
 
 import dataclasses
 import re
@@ -56,7 +56,8 @@ def weights_file(tmp_path_factory):
 
 
 def extractor(weights_file, devices=1, precision="float32"):
-    return features.make_extractor("mobilenet_v1", weights_file, "", SIZE, "inception", devices, precision)
+    return features.make_extractor("mobilenet_v1", weights_file=weights_file, weights_sha256="", image_size=SIZE,
+                                   value_range="inception", devices=devices, precision=precision)
 
 
 @pytest.fixture(scope="module")
@@ -105,10 +106,9 @@ def test_reduced_precision_is_close_and_is_another(digits, weights_file, keras_f
 @pytest.fixture
 def fixed(tmp_path, weights_file, monkeypatch):
     """Features of 360 images in shards of 100."""
-    monkeypatch.setattr(features, "SHARD", 100)
-    kept = cache.Cache(tmp_path / "features")
-    return features.FixedFeatures(lambda precision: extractor(weights_file, 1, precision), "float32", kept, SIZE, 64,
-                                  Progress())
+    monkeypatch.setattr(features, "SHARD_EXAMPLES", 100)
+    return features.FixedFeatures(lambda precision: extractor(weights_file, 1, precision), "float32",
+                                  cache.FeatureCache(tmp_path / "features"), SIZE, 64, Progress())
 
 
 def refused(precision):
@@ -119,7 +119,7 @@ def test_what_was_computed_is_kept(fixed, digits, keras_features):
     first = fixed.of(digits, "validation")
     np.testing.assert_allclose(first, keras_features, atol=2e-5 * np.abs(keras_features).max())
     assert sorted(path.name for path in fixed.cache.folder.iterdir()) == [f"validation-0000{i}.npz" for i in range(4)]
-    again = dataclasses.replace(fixed, make=refused, progress=Progress())
+    again = dataclasses.replace(fixed, make_extractor=refused, progress=Progress())
     assert (again.of(digits, "validation") == first).all() and again.progress.seen == len(digits.keys)
 
 
@@ -129,7 +129,7 @@ def test_interrupted_extraction_goes_on_with_what_is_missing(fixed, digits):
     assert 1 <= len(list(fixed.cache.folder.glob("*.npz"))) <= 2
     progress = Progress()
     resumed = dataclasses.replace(fixed, progress=progress).of(digits, "validation")
-    whole = dataclasses.replace(fixed, cache=cache.Cache(fixed.cache.folder / "else")).of(digits, "validation")
+    whole = dataclasses.replace(fixed, cache=cache.FeatureCache(fixed.cache.folder / "else")).of(digits, "validation")
     np.testing.assert_allclose(resumed, whole, rtol=1e-4, atol=1e-4)
     assert progress.seen == len(digits.keys)
 
@@ -144,7 +144,7 @@ def test_damaged_shard_is_computed_again(damage, fixed, digits):
     damage(fixed.cache.folder / "validation-00001.npz")
     progress = Progress()
     np.testing.assert_allclose(dataclasses.replace(fixed, progress=progress).of(digits, "validation"), first, atol=1e-5)
-    dataclasses.replace(fixed, make=refused).of(digits, "validation")
+    dataclasses.replace(fixed, make_extractor=refused).of(digits, "validation")
 
 
 def flipped(content: bytes) -> bytes:
@@ -166,7 +166,7 @@ def test_reduced_precision_has_its_error_measured_once(fixed, digits):
     assert fixed.reduced_error(digits) is None
     reduced = dataclasses.replace(fixed, precision="bfloat16")
     error = reduced.reduced_error(digits)
-    assert 0 <= error < 0.05 and dataclasses.replace(reduced, make=refused).reduced_error(digits) == error
+    assert 0 <= error < 0.05 and dataclasses.replace(reduced, make_extractor=refused).reduced_error(digits) == error
 
 
 def test_key_covers_what_determines_the_bytes(tmp_path):
@@ -187,13 +187,13 @@ def test_key_covers_what_determines_the_bytes(tmp_path):
     assert "32 pixels, float32, train 1,024 of 1,500, validation 0 of 1,500" in line
 
 
-def test_rows_are_cut_anew():
-    parts = [np.arange(5), np.arange(5, 6), np.arange(6, 12)]
-    assert [part.tolist() for part in features.regroup(parts, [2, 2, 7, 1])] == [
+def test_batches_get_other_sizes():
+    batches = [np.arange(5), np.arange(5, 6), np.arange(6, 12)]
+    assert [batch.tolist() for batch in features.rebatch(batches, [2, 2, 7, 1])] == [
         [0, 1], [2, 3], [4, 5, 6, 7, 8, 9, 10], [11]]
 
 
-# ---- features of the user's own ------------------------------------------------------------------
+# ---- custom features ----------------------------------------------------------------------------
 
 
 def arrays(n=90, classes=3):
@@ -243,7 +243,7 @@ def test_multi_label_features_take_both_conventions(tmp_path):
 
 
 @pytest.mark.parametrize("multi_label", [False, True])
-def test_own_features_give_a_row(multi_label, tmp_path, run_program):
+def test_custom_features_give_a_row(multi_label, tmp_path, run_program):
     given = arrays()
     if multi_label:
         given["y"] = np.eye(3, dtype=np.int64)[given["y"]]
@@ -258,7 +258,7 @@ def test_own_features_give_a_row(multi_label, tmp_path, run_program):
     assert "finished before" in run_program(logistic_regression, *flags)
 
 
-def test_own_features_need_no_network(tmp_path):
+def test_custom_features_need_no_network(tmp_path):
     """The program itself, without Keras: the solver is TensorFlow's."""
     np.savez(tmp_path / "mine.npz", **arrays())
     program = ("import sys; sys.modules['keras'] = None; from tfbench import logistic_regression as program; "

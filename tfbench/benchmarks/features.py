@@ -15,36 +15,37 @@ BATCHES = 4  # of JPEGs, from which features are made
 
 
 def measure(rounds: int, network: str, batch_size: int) -> dict:
-    """Images per second through a network with random weights: Keras's predict, ours, ours from JPEGs."""
-    row = NETWORKS[network]
-    model = build_network(network, num_classes=1)
-    pixels = np.random.RandomState(0).randint(0, 256, (batch_size, row.image_size, row.image_size, 3))
+    """Images per second through a network with random weights: by Keras's predict, by ours, and by ours from JPEGs."""
+    size, model = NETWORKS[network].image_size, build_network(network, num_classes=1)
+    pixels = np.random.RandomState(0).randint(0, 256, (batch_size, size, size, 3))
     batch = tf.constant(pixels, tf.float32)
     scaled = pixels.astype(np.float32) / 127.5 - 1
     images = photographs(BATCHES * batch_size)
     examples = Examples(images, np.zeros(len(images), np.int64), [f"{i:04d}" for i in range(len(images))], "")
-    extractors = {precision: features.make_extractor(network, None, None, row.image_size, "inception", 1, precision)
-                  for precision in features.PRECISIONS}
-    one = tf.data.Dataset.from_tensors((batch, np.arange(batch_size))).cache()
+    extractors = {precision: features.make_extractor(
+        network, weights_file=None, weights_sha256=None, image_size=size, value_range="inception", devices=1,
+        precision=precision) for precision in features.PRECISIONS}
+    one_batch = tf.data.Dataset.from_tensors((batch, np.arange(batch_size))).cache()
 
-    def ours(precision):
-        return lambda: extractors[precision](lambda part: one, batch_size, "features")
+    def from_batch(precision):
+        return lambda: extractors[precision](lambda part: one_batch, batch_size, "features")
 
     def from_jpeg(precision):
         return lambda: extractors[precision](
-            lambda part: evaluation_batches(examples, image_size=row.image_size, batch_size=batch_size, shard=part),
+            lambda shard: evaluation_batches(examples, image_size=size, batch_size=batch_size, shard=shard),
             len(images), "features")
 
     runs = {"keras predict": lambda: model.predict(scaled, batch_size=batch_size, verbose=0)}
-    runs |= {f"model, {precision}": ours(precision) for precision in features.PRECISIONS}
+    runs |= {f"model, {precision}": from_batch(precision) for precision in features.PRECISIONS}
     runs |= {f"JPEG to features, {precision}": from_jpeg(precision) for precision in features.PRECISIONS}
     rates = {name: (len(images) if name.startswith("JPEG") else batch_size) / time_taken
              for name, time_taken in median_seconds(runs, rounds).items()}
-    exact, reduced = (ours(precision)() for precision in features.PRECISIONS)
-    ratios = {}
+    exact, reduced = (from_batch(precision)() for precision in features.PRECISIONS)
+    ratios: dict[str, float] = {}
     for precision in features.PRECISIONS:
-        alone, whole = f"model, {precision}", f"JPEG to features, {precision}"
-        ratios |= {alone: rates[alone] / rates["keras predict"], whole: rates[whole] / rates[alone]}
+        model_only, from_files = f"model, {precision}", f"JPEG to features, {precision}"
+        ratios |= {model_only: rates[model_only] / rates["keras predict"],
+                   from_files: rates[from_files] / rates[model_only]}
     return {"network": network, "batch_size": batch_size, "images_per_second": rates, "ratios": ratios,
             "bfloat16_relative_error": float(np.linalg.norm(reduced - exact) / np.linalg.norm(exact))}
 
@@ -53,8 +54,10 @@ def report(result: dict) -> list[str]:
     """The result of `measure` in lines of text."""
     lines = [f"{result['network']}, random weights, batches of {result['batch_size']}"]
     for name, rate in result["images_per_second"].items():
-        peer = "keras predict" if name.startswith("model") else "the model alone"
-        lines.append(f"  {name:<28} {rate:7.1f} images/s"
-                     + (f"   {result['ratios'][name]:.2f} of {peer}" if name in result["ratios"] else ""))
+        line = f"  {name:<28} {rate:7.1f} images/s"
+        if name in result["ratios"]:
+            reference = "keras predict" if name.startswith("model") else "the model alone"
+            line += f"   {result['ratios'][name]:.2f} of {reference}"
+        lines.append(line)
     return [*lines, f"  features in bfloat16 differ from those in float32 by {result['bfloat16_relative_error']:.1e}, "
             "relative"]

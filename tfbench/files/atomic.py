@@ -9,6 +9,7 @@ from tfbench.errors import UserError
 from tfbench.files import paths
 from tfbench.files.paths import as_path
 
+
 def file_sha256(path) -> str:
     """SHA-256 of a file's bytes, in hex."""
     path = as_path(path)

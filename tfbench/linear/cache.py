@@ -1,11 +1,11 @@
-"""Features on disk: computed once, found again by everything that determines their bytes.
+"""Features on disk: computed once for everything that determines their bytes.
 
     RESULTS_DIR/features/NETWORK-DATASET-KEY/
         key.json           what determines them; KEY is its hash
-        train-00000.npz    keys and features of the split's first SHARD examples, and so on
+        train-00000.npz    keys and features of the split's first SHARD_EXAMPLES examples, and so on
 
-Shards are written whole or not at all, so an interrupted extraction goes on with the next one; NumPy checks a
-shard's checksum when it is read, and its keys are compared with the split's. A folder may be deleted at any time.
+Shards are written atomically, so an interrupted extraction goes on with those that are missing. NumPy checks a shard's
+checksum when it is read, and its keys are compared with the split's. A folder may be deleted at any time.
 """
 
 import dataclasses
@@ -21,46 +21,46 @@ from tfbench.data.manifests import SPLITS
 from tfbench.files import atomic
 from tfbench.files.paths import Path, as_path, readable
 
-LAYOUT = 1
-SHARD = 1024  # examples
+LAYOUT_VERSION = 1
+SHARD_EXAMPLES = 1024
 
 
 def make_key(spec: dict, manifest: dict, *, processor: str) -> dict:
-    """What determines the features of a run's data set.
+    """Everything that determines the features of a run's data set.
 
     Args:
-      spec: the run's specification (results/record.py).
+      spec: of the run (results/record.py).
       manifest: of the prepared data set (data/manifests.py).
       processor: "CPU" or "GPU", which add in different orders.
     """
     return {
-        "layout": LAYOUT,
+        "layout": LAYOUT_VERSION,
         **{name: spec[name] for name in ("network", "weights_sha256", "value_range", "image_size", "precision",
                                          "batch_size", "devices", "dataset")},
         **({"architecture": spec["architecture"]} if "architecture" in spec else {}),
-        "data": {name: value for name, value in spec["data"].items() if name != "difficult"},  # a matter of labels
+        "data": {name: value for name, value in spec["data"].items() if name != "difficult"},  # of labels only
         "images": {split: manifest["splits"][split]["n"] for split in SPLITS},
         "processor": processor,
         "versions": {name: importlib.metadata.version(name) for name in ("tensorflow", "keras")}}
 
 
 @dataclasses.dataclass(frozen=True)
-class Cache:
-    """The features of one network on one data set."""
+class FeatureCache:
+    """The folder with the features of one network on one data set."""
 
     folder: Path
 
     def read(self, split: str, number: int, keys: list[str]) -> np.ndarray | None:
-        """Features of a shard, float32 [len(keys), width]; None if they are not there, damaged or of others."""
+        """Features of a shard, float32 [len(keys), width]; None if it is missing, damaged or of other examples."""
         try:
             with np.load(readable(self._path(split, number)), allow_pickle=False) as shard:
                 features = shard["features"]
                 return features if shard["keys"].tolist() == keys and len(features) == len(keys) else None
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zipfile.error):
+        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
             return None
 
     def write(self, split: str, number: int, keys: list[str], features: np.ndarray) -> None:
-        """Keeps a shard.
+        """Writes a shard; features float32 [len(keys), width].
 
         Raises:
           UserError: the folder cannot be written.
@@ -74,29 +74,29 @@ class Cache:
         return self.folder / f"{split}-{number:05d}.npz"
 
 
-def open_cache(results_dir, key: dict) -> Cache:
-    """The cache of the features that `key` determines, made if it is not there.
+def open_cache(results_dir, key: dict) -> FeatureCache:
+    """The cache of the features that `key` (make_key) determines; its folder is made if it is missing.
 
     Raises:
       UserError: the folder cannot be written.
     """
-    name = "-".join(re.sub(r"[^\w.]+", "_", key[part]) for part in ("network", "dataset"))
+    name = "-".join(re.sub(r"[^\w.]+", "_", key[field]) for field in ("network", "dataset"))
     folder = as_path(results_dir) / "features" / f"{name}-{config.key_of(key)}"
     if not (folder / "key.json").exists():
         atomic.write_json(folder / "key.json", key, cure=atomic.make_writable("--results_dir"))
-    return Cache(folder)
+    return FeatureCache(folder)
 
 
 def describe_all(results_dir) -> list[str]:
-    """One line for each folder of cached features: whose they are, how many, how large."""
+    """One line for each folder of cached features: its network and data set, how many, how large."""
     lines = []
     for path in sorted(as_path(results_dir).glob("features/*/key.json")):
         key = atomic.read_json(path, cure=f"delete {path.parent}")
         shards = list(path.parent.glob("*-[0-9]*.npz"))
-        parts = {split: min(sum(shard.name.startswith(f"{split}-") for shard in shards) * SHARD, images)
-                 for split, images in key["images"].items()}
+        counts = {split: min(sum(shard.name.startswith(f"{split}-") for shard in shards) * SHARD_EXAMPLES, images)
+                  for split, images in key["images"].items()}
         size = sum(shard.stat().st_size for shard in shards) / 1e6
         lines.append(f"{path.parent.name}: {key['image_size']} pixels, {key['precision']}, "
-                     + ", ".join(f"{split} {there:,} of {key['images'][split]:,}" for split, there in parts.items())
+                     + ", ".join(f"{split} {count:,} of {key['images'][split]:,}" for split, count in counts.items())
                      + f", {size:,.1f} MB")
     return lines

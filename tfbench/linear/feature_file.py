@@ -1,8 +1,8 @@
-"""Features of the user's own, from one NumPy file. This module imports no TensorFlow.
+"""Custom features, from one NumPy file. This module imports no TensorFlow.
 
     X      [n, width] float
     y      [n] int, classes from 0; or [n, classes], multi-label: 1 present, 0 absent; or, as in VOC2007, 1 present,
-           -1 absent, 0 neither right nor wrong
+           -1 absent, 0 not scored
     split  [n] str: "train", "validation" or "test"
 """
 
@@ -25,11 +25,12 @@ class FeatureFile:
     """The arrays of a file, checked.
 
     Attributes:
-      name: the file's, without ending.
+      name: of the file, without ending.
       sha256: of the file, in hex.
-      features: float32 or float64 [n, width], finite. classes: their number.
-      labels: int64 [n], or float32 [n, classes] in {1, 0, -1}.
-      rows: {split: positions of its examples, int64}.
+      features: float32 or float64 [n, width], finite.
+      labels: int64 [n] in [0, classes), or float32 [n, classes] in {1, 0, -1}.
+      classes: their number.
+      rows: {split: indices of its examples, int64}.
     """
 
     name: str
@@ -44,7 +45,7 @@ def read(path) -> FeatureFile:
     """Reads and checks a file.
 
     Raises:
-      UserError: it is not there, damaged, lacks an array, or an array is of another kind than expected.
+      UserError: it is missing or damaged, or its arrays are not as the head of this module says.
     """
     path = as_path(path).expanduser()
     if not path.is_file():
@@ -62,23 +63,23 @@ def read(path) -> FeatureFile:
     if split.shape != (len(features),) or len(labels) != len(features):
         raise UserError(f"X, y and split of {path} have {len(features):,}, {len(labels):,} and {len(split):,} rows: "
                         "expected one each per example")
-    wrong = np.flatnonzero(~np.isfinite(features).all(axis=1))
-    if len(wrong):
-        raise UserError(f"X of {path} is not finite in {len(wrong):,} of {len(features):,} rows, the first is row "
-                        f"{wrong[0]}: make these features anew")
-    strange = sorted(set(split.astype(str).tolist()) - set(SPLITS))
-    rows = {name: np.flatnonzero(split.astype(str) == name) for name in SPLITS}
-    empty = [name for name in SPLITS if not len(rows[name])]
-    if strange or empty:
-        raise UserError(f"split of {path} " + (f"holds {strange[0]!r}" if strange else f"has no {empty[0]} example")
-                        + f": expected examples of {', '.join(SPLITS)}")
-    labels, classes = _labels(labels, path)
+    not_finite = np.flatnonzero(~np.isfinite(features).all(axis=1))
+    if len(not_finite):
+        raise UserError(f"X of {path} is not finite in {len(not_finite):,} of {len(features):,} rows, the first is row "
+                        f"{not_finite[0]}: make these features anew")
+    split = split.astype(str)
+    rows = {name: np.flatnonzero(split == name) for name in SPLITS}
+    problems = [f"holds {name!r}" for name in sorted(set(split.tolist()) - set(SPLITS))]
+    problems += [f"has no {name} example" for name in SPLITS if not len(rows[name])]
+    if problems:
+        raise UserError(f"split of {path} {problems[0]}: expected examples of {', '.join(SPLITS)}")
+    labels, classes = _checked_labels(labels, path)
     features = features.astype(np.promote_types(features.dtype, np.float32), copy=False)
     return FeatureFile(path.stem, atomic.file_sha256(path), features, labels, classes, rows)
 
 
-def _labels(labels: np.ndarray, path):
-    """Labels as the solver takes them, and the number of classes."""
+def _checked_labels(labels: np.ndarray, path):
+    """Labels as linear.logistic.path takes them, and the number of classes."""
     if labels.ndim == 1 and labels.dtype.kind in "iu":
         if labels.min() < 0:
             raise UserError(f"y of {path} holds {labels.min()}: expected classes from 0")

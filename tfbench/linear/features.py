@@ -1,7 +1,7 @@
-"""Penultimate features of a frozen network, as fast as the processor gives them.
+"""Penultimate features of a frozen network.
 
-The network becomes a graph of constants, which TensorFlow may then rewrite: batch norm is folded into the convolutions,
-activations are fused to them (BUILD.md, "Features", has what was measured). Features are cached (linear/cache.py).
+The network becomes a graph of constants, which TensorFlow may rewrite: batch norm is folded into the convolutions and
+activations are fused to them. Features are cached (linear/cache.py).
 """
 
 import contextlib
@@ -10,6 +10,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -19,7 +20,7 @@ from tfbench.data.examples import Examples, select
 from tfbench.data.pipeline import evaluation_batches, to_network
 from tfbench.errors import UserError
 from tfbench.files import atomic
-from tfbench.linear.cache import SHARD, Cache
+from tfbench.linear.cache import SHARD_EXAMPLES, FeatureCache
 from tfbench.models.build import build_network
 from tfbench.training.devices import graph_rewriting, make_strategy, processor
 from tfbench.training.predictor import Predictor
@@ -46,55 +47,62 @@ def freeze(network: str, weights_file: str | None, image_size: int, value_range:
 
     traced = tf.function(forward).get_concrete_function(
         tf.TensorSpec([None, image_size, image_size, 3], tf.float32))
-    with _unheard():
+    with _silenced_stderr():
         frozen = convert_variables_to_constants_v2(traced, lower_control_flow=False)
     return lambda images: frozen(images)[0]
 
 
 @contextlib.contextmanager
-def _unheard():
-    """Within it nothing is written to stderr: here TensorFlow counts GPUs aloud, whatever its level of logging is."""
+def _silenced_stderr():
+    """Context manager that silences stderr: TensorFlow prints how many GPUs it sees, at any level of logging."""
     sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
+    stderr, devnull = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, 2)
     try:
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(devnull)
 
 
 @functools.lru_cache(maxsize=2)  # the data sets of a study share what was traced
-def make_extractor(network: str, weights_file: str | None, weights_sha256: str | None, image_size: int,
+def make_extractor(network: str, *, weights_file: str | None, weights_sha256: str | None, image_size: int,
                    value_range: str, devices: int, precision: str) -> Predictor:
-    """The network of a weights file on its devices, in float32 or with its matrix products in bfloat16."""
-    del weights_sha256  # part of the cache's key: a file made anew is read anew
+    """The network on its devices, ready to compute features.
+
+    Args:
+      weights_file: None for random weights.
+      weights_sha256: of the file: one that was made anew is read anew.
+      devices: see devices.make_strategy.
+      precision: one of PRECISIONS, of its convolutions and matrix products.
+    """
+    del weights_sha256  # of the cache's key only
     strategy = make_strategy(devices)
-    reduced = precision == "bfloat16"
-    # On a CPU, TensorFlow rewrites the graph to bfloat16 itself, which keeps batch norm folded.
-    policy = "mixed_bfloat16" if reduced and processor() != "CPU" else "float32"
+    # On a CPU, TensorFlow rewrites the graph to bfloat16, which keeps batch norm folded; elsewhere Keras casts.
+    rewritten = precision == "bfloat16" and processor() == "CPU"
+    policy = "mixed_bfloat16" if precision == "bfloat16" and not rewritten else "float32"
     frozen = freeze(network, weights_file, image_size, value_range, policy=policy)
     return Predictor(strategy, lambda images: {"features": frozen(images)},
-                     around=lambda: graph_rewriting(bfloat16=reduced and processor() == "CPU"))
+                     make_context=lambda: graph_rewriting(bfloat16=rewritten))
 
 
 @dataclasses.dataclass(frozen=True)
 class FixedFeatures:
-    """The features of one network on one data set: what the cache lacks is computed and kept there.
+    """The features of one network on one data set; what the cache lacks is computed and added to it.
 
     Attributes:
-      make: from a precision to the extractor; called when something must be computed.
+      make_extractor: from a precision to the extractor; called only when something must be computed.
       precision: one of PRECISIONS.
-      progress: told of images as they are done.
+      progress: has images(number), called as they are done.
     """
 
-    make: Callable[[str], Predictor]
+    make_extractor: Callable[[str], Predictor]
     precision: str
-    cache: Cache
+    cache: FeatureCache
     image_size: int
     batch_size: int
-    progress: object
+    progress: Any
 
     def of(self, examples: Examples, split: str) -> np.ndarray:
         """Features of every example of a split: whole image resized bicubically, no augmentation (v3 section 3.1).
@@ -106,57 +114,61 @@ class FixedFeatures:
           UserError: one is not finite, or the cache cannot be written.
         """
         count = len(examples.keys)
-        shards = [np.arange(first, min(first + SHARD, count)) for first in range(0, count, SHARD)]
-        keys = [[examples.keys[i] for i in rows] for rows in shards]
-        found = [self.cache.read(split, number, keys[number]) for number in range(len(shards))]
-        missing = [number for number in range(len(shards)) if found[number] is None]
-        self.progress.images(sum(len(part) for part in found if part is not None))
+        keys = [examples.keys[first:first + SHARD_EXAMPLES] for first in range(0, count, SHARD_EXAMPLES)]
+        shards: dict[int, Any] = {number: self.cache.read(split, number, keys[number]) for number in range(len(keys))}
+        missing = [number for number, features in shards.items() if features is None]
+        self.progress.images(sum(len(features) for features in shards.values() if features is not None))
         if missing:
-            wanted = select(examples, np.concatenate([shards[number] for number in missing]))
-            rows = self.make(self.precision).stream(self._batches(wanted), len(wanted.keys), "features",
-                                                    self.progress.images)
-            for number, values in zip(missing, regroup(rows, [len(keys[number]) for number in missing]), strict=True):
-                self.cache.write(split, number, keys[number], values)
-                found[number] = values
-        features = np.concatenate(found)
-        wrong = np.flatnonzero(~np.isfinite(features).all(axis=1))
-        if len(wrong):
-            raise UserError(f"the network's features of {len(wrong):,} of {count:,} {split} images are not finite, the "
-                            f"first is {examples.keys[wrong[0]]}: its weights do not fit images of {self.image_size} "
-                            "pixels, or are damaged")
-        return features
+            positions = np.concatenate([np.arange(len(keys[number])) + number * SHARD_EXAMPLES for number in missing])
+            batches = self.make_extractor(self.precision).stream(
+                self._batches(select(examples, positions)), len(positions), "features", self.progress.images)
+            for number, features in zip(missing, rebatch(batches, [len(keys[number]) for number in missing]),
+                                        strict=True):
+                self.cache.write(split, number, keys[number], features)
+                shards[number] = features
+        all_features = np.concatenate(list(shards.values()))
+        not_finite = np.flatnonzero(~np.isfinite(all_features).all(axis=1))
+        if len(not_finite):
+            raise UserError(f"the network's features of {len(not_finite):,} of {count:,} {split} images are not finite,"
+                            f" the first is {examples.keys[not_finite[0]]}: its weights do not fit images of "
+                            f"{self.image_size} pixels, or are damaged")
+        return all_features
 
     def reduced_error(self, examples: Examples) -> float | None:
-        """What less precision costs: ‖features − those in float32‖ / ‖those in float32‖ over one batch of images.
+        """The error of reduced precision, measured once: ‖features - exact‖ / ‖exact‖ over one batch of images.
 
         Returns:
           None in float32.
         """
         if self.precision == "float32":
             return None
-        record = self.cache.folder / "error.json"
-        if not record.exists():
-            some = select(examples, np.arange(min(self.batch_size, len(examples.keys))))
-            reduced, exact = (self.make(precision)(self._batches(some), len(some.keys), "features")
+        path = self.cache.folder / "error.json"
+        if not path.exists():
+            batch = select(examples, np.arange(min(self.batch_size, len(examples.keys))))
+            reduced, exact = (self.make_extractor(precision)(self._batches(batch), len(batch.keys), "features")
                               for precision in (self.precision, "float32"))
             error = np.linalg.norm(reduced - exact) / np.linalg.norm(exact)
-            atomic.write_json(record, {"relative_error": float(error), "images": len(some.keys)},
+            atomic.write_json(path, {"relative_error": float(error), "images": len(batch.keys)},
                               cure=atomic.make_writable("--results_dir"))
-        return atomic.read_json(record, cure="delete it")["relative_error"]
+        return atomic.read_json(path, cure="delete it")["relative_error"]
 
     def _batches(self, examples: Examples):
-        return lambda part: evaluation_batches(examples, image_size=self.image_size, batch_size=self.batch_size,
+        return lambda shard: evaluation_batches(examples, image_size=self.image_size, batch_size=self.batch_size,
                                                shard=part)
 
 
-def regroup(parts, sizes):
-    """Arrays of rows cut anew: yields one array of each size, which add up to all, as soon as its rows are there."""
-    rows, parts = [], iter(parts)
+def rebatch(batches, sizes):
+    """Arrays in batches of other sizes: yields one array of each size, as soon as its rows are there.
+
+    Raises:
+      AssertionError: there are more rows than the sizes add up to.
+    """
+    pending, batches = [], iter(batches)
     for size in sizes:
-        while sum(map(len, rows)) < size:
-            rows.append(next(parts))
-        whole = np.concatenate(rows)
-        yield whole[:size]
-        rows = [whole[size:]]
-    left = sum(map(len, parts))  # also lets the source come to its own end
+        while sum(map(len, pending)) < size:
+            pending.append(next(batches))
+        rows = np.concatenate(pending)
+        yield rows[:size]
+        pending = [rows[size:]]
+    left = sum(map(len, pending)) + sum(map(len, batches))  # the source also gets to its own end
     assert not left, f"{left} rows left over"

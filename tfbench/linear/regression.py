@@ -39,8 +39,9 @@ def run(inputs: RunInputs, progress) -> Record:
     kept = cache.open_cache(config.results_dir, cache.make_key(spec, data.manifest, processor=processor()))
     fixed = features.FixedFeatures(
         lambda precision: features.make_extractor(
-            inputs.network.name, inputs.weights, inputs.metadata["sha256"], spec["image_size"], spec["value_range"],
-            config.devices, precision),
+            inputs.network.name, weights_file=inputs.weights, weights_sha256=inputs.metadata["sha256"],
+            image_size=spec["image_size"], value_range=spec["value_range"], devices=config.devices,
+            precision=precision),
         config.precision, kept, spec["image_size"], config.batch_size, progress)
     progress.stage("features")
     parts = labelled(fixed, train, validation, spec)

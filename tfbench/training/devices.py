@@ -13,20 +13,25 @@ from tfbench.errors import Preempted, UserError
 
 @functools.cache  # a process can join the other hosts only once
 def make_strategy(devices: int = 0, kind: str = "auto", tpu: str | None = None) -> tf.distribute.Strategy:
-    """The tf.distribute strategy that trains on this machine's devices, on several hosts' or on a TPU.
+    """The tf.distribute strategy for this machine's devices, for those of several hosts or for a TPU.
 
     Args:
-      devices: number of replicas on this host; 0 for every GPU there is, or the CPU.
-      kind: "one_device"; "mirrored" over this host's devices; "multi_worker" over those of all hosts that TF_CONFIG
-        names (before anything else is computed); "tpu"; or "auto": the TPU at `tpu` if there is one, several hosts
-        where TF_CONFIG names them, else one device or mirrored.
-      tpu: its address, as official.common.distribute_utils takes it: a name, grpc://IP:8470, or "local".
+      devices: replicas on this host; 0 for every GPU there is, or the CPU.
+      kind: one of
+        "one_device";
+        "mirrored": over this host's devices;
+        "multi_worker": over those of all hosts that TF_CONFIG names; to be made before anything is computed;
+        "tpu";
+        "auto": the TPU at `tpu` if there is one, several hosts where TF_CONFIG names them, else one device or mirrored.
+      tpu: the TPU's address, as official.common.distribute_utils takes it: a name, grpc://IP:8470, or "local".
 
     Raises:
       UserError: there are fewer devices, or the hosts or the TPU cannot be reached.
     """
     if kind == "auto":
-        kind = "tpu" if tpu is not None else "multi_worker" if len(cluster()) > 1 else "local"
+        kind = "multi_worker" if len(cluster()) > 1 else "local"
+        if tpu is not None:
+            kind = "tpu"
     if kind == "tpu":
         return _tpu_strategy(tpu or "local")
     if kind == "multi_worker":
@@ -47,7 +52,7 @@ def cluster() -> list[str]:
     """Addresses of the hosts that the environment variable TF_CONFIG names, the chief's first; [] without it.
 
     Raises:
-      UserError: it is no such JSON.
+      UserError: it is not of the form that TensorFlow expects.
     """
     text = os.environ.get("TF_CONFIG", "")
     try:
@@ -59,14 +64,14 @@ def cluster() -> list[str]:
 
 
 def kind_of(strategy: tf.distribute.Strategy) -> str:
-    """Which of make_strategy's kinds a strategy is."""
+    """A strategy's kind, as make_strategy names it."""
     classes = {"one_device": tf.distribute.OneDeviceStrategy, "multi_worker": tf.distribute.MultiWorkerMirroredStrategy,
                "tpu": tf.distribute.TPUStrategy, "mirrored": tf.distribute.MirroredStrategy}
     return next(kind for kind, strategy_class in classes.items() if isinstance(strategy, strategy_class))
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process writes what all hosts compute: the only one, or the first of several."""
+    """Whether this process writes the files: it is the only one, or the first of several hosts."""
     resolver = strategy.cluster_resolver
     if kind_of(strategy) != "multi_worker":
         return True
@@ -74,7 +79,7 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
 
 
 def on_all_hosts(strategy: tf.distribute.Strategy, number: int) -> list[int]:
-    """What each host has for `number`, in an order that is the same on all; [number] on a single host."""
+    """The `number` of each host, in an order that is the same on all; [number] on a single host."""
     if kind_of(strategy) != "multi_worker":
         return [number]
     return strategy.gather(strategy.run(lambda: tf.constant([number])), axis=0).numpy().tolist()
@@ -82,7 +87,7 @@ def on_all_hosts(strategy: tf.distribute.Strategy, number: int) -> list[int]:
 
 @contextlib.contextmanager
 def preempt_on_lost_host(strategy: tf.distribute.Strategy):
-    """Within it, the loss of another host is Preempted: the same command on all of them continues."""
+    """Context manager that raises Preempted where another host is lost: the same command on all of them continues."""
     try:
         yield
     except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError) as error:
@@ -92,29 +97,30 @@ def preempt_on_lost_host(strategy: tf.distribute.Strategy):
 
 
 def distribute(strategy: tf.distribute.Strategy, make_batches, micro_batches: int = 1):
-    """The batches of all hosts and devices, read by each host for its own devices.
+    """The batches of all devices; each host reads those of its own devices.
 
     Args:
-      make_batches: data.pipeline.InputShard -> tf.data.Dataset, such as data.pipeline.training_batches.
-      micro_batches: in how many parts each device takes its share of a batch.
+      make_batches: from the shard of the input that a host reads (data/pipeline.py) to its tf.data.Dataset, e.g.
+        data.pipeline.training_batches.
+      micro_batches: into how many batches each device's batch is split.
     """
     options = tf.data.Options()
     options.autotune.enabled = False  # its thread can take more than a minute to hear that an iterator is closed
 
-    def of_host(context):
-        pieces = strategy.num_replicas_in_sync // context.num_input_pipelines * micro_batches
-        part = InputShard(context.input_pipeline_id, context.num_input_pipelines, pieces)
-        return make_batches(part).with_options(options)
+    def host_batches(context):
+        batches_per_step = strategy.num_replicas_in_sync // context.num_input_pipelines * micro_batches
+        shard = InputShard(context.input_pipeline_id, context.num_input_pipelines, batches_per_step)
+        return make_batches(shard).with_options(options)
 
-    # Where devices are accelerators, batches are copied to them ahead of time; a CPU has them already.
-    fetch = tf.distribute.InputOptions(experimental_fetch_to_device=processor() != "CPU")
-    return strategy.distribute_datasets_from_function(of_host, fetch)
+    # Batches are copied to accelerators ahead of time; a CPU has them already.
+    input_options = tf.distribute.InputOptions(experimental_fetch_to_device=processor() != "CPU")
+    return strategy.distribute_datasets_from_function(host_batches, input_options)
 
 
-def _leave_graphs_alone() -> None:
-    """On a CPU, switches off what rewrites graphs: half of a large network's start-up, and no step is quicker for it.
+def _disable_graph_rewriting() -> None:
+    """On a CPU, switches off TensorFlow's meta optimizer: it takes half of a large network's start-up, for no speed.
 
-    On GPUs it chooses the layout of the images (BUILD.md, "Start-up").
+    On GPUs it chooses the layout of the images.
     """
     if processor() == "CPU":
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
@@ -124,12 +130,11 @@ def _device_names(devices: int) -> list[str]:
     """This host's devices to use; 0 for every GPU, or the CPU."""
     kind = processor()
     names = [device.name for device in tf.config.list_logical_devices(kind)]
-    _leave_graphs_alone()
-    wanted = devices or (len(names) if kind == "GPU" else 1)
-    if wanted > len(names):
-        raise UserError(f"--devices={wanted}: TensorFlow sees {len(names)} {kind} here: use --devices="
+    _disable_graph_rewriting()
+    if devices > len(names):
+        raise UserError(f"--devices={devices}: TensorFlow sees {len(names)} {kind} here: use --devices="
                         f"{len(names)}, or 0 for all")
-    return names[:wanted]
+    return names if kind == "GPU" and not devices else names[:devices or 1]
 
 
 def _multi_worker_strategy(devices: int) -> tf.distribute.Strategy:
@@ -138,7 +143,7 @@ def _multi_worker_strategy(devices: int) -> tf.distribute.Strategy:
     if len(cluster()) < 2:
         raise UserError('--strategy=multi_worker: expected the environment variable TF_CONFIG to name all hosts, e.g. '
                         '{"cluster": {"worker": ["HOST1:2222", "HOST2:2222"]}, "task": {"type": "worker", "index": 0}}'
-                        " on the first of two (BUILD.md, \"Several hosts\")")
+                        ' on the first of two')
     if devices:
         raise UserError(f"--devices={devices}: on several hosts every host uses all of its GPUs; leave --devices out")
     try:
@@ -146,7 +151,7 @@ def _multi_worker_strategy(devices: int) -> tf.distribute.Strategy:
     except (RuntimeError, ValueError, tf.errors.OpError) as error:
         raise UserError(f"cannot join the hosts of TF_CONFIG ({_first_line(error)}): start the same command on all of "
                         f"them, {', '.join(cluster())}, with the task of each in its TF_CONFIG") from error
-    _leave_graphs_alone()
+    _disable_graph_rewriting()
     return strategy
 
 
@@ -155,7 +160,7 @@ def _tpu_strategy(address: str) -> tf.distribute.Strategy:
 
     try:
         return distribute_utils.get_distribution_strategy("tpu", tpu_address=address)
-    except Exception as error:  # of whatever kind the resolver, the runtime or the network raises
+    except Exception as error:  # the resolver, the runtime and the network raise many kinds
         raise UserError(f"cannot use the TPU at --tpu={address} ({type(error).__name__}: {_first_line(error)}): "
                         "expected a TPU's name, grpc://IP:8470, or local on a TPU virtual machine") from error
 
@@ -165,30 +170,28 @@ def _first_line(error: Exception) -> str:
 
 
 def processor() -> str:
-    """What networks run on here: "GPU" if there is one, else "CPU"."""
+    """What networks run on, on this machine: "GPU" if there is one, else "CPU"."""
     return "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
 
 
 @contextlib.contextmanager
 def graph_rewriting(*, bfloat16: bool = False):
-    """Within it, TensorFlow rewrites the graphs it meets for the first time, also on a CPU (see make_strategy).
+    """Context manager that lets TensorFlow rewrite the graphs that are first run inside it, on a CPU too.
 
     Args:
-      bfloat16: convolutions and matrix products of float32 in bfloat16 (CPU).
+      bfloat16: whether float32 convolutions and matrix products are rewritten to bfloat16 (CPU).
     """
-    options = tf.config.optimizer
-    before = options.get_experimental_options()
-    options.set_experimental_options(
-        {"disable_meta_optimizer": False, "auto_mixed_precision_onednn_bfloat16": bfloat16})
+    optimizer = tf.config.optimizer
+    options = {"disable_meta_optimizer": False, "auto_mixed_precision_onednn_bfloat16": bfloat16}
+    before = {name: optimizer.get_experimental_options().get(name, False) for name in options}
+    optimizer.set_experimental_options(options)
     try:
         yield
     finally:
-        options.set_experimental_options({
-            "disable_meta_optimizer": before.get("disable_meta_optimizer", False),
-            "auto_mixed_precision_onednn_bfloat16": before.get("auto_mixed_precision_onednn_bfloat16", False)})
+        optimizer.set_experimental_options(before)
 
 
 def set_determinism(deterministic: bool) -> None:
-    """BuildOptions TensorFlow to operations that give the same bits every time."""
+    """Holds TensorFlow, for the rest of the process, to operations that give the same bits every time."""
     if deterministic:
         tf.config.experimental.enable_op_determinism()

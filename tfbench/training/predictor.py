@@ -13,24 +13,25 @@ class Predictor:
 
     Args:
       forward: from the images of a batch to {"features", "logits"} or one of them.
-      around: makes a context in which the traced function is run, e.g. devices.graph_rewriting.
+      make_context: makes a context manager in which the traced function is run, e.g. devices.graph_rewriting.
     """
 
-    def __init__(self, strategy, forward, around=contextlib.nullcontext):
-        self.strategy, self.around = strategy, around
+    def __init__(self, strategy, forward, make_context=contextlib.nullcontext):
+        self.strategy, self.make_context = strategy, make_context
         self._forward = tf.function(lambda images: strategy.run(forward, args=(images,)), autograph=False)
 
     def __call__(self, make_batches, count: int, output: str, report=lambda images: None) -> np.ndarray:
         """Runs the network over data/pipeline.evaluation_batches.
 
         Args:
-          make_batches: data.pipeline.InputShard -> pairs of images and indices, -1 marking padding.
+          make_batches: from a shard of the input (devices.distribute) to a tf.data.Dataset of (images, indices); -1
+            marks padding.
           count: number of examples.
           output: "features" or "logits".
-          report: called with the number of images after each batch.
+          report: called after each batch with its number of images.
 
         Returns:
-          float32 [count, width], row i belonging to example i.
+          float32 [count, width], row i of example i.
 
         Raises:
           AssertionError: an example was not seen exactly once.
@@ -40,19 +41,20 @@ class Predictor:
     def stream(self, make_batches, count: int, output: str, report=lambda images: None):
         """The same batch by batch: yields float32 [up to a batch, width], in the order of the examples."""
         seen = 0
-        for images, indices in distribute(self.strategy, make_batches):
-            with self.around():
-                values = self._everywhere(self._forward(images)[output])
-            index = self._everywhere(indices)
-            real = index >= 0
+        for images, shard_indices in distribute(self.strategy, make_batches):
+            with self.make_context():
+                values = self._gather(self._forward(images)[output])
+            indices = self._gather(shard_indices)
+            real = indices >= 0
             number = int(real.sum())
-            assert (index[real] == np.arange(seen, seen + number)).all(), f"examples out of order after {seen}"
+            assert (indices[real] == np.arange(seen, seen + number)).all(), f"examples out of order after {seen}"
             seen += number
             yield values[real]
             report(number)
         assert seen == count, f"{seen} of {count} examples seen"
 
-    def _everywhere(self, value) -> np.ndarray:
-        """What all devices have of a value, in the order of the batch."""
-        local = np.concatenate([part.numpy() for part in self.strategy.experimental_local_results(value)])
-        return self.strategy.gather(value, axis=0).numpy() if kind_of(self.strategy) == "multi_worker" else local
+    def _gather(self, value) -> np.ndarray:
+        """A value from all devices, in the order of the batch."""
+        if kind_of(self.strategy) == "multi_worker":
+            return self.strategy.gather(value, axis=0).numpy()
+        return np.concatenate([local.numpy() for local in self.strategy.experimental_local_results(value)])
