@@ -1,4 +1,4 @@
-"""Measures this machine: ratios against the plain library call that does the same work, in one run.
+"""Measures this machine: ratios against the plain library call that does the same work.
 
   python -m tfbench.benchmark --what=input
   python -m tfbench.benchmark --what=features --model=resnet_50
@@ -16,8 +16,11 @@ JPEGs of 500 × 375 pixels in memory, beside bare tf.io.decode_jpeg on the same 
 --what=analysis: seconds and memory of the analysis of the paper's 16 × 12 × 3 cells.
 """
 
+import dataclasses
+
 from tfbench.cli import app
-from tfbench.cli import flags as cli
+from tfbench.config import FIELDS, Setting
+from tfbench.files import atomic
 from tfbench.files import atomic
 from tfbench.models.catalog import NETWORKS
 
@@ -28,32 +31,33 @@ SHAPES = {  # of --what=linear: examples, width of the features, classes
 }
 
 
-def define_flags(fv=cli.flags.FLAGS) -> None:
-    """The flags of this program."""
-    cli.flags.DEFINE_enum("what", "input", ["input", "features", "linear", "training", "analysis", "search"],
-                          "what to measure: a part of tfbench, beside a plain way to do the same where there is one",
-                          flag_values=fv)
-    cli.flags.DEFINE_integer("rounds", 5, "times each is measured, in turn; the median counts (our choice)",
-                             lower_bound=1, flag_values=fv)
-    cli.define_name("model", "resnet_50", "network of --what=features and training", "network", NETWORKS, fv)
-    cli.flags.DEFINE_integer("batch_size", 64, "images per step of --what=features and training (our choice)",
-                             lower_bound=1, flag_values=fv)
-    cli.flags.DEFINE_integer("image_size", None, "side of the images of --what=training in pixels; unset: the "
-                             "network's own", lower_bound=1, flag_values=fv)
-    cli.flags.DEFINE_integer("steps", 10, "training steps of --what=training in each round (our choice)", lower_bound=1,
-                             flag_values=fv)
-    cli.flags.DEFINE_enum("precision", "float32", ["float32", "mixed_bfloat16", "mixed_float16"], "of convolutions and "
-                          "matrix products, of --what=training", flag_values=fv)
-    cli.define_names("shapes", tuple(SHAPES), "problems of --what=linear, comma-separated", "shape", SHAPES, fv)
-    cli.flags.DEFINE_integer("peer_strengths", 5, "of --what=linear: how many of the paper's 45 strengths "
-                             "scikit-learn solves", lower_bound=1, upper_bound=44, flag_values=fv)
-    cli.flags.DEFINE_integer("predictions", 25000, "test images of each cell of --what=analysis (our choice; "
-                             "the paper's largest set has about as many)", lower_bound=100, flag_values=fv)
-    cli.flags.DEFINE_float("peer_seconds", 40, "of --what=linear: seconds that scikit-learn tries at each strength "
-                           "(our choice)", lower_bound=0.0, flag_values=fv)
-    cli.flags.DEFINE_string("results_dir", "results/halving", "results folder of a study that searched both ways, of "
-                            "--what=search (flags/halving.flags)", flag_values=fv)
-    cli.flags.DEFINE_string("output", None, "JSON file to write the figures to", flag_values=fv)
+PART, SIZE = "what to measure", "size of the measurement"  # groups of --help
+
+SETTINGS = {
+    "what": Setting("input", "choice", "a part of tfbench, beside a plain way to do the same where there is one", PART,
+                    choices=("input", "features", "linear", "training", "analysis", "search")),
+    "model": Setting("resnet_50", "name", "network of --what=features and training", PART, choices=tuple(NETWORKS),
+                     alias="models"),
+    "shapes": Setting(tuple(SHAPES), "names", "problems of --what=linear, comma-separated", PART,
+                      choices=tuple(SHAPES)),
+    "results_dir": Setting("results/halving", "text", "results folder of a study that searched both ways, of "
+                           "--what=search (flags/halving.flags)", PART),
+    "output": Setting(None, "text", "JSON file to write the figures to", PART),
+    "rounds": Setting(5, "integer", "times each is measured, in turn; the median counts (our choice)", SIZE, minimum=1),
+    "batch_size": Setting(64, "integer", "images per step of --what=features and training (our choice)", SIZE,
+                          minimum=1),
+    "image_size": Setting(None, "integer", "side of the images of --what=training in pixels; unset: the network's own",
+                          SIZE, minimum=1),
+    "steps": Setting(10, "integer", "training steps of --what=training in each round (our choice)", SIZE, minimum=1),
+    "precision": dataclasses.replace(FIELDS["precision"], group=SIZE, help="of convolutions and matrix products, of "
+                                     "--what=training"),
+    "peer_strengths": Setting(5, "integer", "of --what=linear: how many of the paper's 45 strengths scikit-learn "
+                              "solves", SIZE, minimum=1, maximum=44),
+    "peer_seconds": Setting(40.0, "number", "of --what=linear: seconds that scikit-learn tries at each strength (our "
+                            "choice)", SIZE, minimum=0),
+    "predictions": Setting(25000, "integer", "test images of each cell of --what=analysis (our choice; the paper's "
+                           "largest set has about as many)", SIZE, minimum=100),
+}
 
 
 def measured(options):
@@ -88,17 +92,14 @@ def measured(options):
         yield result, measuring.report(result)
 
 
-def main(argv) -> None:
-    del argv
-    options = cli.own(define_flags)
+def main(options) -> None:
     results = []
     for result, lines in measured(options):
         print("\n".join(lines), flush=True)
         results.append(result)
     if options.output:
-        atomic.write_json(options.output, results, cure="choose another file with --output=FILE")
+        atomic.write_json(options.output, results, cure=atomic.make_writable("--output"))
 
 
 if __name__ == "__main__":
-    define_flags()
-    app.run(main)
+    app.start("benchmark", __doc__, SETTINGS, main)

@@ -13,9 +13,11 @@ Archives lie in DATA_DIR/downloads/manual: one that is there already is checked 
 network needs nothing else. An interrupted download goes on where it stopped.
 """
 
+import dataclasses
+
 from tfbench.cli import app
-from tfbench.cli import flags as cli
 from tfbench.cli.progress import Display
+from tfbench.config import FIELDS, WHAT, Setting
 from tfbench.data import lookup, manifests, prepare, verify
 from tfbench.data.builders import common
 from tfbench.data.catalog import PAPER_DATASETS
@@ -29,14 +31,15 @@ IMAGES_SHOWN = 50  # named on the terminal; thousands of ImageNet's are grey
 ACTIONS = ("plan", "prepare", "import", "verify", "status")
 
 
-def define_flags(fv=cli.flags.FLAGS) -> None:
-    """The flags of this program."""
-    cli.define_dataset(fv, more=(ALL,), text=", or `all` for the paper's twelve")
-    cli.flags.DEFINE_enum("action", "prepare", ACTIONS, "plan: say what would be done; prepare: do it; import: take it "
-                          "from a copy; verify: compare it with what is published and decode every image; status: say "
-                          "what is there", flag_values=fv)
-    cli.flags.DEFINE_string("from", None, "folder with the copy, for --action=import", flag_values=fv)
-    cli.define_data_folder_flag(fv)
+SETTINGS = {
+    "dataset": dataclasses.replace(FIELDS["dataset"], help="data set, or `all` for the paper's twelve; folder:PATH or "
+                                   "tfds:NAME for one of your own", choices=(ALL,)),
+    "action": Setting("prepare", "choice", "plan: say what would be done; prepare: do it; import: take it from a copy; "
+                      "verify: compare it with what is published and decode every image; status: say what is there",
+                      WHAT, choices=ACTIONS),
+    "from": Setting(None, "text", "folder with the copy, for --action=import", WHAT),
+    "data_dir": FIELDS["data_dir"],
+}
 
 
 def plan(dataset, data_dir) -> list[str]:
@@ -140,10 +143,8 @@ def verify_one(dataset, data_dir) -> bool:
     return verify.FAIL not in verify.results(verification).values()
 
 
-def main(argv) -> int | None:
-    del argv
-    options = cli.own(define_flags)
-    data_dir, copy = options.data_dir, options["from"].value
+def main(options) -> int | None:
+    data_dir, copy = options.data_dir, getattr(options, "from")
     if (copy is not None) != (options.action == "import"):
         raise UserError("--action=import and --from=FOLDER belong together")
     if options.dataset == ALL and options.action == "import":
@@ -181,5 +182,4 @@ def main(argv) -> int | None:
 
 
 if __name__ == "__main__":
-    define_flags()
-    app.run(main)
+    app.start("prepare_data", __doc__, SETTINGS, main)

@@ -5,7 +5,7 @@ Writes WEIGHTS_DIR/NAME.weights.h5 and its metadata NAME.json, which the program
 
   python -m tfbench.prepare_models --model=inception_v4
   python -m tfbench.prepare_models --model=inception_v4 --archive=inception_v4_2016_09_09.tar.gz
-  python -m tfbench.prepare_models --model=resnet_50 --source=keras
+  python -m tfbench.prepare_models --model=resnet_50 --weights_source=keras
   python -m tfbench.prepare_models --model=inception_v4 --checkpoint=train/model.ckpt-1000 \\
       --output=mine.weights.h5
   python -m tfbench.prepare_models --model=inception_v4 --imagenet_val=/data/imagenet/val
@@ -16,8 +16,8 @@ import tempfile
 import time
 
 from tfbench.cli import app
-from tfbench.cli import flags as cli
 from tfbench.cli.progress import Display
+from tfbench.config import FIELDS, WHAT, Setting
 from tfbench.errors import UserError
 from tfbench.files import atomic, downloads
 from tfbench.files.paths import Path, Remote, as_path, is_address
@@ -31,25 +31,23 @@ SOURCES = ("slim", "keras")
 CURE = atomic.make_writable("--weights_dir")
 
 
-def define_flags(fv=cli.flags.FLAGS) -> None:
-    """The flags of this program."""
-    flags = cli.flags
-    cli.define_name("model", None, "network, a row of NETWORKS", "network", NETWORKS, fv)
-    flags.mark_flags_as_required(["model"], flag_values=fv)
-    flags.DEFINE_enum("source", None, SOURCES, "whose weights: TF-Slim's checkpoint or Keras Applications' file; "
-                      "unset: TF-Slim's where there is one (DenseNets: Keras's)", flag_values=fv)
-    cli.define_weights_folder_flag(fv)
-    flags.DEFINE_string("archive", None, "the public file if it is on this machine already; unset: it is downloaded "
-                        "into WEIGHTS_DIR/downloads, or found there (of the default folder if WEIGHTS_DIR is an "
-                        "address)", flag_values=fv)
-    flags.DEFINE_string("checkpoint", None, "a TensorFlow checkpoint in the original naming instead of the public "
-                        "one: the file (V1) or the prefix (V2)", flag_values=fv)
-    flags.DEFINE_string("output", None, "weights file to write, ending in .weights.h5; unset: WEIGHTS_DIR/NAME"
-                        ".weights.h5; required with --checkpoint", flag_values=fv)
-    flags.DEFINE_string("imagenet_val", None, "evaluate the weights on these ImageNet validation images: a folder of "
-                        "images by class, or a TFDS data folder with imagenet2012", flag_values=fv)
-    flags.DEFINE_integer("batch_size", 64, "images per step of that evaluation (our choice)", lower_bound=1,
-                         flag_values=fv)
+SETTINGS = {
+    "model": Setting(None, "name", "network", WHAT, choices=tuple(NETWORKS), required=True, alias="models"),
+    "weights_source": Setting(None, "choice", "whose weights: TF-Slim's checkpoint or Keras Applications' file; unset: "
+                              "TF-Slim's where there is one (DenseNets: Keras's)", WHAT, choices=SOURCES,
+                              alias="source"),
+    "archive": Setting(None, "text", "the public file if it is on this machine already; unset: it is downloaded into "
+                       "WEIGHTS_DIR/downloads, or found there (of the default folder if WEIGHTS_DIR is an address)",
+                       WHAT),
+    "checkpoint": Setting(None, "text", "a TensorFlow checkpoint in the original naming instead of the public one: the "
+                          "file (V1) or the prefix (V2)", WHAT),
+    "output": Setting(None, "text", "weights file to write, ending in .weights.h5; unset: WEIGHTS_DIR/NAME.weights.h5; "
+                      "required with --checkpoint", WHAT),
+    "imagenet_val": Setting(None, "text", "evaluate the weights on these ImageNet validation images: a folder of images "
+                            "by class, or a TFDS data folder with imagenet2012", WHAT),
+    "batch_size": Setting(64, "integer", "images per step of that evaluation (our choice)", WHAT, minimum=1),
+    "weights_dir": FIELDS["weights_dir"],
+}
 
 
 def output_path(options) -> Path:
@@ -72,7 +70,7 @@ def obtain(options, network: Network, public: PublicWeights) -> tuple[pathlib.Pa
     Returns:
       (its path, what the metadata says of it).
     """
-    local = options["weights_dir"].default if is_address(options.weights_dir) else options.weights_dir
+    local = FIELDS["weights_dir"].default if is_address(options.weights_dir) else options.weights_dir
     path = pathlib.Path(options.archive) if options.archive else (
         pathlib.Path(local).expanduser() / "downloads" / pathlib.PurePosixPath(public.url).name)
     if options.archive or path.exists():
@@ -150,15 +148,13 @@ def evaluate_weights(options, network: Network, public: PublicWeights, path: Pat
     print(imagenet.describe(result))
 
 
-def main(argv) -> None:
-    del argv
-    options = cli.own(define_flags)
+def main(options) -> None:
     path = output_path(options)
     network = get_network(options.model)
-    public = public_weights(network, options.source)
+    public = public_weights(network, options.weights_source)
     if path.exists() and not options.checkpoint:
         metadata = weights.read_metadata(path, network)
-        if options.source and metadata["source"] != options.source:
+        if options.weights_source and metadata["source"] != options.weights_source:
             raise UserError(f"{path} was made from {metadata['source']}: delete it, or choose another --output")
         print(f"prepared before: {path}")
     else:
@@ -169,5 +165,4 @@ def main(argv) -> None:
 
 
 if __name__ == "__main__":
-    define_flags()
-    app.run(main)
+    app.start("prepare_models", __doc__, SETTINGS, main)

@@ -154,7 +154,7 @@ class FixedFeatures:
 
     def _batches(self, examples: Examples):
         return lambda shard: evaluation_batches(examples, image_size=self.image_size, batch_size=self.batch_size,
-                                               shard=part)
+                                               shard=shard)
 
 
 def rebatch(batches, sizes):

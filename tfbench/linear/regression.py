@@ -131,7 +131,7 @@ def choose(train: Labelled, validation: Labelled, both: Labelled, config: RunCon
     progress.stage(f"logistic regression at {len(config.l2)} strengths")
     for fit in logistic.path(*train, config.l2, **options):
         accuracy = metrics.score(metric, fit.scores(validation[0]), validation[1])
-        trials.append({"l2": fit.strength, "validation_accuracy": accuracy, **fit.facts()})
+        trials.append({"l2": fit.l2_strength, "validation_accuracy": accuracy, **fit.facts()})
         if best is None or accuracy > best["validation_accuracy"]:  # of equal ones the first, the strongest
             best, best_fit = trials[-1], fit
         progress.work(f"{len(trials)} of {len(config.l2)} strengths")
