@@ -1,12 +1,32 @@
-"""tfbench: do better ImageNet models transfer better? (Kornblith, Shlens, Le; arXiv 1805.08974)."""
+"""tfbench: do better ImageNet models transfer better? (Kornblith, Shlens, Le; arXiv 1805.08974).
+
+The Python API: see the docstrings of tfbench/api.py, or help(tfbench.build_network).
+"""
 
 import importlib
+from typing import TYPE_CHECKING
 
 from tfbench.errors import Preempted, UserError
 from tfbench.version import __version__
 
-API = ("build_network", "load_dataset", "extract_features", "fit_logistic_path", "load_rows", "correlation")
-__all__ = ["Preempted", "UserError", "__version__"]
+if TYPE_CHECKING:
+    from tfbench.api import (
+        analyse,
+        build_network,
+        correlation,
+        extract_features,
+        fit_logistic_path,
+        list_datasets,
+        list_models,
+        load_dataset,
+        load_rows,
+    )
+
+API = ("analyse", "build_network", "correlation", "extract_features", "fit_logistic_path", "list_datasets",
+       "list_models", "load_dataset", "load_rows")
+__all__ = [
+    "Preempted", "UserError", "__version__", "analyse", "build_network", "correlation", "extract_features",
+    "fit_logistic_path", "list_datasets", "list_models", "load_dataset", "load_rows"]
 
 
 def __getattr__(name: str):
@@ -14,3 +34,7 @@ def __getattr__(name: str):
     if name in API:
         return getattr(importlib.import_module("tfbench.api"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

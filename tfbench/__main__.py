@@ -4,18 +4,20 @@ import ast
 import pathlib
 import sys
 
-from tfbench.regimes import REGIMES
+from tfbench.regimes import RUNS
 from tfbench.version import __version__
 
-PROGRAMS = ("study", "pretrain", *REGIMES, "analysis", "prepare_data", "prepare_models", "benchmark")
+PROGRAMS = ("study", *RUNS, "analysis", "prepare_data", "prepare_models", "benchmark")
 
 
 def programs() -> list[str]:
     """A line for each program: its name, and the first line of what it says of itself."""
     folder = pathlib.Path(__file__).parent
-    first = {name: (ast.get_docstring(ast.parse((folder / f"{name}.py").read_text(encoding="utf-8"))) or "").splitlines()[0]
-             for name in PROGRAMS}
-    return [f"  python -m tfbench.{name:<20} {line}" for name, line in first.items()]
+    lines = []
+    for name in PROGRAMS:
+        doc = ast.get_docstring(ast.parse((folder / f"{name}.py").read_text(encoding="utf-8"))) or ""
+        lines.append(f"  python -m tfbench.{name:<20} {doc.splitlines()[0]}")
+    return lines
 
 
 def main(arguments: list[str]) -> int:
@@ -26,8 +28,8 @@ def main(arguments: list[str]) -> int:
 
         print("\n".join([*help_text.networks(), "", *help_text.datasets()]))
     elif arguments and arguments not in (["--help"], ["-h"]):
-        print(f"error: unknown command {' '.join(arguments)!r}: expected list, --version, or a program, e.g. `python -m "
-              f"tfbench.{PROGRAMS[0]}`", file=sys.stderr)
+        print(f"error: unknown command {' '.join(arguments)!r}: expected list, --version, or a program, e.g. "
+              f"`python -m tfbench.{PROGRAMS[0]}`", file=sys.stderr)
         return 2
     else:
         print("\n".join((f"tfbench {__version__}: do better ImageNet networks transfer better?", "", *programs(), "",

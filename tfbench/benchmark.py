@@ -21,7 +21,6 @@ import dataclasses
 from tfbench.cli import app
 from tfbench.config import FIELDS, Setting
 from tfbench.files import atomic
-from tfbench.files import atomic
 from tfbench.models.catalog import NETWORKS
 
 SHAPES = {  # of --what=linear: examples, width of the features, classes

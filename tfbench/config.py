@@ -33,7 +33,7 @@ class Setting:
     Attributes:
       default: its value where it is not given; None is "unset".
       kind: "integer", "number", "switch", "text", "choice", "name", "trial", "grid", "network", "dataset", or a
-        comma-separated list: "integers", "numbers", "names", "texts", "networks", "datasets" (cli/flags.py parses them).
+        comma-separated list: "integers", "numbers", "names", "texts", "networks", "datasets" (parsed by cli/flags.py).
       help: one sentence, with the paper's section or "our choice".
       group: heading in --help.
       choices: of "choice", "name" and "names"; further names that a "dataset" may have.

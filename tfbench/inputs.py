@@ -91,8 +91,9 @@ def resolve_prepared(config: RunConfig, known: dict[Any, Any]) -> RunInputs:
 
     network = once(("network", config.model), lambda: get_network(config.model))
     check_image_size(network, config.image_size or network.image_size)
-    data = once(("data", config.regime == PRETRAIN.name, config.dataset, config.data_dir, config.split_seed,
-                 config.voc_difficult, config.aircraft_banner), lambda: open_dataset(dataset_of(config), config.data_dir))
+    reading = (config.dataset, config.data_dir, config.split_seed, config.voc_difficult, config.aircraft_banner)
+    data = once(("data", config.regime == PRETRAIN.name, *reading),
+                lambda: open_dataset(dataset_of(config), config.data_dir))
     weights, metadata = once(("weights", config.kind.pretrained, config.model, config.weights, config.weights_dir),
                              lambda: weights_of(config, network))
     return RunInputs(config, network, data, weights, metadata)

@@ -74,8 +74,8 @@ def obtain(options, network: Network, public: PublicWeights) -> tuple[pathlib.Pa
     path = pathlib.Path(options.archive) if options.archive else (
         pathlib.Path(local).expanduser() / "downloads" / pathlib.PurePosixPath(public.url).name)
     if options.archive or path.exists():
-        sha256 = downloads.check(path, size=public.size, checksum=public.checksum, cure="correct --archive, or replace it "
-                                 "by the public file (its address is in tfbench/models/catalog.py)")
+        sha256 = downloads.check(path, size=public.size, checksum=public.checksum, cure="correct --archive, or replace "
+                                 "it by the public file (its address is in tfbench/models/catalog.py)")
     else:
         print(f"fetching {public.url}")
         size = public.size or 4 * network.parameters  # bytes, about, where the size is unknown

@@ -1,4 +1,4 @@
-"""Runs a matrix of networks, data sets and regimes, in this process, on a Ray cluster or as commands; then the analysis.
+"""Runs a matrix of networks, data sets and regimes, here, on a cluster or as commands; then the analysis.
 
 Each network is pretrained on the source set, then transferred to every data set in every regime.
 First the plan is shown: how many runs and images, and how long they will take here. Finished runs are
@@ -56,8 +56,8 @@ SETTINGS = {
     "plan": Setting(False, "switch", "only say what there is to do, what it takes and what is missing for it", LOOK),
     "throughput": Setting(None, "text", "file that `benchmark --what=training --output=FILE` wrote on the machine that "
                           "will do the work, to estimate its time; unset: this machine's processor", LOOK),
-    "status": Setting(False, "switch", "only say which runs are finished, running, begun, set aside and left, what they "
-                      "took and will take, on which hosts, and which features are kept on disk", LOOK),
+    "status": Setting(False, "switch", "only say which runs are finished, running, begun, set aside and left, what "
+                      "they took and will take, on which hosts, and which features are kept on disk", LOOK),
     "watch": Setting(0, "integer", "--status again and again, every so many seconds, until all runs are finished (0, "
                      "our choice: not at all)", LOOK, minimum=0),
     "json": Setting(False, "switch", "--status as JSON, for programs", LOOK),

@@ -24,19 +24,38 @@ SMALL = ["--datasets=digits", "--image_size=32", "--batch_size=16", "--determini
 GRID = "--steps=3 --learning_rate=0.01,0.05 --weight_decay=0"
 WHOLE = [*SMALL, "--source=glyphs", "--pretrain=--steps=3 --learning_rate=0.05 --warmup_epochs=0",
          "--logistic_regression=--l2=1,100 --max_iterations=50", f"--finetune={GRID}", f"--train_from_scratch={GRID}"]
-STUDIES = {"grid": [*WHOLE, "--models=mobilenet_v1,mobilenet_v2"],
-           "halving": [*WHOLE, "--models=mobilenet_v1", "--search=halving"]}
-STAGES = {"grid": [6, 6, 2], "halving": [4, 5, 3, 1]}  # lines: trials from scratch need no pretraining
-CUSTOM = """
+STUDIES = {"grid": [*WHOLE, "--models=commands_nets:narrow,commands_nets:wide"],
+           "halving": [*WHOLE, "--models=commands_nets:narrow", "--search=halving"]}
+STAGES = {"grid": [6, 8, 2], "halving": [3, 5, 3, 1]}  # lines: trials from scratch need no pretraining
+MODULE = """# commands_nets.py: networks that are traced in no time
 import keras
 
-def net(image_size):
+def net(image_size, width):
     images = keras.Input([image_size, image_size, 3])
-    body = keras.layers.Conv2D(4, 3, strides=2, activation="relu")(images)
+    body = keras.layers.Conv2D(width, 3, strides=2, use_bias=False)(images)
+    body = keras.layers.ReLU()(keras.layers.BatchNormalization()(body))
     return keras.Model(images, keras.layers.GlobalAveragePooling2D()(body))
 
-net.image_size, net.value_range = 32, "inception"
+def narrow(image_size):
+    return net(image_size, 8)
+
+def wide(image_size):
+    return net(image_size, 16)
+
+for function in (narrow, wide):
+    function.image_size, function.value_range = 32, "inception"
 """
+
+
+@pytest.fixture(scope="module", autouse=True)
+def module_of_networks(tmp_path_factory):
+    """MODULE, in a folder whose name a shell does not take for one word."""
+    folder = tmp_path_factory.mktemp("modules") / "my networks"
+    folder.mkdir()
+    (folder / "commands_nets.py").write_text(MODULE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(folder))
+        yield
 
 
 @pytest.fixture
@@ -64,10 +83,18 @@ def run_locally(results, *arguments) -> dict:
     return outcomes(results)
 
 
+def words_of(line: str) -> tuple[str, list[str]]:
+    """The module that a printed line runs, and its flags."""
+    words = shlex.split(line)
+    if words[0].startswith("PYTHONPATH="):  # of a custom network
+        words = words[1:]
+    assert words[:2] == ["python", "-m"]
+    return words[2], words[3:]
+
+
 def execute_here(line: str) -> None:
     """Runs a printed line in this process."""
-    python, dash_m, module, *arguments = shlex.split(line)
-    assert (python, dash_m) == ("python", "-m")
+    module, arguments = words_of(line)
     program = importlib.import_module(module)
     program.main(parse(program, arguments))
 
@@ -126,7 +153,7 @@ def test_a_shell_makes_the_records_of_one_process(local, print_commands, tmp_pat
 
 def test_what_is_done_meanwhile_is_not_printed_again(print_commands, data_dir, tmp_path):
     """Trials that are recorded have no line; what is finished is said on stderr, and its stage is gone."""
-    arguments = [*SMALL, "--models=mobilenet_v1", "--source=imagenet", "--regimes=train_from_scratch",
+    arguments = [*SMALL, "--models=commands_nets:narrow", "--source=imagenet", "--regimes=train_from_scratch",
                  f"--train_from_scratch={GRID}", f"--results_dir={tmp_path}", f"--data_dir={data_dir}"]
     (first, second), (refit,) = print_commands(*arguments)[0]
     execute_here(second)
@@ -135,7 +162,7 @@ def test_what_is_done_meanwhile_is_not_printed_again(print_commands, data_dir, t
     assert print_commands(*arguments) == ([[refit]], "")
     execute_here(refit)
     stages, told = print_commands(*arguments)
-    assert stages == [[]] and "train_from_scratch mobilenet_v1 digits 3 steps: " in told and "finished before" in told
+    assert stages == [[]] and "train_from_scratch commands_nets:narrow digits 3 steps: " in told and "finished before" in told
     for line in (first, second, refit):
         execute_here(line)  # finds what is there
     assert len(outcomes(tmp_path)) == 1
@@ -144,45 +171,42 @@ def test_what_is_done_meanwhile_is_not_printed_again(print_commands, data_dir, t
 def test_lines_repeat_their_jobs_and_hold_nothing_but_what_differs_from_the_defaults(
         print_commands, data_dir, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    arguments = [*STUDIES["grid"], "--search=halving", "--finetune=--steps_curve=3,9 --grid=2x1",
+    arguments = [*WHOLE, "--models=mobilenet_*", "--search=halving", "--finetune=--steps_curve=3,9 --grid=2x1",
                  "--logistic_regression=--examples_per_class=1,2 --subset_seeds=5", "--results_dir=results",
                  f"--data_dir={os.path.relpath(data_dir)}"]
     stages, _ = print_commands(*arguments)
     made, _ = jobs.make(jobs.plan_runs(parse(study, arguments), 1e11), Silent())
     for stage, numbers in zip(stages, jobs.stages(made), strict=True):
         for line, number in zip(stage, numbers, strict=True):
-            regime = shlex.split(line)[2].removeprefix("tfbench.")
-            assert flags.parse_run(regime, shlex.split(line)[3:]) == made[number].call[0]
-            config, defaults = made[number].call[0], settings_of(RUNS[regime])
-            names = [flag.partition("=")[0].removeprefix("--") for flag in shlex.split(line)[3:]]
-            assert all(getattr(config, name) != defaults[name].default for name in names if name in defaults)
-            assert {name for name in names if name not in defaults} <= {"nobn_scale"}
-            assert f"--results_dir={tmp_path}/results" in line and f"--data_dir={data_dir}" in line
+            config, (module, words) = made[number].call[0], words_of(line)
+            regime = module.removeprefix("tfbench.")
+            assert flags.parse_run(regime, words) == config and regime == config.regime
+            defaults = settings_of(RUNS[regime])
+            names = [word.partition("=")[0].removeprefix("--") for word in words]
+            assert not [name for name in names if getattr(config, name) == defaults[name].default]
+            assert f"--results_dir={tmp_path}/results" in words and f"--data_dir={data_dir}" in words
             if config.kind.pretrained:
                 assert config.weights.startswith(f"{tmp_path}/results/weights/pretrain-{config.model}-glyphs-")
-    assert "--seed" not in "".join(sum(stages, [])) and "--search=grid" not in "".join(sum(stages, []))
 
 
 def test_a_shell_takes_a_line_as_it_is_meant(print_commands, data_dir, tmp_path):
     results = tmp_path / "it's $HOME; \"two\" * & words"
-    execute = make_shell(tmp_path, r"""printf '%s\n' "$@" """)
-    stages, _ = print_commands(*STUDIES["grid"], f"--results_dir={results}", f"--data_dir={data_dir}")
-    for line in (stages[0][0], stages[1][0]):
-        words = execute(line).splitlines()
-        assert f"--results_dir={results}" in words and words == shlex.split(line)[1:]
+    execute = make_shell(tmp_path, r"""printf '%s\n' "$PYTHONPATH" "$@" """)
+    for models in ("mobilenet_v1", "commands_nets:wide"):
+        stages, _ = print_commands(*WHOLE, f"--models={models}", f"--results_dir={results}", f"--data_dir={data_dir}")
+        for line in (stages[0][0], stages[1][0]):
+            path, *words = execute(line).splitlines()
+            assert f"--results_dir={results}" in words and words == ["-m", words_of(line)[0], *words_of(line)[1]]
+            assert path.endswith(str(ROOT)) and ("my networks:" in path) == (models != "mobilenet_v1")
 
 
-def test_a_shell_finds_the_module_of_a_custom_network(print_commands, data_dir, tmp_path, monkeypatch):
-    """The records of one process, made by a shell elsewhere, in a folder whose name must be quoted."""
-    modules = tmp_path / "my modules"
-    modules.mkdir()
-    (modules / "commands_nets.py").write_text(CUSTOM)
-    monkeypatch.syspath_prepend(str(modules))
+def test_a_shell_makes_the_record_of_one_process(print_commands, data_dir, tmp_path):
+    """In a folder whose name must be quoted, and with the module of a custom network."""
     execute = make_shell(tmp_path)
-    arguments = [*SMALL, "--models=commands_nets:net", "--source=imagenet", "--regimes=train_from_scratch",
+    arguments = [*SMALL, "--models=commands_nets:narrow", "--source=imagenet", "--regimes=train_from_scratch",
                  "--train_from_scratch=--steps=2 --learning_rate=0.01 --weight_decay=0", f"--data_dir={data_dir}"]
     records = run_locally(tmp_path / "local", *arguments)
     ((trial,), (refit,)), _ = print_commands(*arguments, f"--results_dir={tmp_path}/two words")
-    assert "trial 1 of train_from_scratch commands_nets:net digits" in execute(trial)
+    assert "trial 1 of train_from_scratch commands_nets:narrow digits" in execute(trial)
     execute(refit)
     assert records and outcomes(tmp_path / "two words") == records

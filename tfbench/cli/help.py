@@ -25,7 +25,7 @@ def text(program: str, doc: str, settings: Settings) -> str:
             lines += _flag(name, settings[name])
         lines.append("")
     kinds = {known.kind for known in settings.values()}
-    if kinds & {"network", "networks"}:
+    if kinds & {"network", "networks"} or "model" in settings:
         lines += [*networks(), ""]
     if kinds & {"dataset", "datasets"}:
         lines += [*datasets(), ""]
@@ -60,7 +60,7 @@ def _value(known: Setting) -> str:
 
 def networks() -> list[str]:
     """The networks in groups, with size and accuracy, a line each."""
-    lines = ["networks (parameters in millions, image size in pixels, ImageNet top-1 in %: public weights, the paper's):"]
+    lines = ["networks (parameters in millions, image size, ImageNet top-1 in %: of public weights, of the paper's):"]
     groups = {"of the paper": MODEL_GROUPS["paper"],
               "others": tuple(name for name in NETWORKS if name not in MODEL_GROUPS["paper"])}
     for title, names in groups.items():
@@ -81,7 +81,7 @@ def datasets() -> list[str]:
     paper = DATASET_GROUPS["paper"]
     groups = {"of the paper": [DATASETS[name] for name in paper],
               "drawn by tfbench": [dataset for dataset in DATASETS.values() if dataset.embedded],
-              "others": [dataset for dataset in DATASETS.values() if not dataset.embedded and dataset.name not in paper]}
+              "others": [DATASETS[name] for name in DATASETS if name not in paper and not DATASETS[name].embedded]}
     lines = ["data sets (classes, images to train / validate / test, metric):"]
     for title, rows in groups.items():
         lines.append(f"  {title}:")

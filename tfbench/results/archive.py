@@ -15,7 +15,8 @@ import tempfile
 from tfbench.errors import UserError
 from tfbench.files import atomic
 from tfbench.files.paths import Path, Remote, as_path
-from tfbench.results import record, store
+from tfbench.results import store
+from tfbench.results.record import versions
 
 
 def export(results_dir, target) -> int:
@@ -25,12 +26,12 @@ def export(results_dir, target) -> int:
       UserError: there is no row, a row is damaged or lacks its predictions, or `target` is there or cannot be written.
     """
     results_dir, target = as_path(results_dir), as_path(target)
-    rows = store.read_records(results_dir)
-    if not rows:
+    records = store.read_records(results_dir)
+    if not records:
         raise UserError(f"expected rows of finished runs in {results_dir / 'rows'}, found none: run the study first")
     if target.exists():
         raise UserError(f"{target} is there already: name a folder that is not with --export=DIR")
-    files = [path for found in rows for path in _files_of(as_path(found["path"]))]
+    files = [path for one in records for path in _files_of(as_path(one["path"]))]
     files += sorted(results_dir.glob("weights/*.json"))
     try:
         with _whole(target) as half:
@@ -38,14 +39,15 @@ def export(results_dir, target) -> int:
                 copy = half / path.relative_to(results_dir)
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 copy.write_bytes(path.read_bytes())
-            versions = collections.Counter(str(sorted((found.get("versions") or {}).items())) for found in rows)
+            environments = collections.Counter(str(sorted((one.get("versions") or {}).items())) for one in records)
             atomic.write_json(half / "archive.json", {
-                "rows": len(rows), "written_by": record.versions()["tfbench"], "versions": dict(versions),
-                "sha256": {str(path.relative_to(results_dir)): atomic.file_sha256(path) for path in files}}, cure=atomic.make_writable("--export"))
+                "rows": len(records), "written_by": versions()["tfbench"], "versions": dict(environments),
+                "sha256": {str(path.relative_to(results_dir)): atomic.file_sha256(path) for path in files}},
+                cure=atomic.make_writable("--export"))
     except OSError as error:
         raise UserError(f"cannot write {target} ({error.strerror}): make the folder writable and free some space, or "
                         "name another with --export=DIR") from error
-    return len(rows)
+    return len(records)
 
 
 @contextlib.contextmanager

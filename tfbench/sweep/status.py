@@ -261,15 +261,17 @@ def lines(states: list[State], caches: list[str], work: dict) -> list[str]:
         text_lines.append(f"checkpoints of what is not finished: {total['checkpoint_bytes'] / 1e6:,.1f} MB")
     for host, part in by_host(states).items():
         speed = f"{part['images_per_second']:,.0f} images/s in training, " if part["images_per_second"] else ""
-        text_lines.append(f"host {host}: {count(part['fits'], 'fit')}, {speed}{100 * part['share']:.0f} % of the time spent")
+        share = f"{100 * part['share']:.0f} % of the time spent"
+        text_lines.append(f"host {host}: {count(part['fits'], 'fit')}, {speed}{share}")
     text_lines += work_lines(work)
     others = "".join(f", {total[name.replace(' ', '_')]:,} {name}" for name in STATES[1:]
                      if name == "begun" or total[name.replace(" ", "_")])
     at_once = len(work["report"]["running"]) if work["at_work"] == "ray" else 1
     shared = f" ({duration(3600 * total['hours_left'] / at_once)} with {at_once} jobs at a time)" if at_once > 1 else ""
     left = f"about {duration(3600 * total['hours_left'])} left{shared}" if total["hours_left"] else "nothing left"
-    text_lines.append(f"{total['finished']:,} of {count(len(states), 'run')} finished{others}, {total['fits_done']:,} of "
-                f"{count(total['fits'], 'fit')}; {duration(3600 * total['hours_spent'])} of device time spent, {left}")
+    text_lines.append(f"{total['finished']:,} of {count(len(states), 'run')} finished{others}, {total['fits_done']:,} "
+                      f"of {count(total['fits'], 'fit')}; {duration(3600 * total['hours_spent'])} of device time spent, "
+                      f"{left}")
     for number, what in ((total["diverged"], "trial that diverged, it counts as the worst"),
                          (total["uncertified"], "regression that is not certified to be solved")):
         if number:
