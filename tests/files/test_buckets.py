@@ -138,7 +138,7 @@ def test_an_installed_extension_of_tensorflow_is_imported(tmp_path, monkeypatch)
 def test_paths_of_this_machine_need_no_tensorflow(tmp_path):
     script = ("import sys; from tfbench.results import store; from tfbench import analysis; "
               f"store.check_writable({str(tmp_path)!r}); assert store.read_records({str(tmp_path)!r}) == []; "
-              "store.place('gs://bucket/study') / 'rows'; print('tensorflow' in sys.modules)")
+              "store.as_path('gs://bucket/study') / 'rows'; print('tensorflow' in sys.modules)")
     done = subprocess.run([sys.executable, "-c", script], text=True, capture_output=True)
     assert done.stdout == "False\n", done.stderr
     assert store.record_path(tmp_path, {"regime": "a", "network": "b", "dataset": "c"}).parent == tmp_path / "rows"

@@ -1,7 +1,8 @@
 """Downloads, checks and unpacks public files: checkpoints and archives of data sets.
 
-A download lies in FILE.part until its size and checksum agree, and goes on where it was interrupted. An
-archive is unpacked beside its folder first. So what bears its final name is whole.
+What has its final name is whole:
+* A download lies in FILE.part until its size and checksum agree; it goes on where it was interrupted.
+* An archive is unpacked into a temporary folder, which is then renamed.
 """
 
 import base64
@@ -102,22 +103,22 @@ def check(path, *, size: int | None = None, checksum: str | None = None, cure: s
         while block := file.read(BLOCK_BYTES):
             for digest in digests.values():
                 digest.update(block)
-    found = digests[kind].hexdigest()
-    if checksum and found != expected:
-        raise UserError(f"{path} is not the expected file, its {kind.upper()} should be {expected} and is {found}: "
+    actual = digests[kind].hexdigest()
+    if checksum and actual != expected:
+        raise UserError(f"{path} is not the expected file, its {kind.upper()} should be {expected} and is {actual}: "
                         f"{cure}")
     return digests["sha256"].hexdigest()
 
 
 def _transfer_patiently(url, part, size, report, attempts, pause, manual) -> tuple[int | None, str | None]:
     """What _transfer returns, after as many connections as it takes."""
-    told = failures = 0
+    reported = failures = 0
 
     def tell(position):
-        nonlocal told, failures
-        if position > told:
-            report(position - told)
-            told, failures = position, 0
+        nonlocal reported, failures
+        if position > reported:
+            report(position - reported)
+            reported, failures = position, 0
 
     while True:
         try:
@@ -161,7 +162,7 @@ def _transfer(url, part, size, tell, manual) -> tuple[int | None, str | None]:
             tell(position)
         if length is not None and position < length:
             raise ConnectionError(f"the connection ended after {position:,} of {length:,} bytes")
-        return length, _told_md5(response.headers)
+        return length, _google_md5(response.headers)
 
 
 def _start_over(url, part, size, tell, manual) -> tuple[int | None, str | None]:
@@ -172,20 +173,20 @@ def _start_over(url, part, size, tell, manual) -> tuple[int | None, str | None]:
 def _extent(response) -> tuple[int, int | None]:
     """(Position of the first byte of a response, length of the whole file or None)."""
     if response.status == http.client.PARTIAL_CONTENT:
-        found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
-        if not found:
+        match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+        if not match:
             raise http.client.HTTPException("the server answers with a part of the file, without saying which")
-        return int(found[1]), None if found[2] == "*" else int(found[2])
+        return int(match[1]), None if match[2] == "*" else int(match[2])
     length = response.headers.get("Content-Length")
     return 0, None if length is None else int(length)
 
 
-def _told_md5(headers) -> str | None:
+def _google_md5(headers) -> str | None:
     """The MD5 of the whole file that Google's storage tells: "x-goog-hash: crc32c=…, md5=BASE64"."""
-    told = re.search(r"\bmd5=([\w+/]+=*)", ",".join(headers.get_all("x-goog-hash", [])))
-    if told is None or headers.get("x-goog-stored-content-encoding", "identity") != "identity":
+    match = re.search(r"\bmd5=([\w+/]+=*)", ",".join(headers.get_all("x-goog-hash", [])))
+    if match is None or headers.get("x-goog-stored-content-encoding", "identity") != "identity":
         return None
-    return "md5:" + base64.b64decode(told[1]).hex()
+    return "md5:" + base64.b64decode(match[1]).hex()
 
 
 def _write(part, mode: str, block: bytes) -> None:
@@ -234,7 +235,7 @@ def unpack(archive, folder, *, cure: str = make_writable()) -> pathlib.Path:
     """
     archive, folder = pathlib.Path(archive), pathlib.Path(folder)
     if not archive.is_file():
-        raise UserError(f"there is no archive {archive}: correct --archive")
+        raise UserError(f"there is no archive {archive}: put it there")
     make_folder(folder.parent, cure)
     try:
         with (tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-", ignore_cleanup_errors=True)
@@ -257,12 +258,11 @@ def unpack(archive, folder, *, cure: str = make_writable()) -> pathlib.Path:
 
 def _check_member(archive, member: tarfile.TarInfo) -> None:
     name = member.name.replace("\\", "/")
-    parts = name.split("/")
     if not (member.isreg() or member.isdir()):
         what = "is a link" if member.issym() or member.islnk() else "is a device or the like"
     elif name.startswith("/") or re.match("[A-Za-z]:", name):
         what = "has an absolute name"
-    elif ".." in parts:
+    elif ".." in name.split("/"):
         what = "points above the folder"
     else:
         return
@@ -279,13 +279,13 @@ def find_checkpoint(folder) -> pathlib.Path:
     """
     files = sorted(path for path in pathlib.Path(folder).rglob("*")
                    if path.is_file() and not path.name.startswith("."))
-    found = [path for path in files if re.search(r"\.ckpt(-\d+)?$", path.name)]
-    found += [path.with_suffix("") for path in files if path.suffix == ".index" and _has_data(path, files)]
-    if len(found) == 1:
-        return found[0]
-    there = ", ".join(str(path.relative_to(folder)) for path in files) or "nothing"
-    raise UserError(f"expected one TensorFlow checkpoint in {folder}, found {len(found) or 'none'} (there is {there}): "
-                    "replace the archive by the public file, or name a checkpoint with --checkpoint=PREFIX")
+    checkpoints = [path for path in files if re.search(r"\.ckpt(-\d+)?$", path.name)]
+    checkpoints += [path.with_suffix("") for path in files if path.suffix == ".index" and _has_data(path, files)]
+    if len(checkpoints) == 1:
+        return checkpoints[0]
+    names = ", ".join(str(path.relative_to(folder)) for path in files) or "nothing"
+    raise UserError(f"expected one TensorFlow checkpoint in {folder}, found {len(checkpoints) or 'none'} (there is "
+                    f"{names}): replace the archive by the public file, or name a checkpoint with --checkpoint=PREFIX")
 
 
 def _has_data(index: pathlib.Path, files: list[pathlib.Path]) -> bool:

@@ -1,8 +1,11 @@
-"""Places of files: a path of this machine, or an address such as gs://bucket/study.
+"""Paths of files: of this machine, or an address such as gs://bucket/study.
 
-A path of this machine is a pathlib.Path and nothing here touches it. An address is a Remote, which knows as much of
-pathlib's interface as tfbench uses and reads and writes through tf.io.gfile: every scheme that TensorFlow knows will
-do. TensorFlow is imported when such a file is first used, not before.
+* A path of this machine is a pathlib.Path.
+* An address is a Remote. It has the part of pathlib's interface that tfbench uses, and reads and writes through
+  tf.io.gfile, so every scheme that TensorFlow knows will do. (etils.epath.Path knows gs, s3 and az only, not ram:// or
+  file://, and does not tell a lost connection from a missing file.)
+
+TensorFlow is imported when a Remote is first used, not before.
 """
 
 import contextlib
@@ -18,12 +21,12 @@ import types
 
 from tfbench.errors import UserError
 
-BUCKETS = ("gs", "s3", "az")  # here a folder is there when something is in it, and a file when it is whole
+BUCKETS = ("gs", "s3", "az")  # schemes of object stores: no folders need to be made, and files appear whole
 EXTENSION = "tensorflow_io"  # adds s3:// and others to TensorFlow's file systems when it is imported
 
 
 class RemoteError(UserError, OSError):
-    """A file system that is not this machine's refuses, or is not reached: whoever knows more says it as of a disk."""
+    """A remote file system refuses or cannot be reached. Also an OSError, so that it is handled like one of a disk."""
 
     def __str__(self):
         return (f"cannot use {self.filename} ({self.strerror}): check its name, your access to it and the network; the "
@@ -36,7 +39,7 @@ def is_address(path) -> bool:
 
 
 def as_path(path) -> "Path":
-    """A path as an object with pathlib's interface: pathlib.Path, or Remote for an address."""
+    """A string or path as an object with pathlib's interface: pathlib.Path, or Remote for an address."""
     if isinstance(path, pathlib.Path | Remote):
         return path
     if not is_address(path):
@@ -91,7 +94,7 @@ class Remote:
         return self
 
     def exists(self) -> bool:
-        with _reached(self) as gfile:
+        with _gfile(self) as gfile:
             return gfile.exists(str(self))
 
     def is_dir(self) -> bool:
@@ -102,35 +105,35 @@ class Remote:
 
     def _facts(self, check) -> bool:
         try:
-            with _reached(self) as gfile:  # gfile.isdir takes whatever goes wrong for a no
+            with _gfile(self) as gfile:  # gfile.isdir takes whatever goes wrong for a no
                 return check(gfile.stat(str(self)))
         except FileNotFoundError:
             return False
 
     def stat(self):
         """st_size in bytes and st_mtime_ns."""
-        with _reached(self) as gfile:
-            found = gfile.stat(str(self))
-        return types.SimpleNamespace(st_size=found.length, st_mtime_ns=found.mtime_nsec)
+        with _gfile(self) as gfile:
+            facts = gfile.stat(str(self))
+        return types.SimpleNamespace(st_size=facts.length, st_mtime_ns=facts.mtime_nsec)
 
     def glob(self, pattern: str) -> list:
         try:
-            with _reached(self) as gfile:
+            with _gfile(self) as gfile:
                 return [as_path(path) for path in gfile.glob(f"{self}/{pattern}")]
         except FileNotFoundError:
             return []
 
     def mkdir(self, parents: bool, exist_ok: bool) -> None:
-        """Makes the folder, always with its parents, and is content if it is there; in a bucket nothing is to be done,
-        and TensorFlow would look for one that does not exist for ever."""
+        """Makes the folder, always with its parents; it may be there. In a bucket nothing needs to be done, and
+        TensorFlow would wait without end for a bucket that does not exist."""
         del parents, exist_ok
         if self.scheme not in BUCKETS:
-            with _reached(self) as gfile:
+            with _gfile(self) as gfile:
                 gfile.makedirs(str(self))
 
     def unlink(self, missing_ok: bool = False) -> None:
         try:
-            with _reached(self) as gfile:
+            with _gfile(self) as gfile:
                 gfile.remove(str(self))
         except FileNotFoundError:
             if not missing_ok:
@@ -138,32 +141,32 @@ class Remote:
 
     def rmtree(self) -> None:
         """Deletes the folder with all that is in it, if it is there."""
-        with contextlib.suppress(FileNotFoundError), _reached(self) as gfile:
+        with contextlib.suppress(FileNotFoundError), _gfile(self) as gfile:
             gfile.rmtree(str(self))
 
     def read_bytes(self) -> bytes:
-        with _reached(self) as gfile, gfile.GFile(str(self), "rb") as file:
+        with _gfile(self) as gfile, gfile.GFile(str(self), "rb") as file:
             return file.read()
 
     def read_text(self, encoding: str) -> str:
         return self.read_bytes().decode(encoding)
 
     def write_bytes(self, content: bytes) -> None:
-        """Writes a file that is either whole or not there: where it is not one of a bucket, aside, then moved."""
+        """Writes a file that is either whole or not there; outside buckets a temporary file is written and moved."""
         if self.scheme in BUCKETS:
-            with _reached(self) as gfile, gfile.GFile(str(self), "wb") as file:
+            with _gfile(self) as gfile, gfile.GFile(str(self), "wb") as file:
                 file.write(content)
             return
-        aside = self.with_name(f".{self.name}.{os.urandom(8).hex()}")
+        temporary = self.with_name(f".{self.name}.{os.urandom(8).hex()}")
         self.parent.mkdir(parents=True, exist_ok=True)
-        with _reached(self) as gfile:
+        with _gfile(self) as gfile:
             try:
-                with gfile.GFile(str(aside), "wb") as file:
+                with gfile.GFile(str(temporary), "wb") as file:
                     file.write(content)
-                gfile.rename(str(aside), str(self), overwrite=True)
+                gfile.rename(str(temporary), str(self), overwrite=True)
             except BaseException:
                 with contextlib.suppress(OSError):
-                    aside.unlink()
+                    temporary.unlink()
                 raise
 
 
@@ -171,8 +174,8 @@ Path = pathlib.Path | Remote
 
 
 @contextlib.contextmanager
-def _reached(path: Remote):
-    """tf.io.gfile, whose errors become those that Remote lists."""
+def _gfile(path: Remote):
+    """Context manager that gives tf.io.gfile; TensorFlow's errors become those that Remote lists."""
     import tensorflow as tf
 
     schemes = tf.io.gfile.get_registered_schemes()
@@ -193,7 +196,7 @@ def _reached(path: Remote):
 
 
 def readable(path):
-    """What libraries that read files take: a path of this machine as it is, the bytes of another as a file in memory.
+    """What libraries that read files take: a path of this machine, or the bytes of a remote file as a file in memory.
 
     Raises:
       As Remote.
@@ -203,12 +206,12 @@ def readable(path):
 
 
 def sha256(path: Remote) -> str:
-    """SHA-256 of a file's bytes, in hex; fetched for it once in a process."""
+    """SHA-256 of a remote file's bytes, in hex. The file is fetched once in a process."""
     facts = path.stat()
     return _sha256(path, facts.st_size, facts.st_mtime_ns)
 
 
 @functools.lru_cache(maxsize=256)  # a study asks for the hash of each weights file once a run
-def _sha256(path: Remote, size: int, changed: int) -> str:
-    del size, changed  # parts of the cache's key
+def _sha256(path: Remote, size: int, mtime_ns: int) -> str:
+    del size, mtime_ns  # parts of the cache's key
     return hashlib.sha256(path.read_bytes()).hexdigest()

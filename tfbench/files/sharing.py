@@ -9,15 +9,15 @@ from tfbench.errors import UserError
 from tfbench.files import atomic, paths
 from tfbench.files.paths import as_path
 
-SEEN_WITHIN = 90.0  # seconds after which every machine sees what one wrote; NFS caches folders for up to 60
+SEEN_WITHIN = 90.0  # seconds after which every machine sees what one wrote; NFS caches folders for up to 60 s
 
 
 @contextlib.contextmanager
 def exclusive_lock(results_dir, say):
-    """Context manager that one process at a time can enter for a folder; others wait. A process that dies leaves it.
+    """Context manager that one process at a time can enter for a folder; others wait. It ends with its process.
 
     Args:
-      say: called with a line where there is something to wait for, or where that cannot be known.
+      say: called with a line of text before waiting, or where the folder cannot be locked.
     """
     path = as_path(results_dir) / ".study-lock"
     if isinstance(path, paths.Remote):
@@ -52,14 +52,18 @@ def is_locked(results_dir) -> bool:
     return False
 
 
-def wait_until_visible(there, what: str, flag: str = "--results_dir") -> None:
-    """Waits until `there()`: a shared folder can show what other machines wrote a minute late.
+def wait_until_visible(is_visible, what: str, flag: str = "--results_dir") -> None:
+    """Waits until `is_visible()`: a shared folder can show what other machines wrote a minute late.
+
+    Args:
+      what: is waited for, in words.
+      flag: that names the shared folder.
 
     Raises:
       UserError: it is not there after SEEN_WITHIN seconds.
     """
     end = time.monotonic() + SEEN_WITHIN
-    while not there():
+    while not is_visible():
         if time.monotonic() > end:
             raise UserError(f"{socket.gethostname()} does not see {what}, which another machine wrote "
                             f"{SEEN_WITHIN:.0f} s ago: expected {flag} to be one folder that all machines share")
