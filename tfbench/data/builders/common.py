@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import io
+import logging
 import pathlib
 import tarfile
 import zipfile
@@ -63,16 +64,16 @@ def run(dataset: Dataset, data_dir, make, downloads) -> None:
 def quiet():
     """Without TFDS's progress bars, notes and warnings about itself: it is over in seconds."""
     import tensorflow_datasets as tfds
-    from absl import logging
 
     tfds.disable_progress_bar()
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
+    logger = logging.getLogger("absl")  # TFDS's
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:
-        logging.set_verbosity(verbosity)
+        logger.setLevel(level)
 
 
 def first_line(error: Exception) -> str:
