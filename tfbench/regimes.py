@@ -15,13 +15,14 @@ class Regime:
     Attributes:
       name: of the program and in records.
       title: in figures and tables.
-      color, hatch: of its marks and bars in figures.
+      color, hatch: of its marks and bars in figures. dark_color: the same on a dark page.
       pretrained: whether it starts from pretrained weights.
       runs: "module:function" that computes a run: (inputs.RunInputs, progress) -> results.record.Record, or None for a
         part of it.
       trace_seconds: seconds, about, that tracing takes on a CPU (an estimate for plans).
       settings: the settings that it has (config.py), with what is different from there: a default, a help text.
       search: the paper's search, where every point of a grid trains the whole network; else None.
+      published: its name in tables of accuracies (stats/published).
     """
 
     name: str
@@ -33,6 +34,8 @@ class Regime:
     trace_seconds: float
     settings: Mapping[str, Mapping[str, Any]]
     search: paper.Search | None = None
+    dark_color: str = "#a4a9b0"
+    published: str = ""
 
     def run(self, inputs, progress):
         """Computes a run; imports TensorFlow. Returns its record, None for a part of a run."""
@@ -75,15 +78,15 @@ def _recipe(name: str, text: str = "", **more) -> dict:
 # Colours: Okabe and Ito's palette, which colour-blind readers can tell apart. The order is that of figure 2.
 REGIMES = {regime.name: regime for regime in (
     Regime("logistic_regression", "logistic regression", "#0072b2", "", pretrained=True,
-           runs="tfbench.linear.regression:run", trace_seconds=3.0, settings={
+           dark_color="#5ab4ee", published="logreg", runs="tfbench.linear.regression:run", trace_seconds=3.0, settings={
                **_RUN, **_WEIGHTS, **_SUBSETS, **_same("l2", "max_iterations", "features"),
                "model": {"required": False}, "dataset": {"required": False},
                "precision": {"choices": ("float32", "bfloat16"), "help": "of the network's convolutions and matrix "
                              "products; bfloat16 is faster where the processor has it"}}),
-    Regime("finetune", "fine-tuning", "#d55e00", "////", pretrained=True, runs="tfbench.training.search:run",
-           trace_seconds=8.0, search=paper.FINE_TUNING, settings={**_search(paper.FINE_TUNING), **_WEIGHTS}),
-    Regime("train_from_scratch", "training from scratch", "#009e73", "....", pretrained=False,
-           runs="tfbench.training.search:run", trace_seconds=1.0, search=paper.FROM_SCRATCH,
+    Regime("finetune", "fine-tuning", "#d55e00", "////", pretrained=True, dark_color="#f58a3c",
+           published="finetune", runs="tfbench.training.search:run", trace_seconds=8.0, search=paper.FINE_TUNING, settings={**_search(paper.FINE_TUNING), **_WEIGHTS}),
+    Regime("train_from_scratch", "training from scratch", "#009e73", "....", pretrained=False, dark_color="#2fc79b",
+           published="random_init", runs="tfbench.training.search:run", trace_seconds=1.0, search=paper.FROM_SCRATCH,
            settings={**_search(paper.FROM_SCRATCH), "bn_scale": {}}),
 )}
 PRETRAIN = Regime(

@@ -6,6 +6,12 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
+def either(words) -> str:
+    """ "a", "a or b", "a, b or c"."""
+    *most, last = map(str, words)
+    return f"{', '.join(most)} or {last}" if most else last
+
+
 def decimal(value: float) -> str:
     """A correlation with three digits, as papers print it: ".986", "-.120", "1.000"."""
     return f"{value:.3f}".replace("0.", ".", 1) if abs(value) < 0.9995 else f"{value:.3f}"

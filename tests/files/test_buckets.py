@@ -1,9 +1,10 @@
-"""Results, features, checkpoints and weights at an address instead of in a folder: the same rows.
+"""Results, features, checkpoints and weights at an address instead of in a folder: the same records.
 
-No real bucket is reached here: tests/gcs.py stands in for Google's. TensorFlow's ram:// and file:// go the same way as
-its gs://, through tf.io.gfile; what lies at file:// can be looked at as files, and by other processes.
+No real bucket is reached here: tests/helpers/gcs.py stands in for Google's. TensorFlow's ram:// and file:// go the
+same way as its gs://, through tf.io.gfile; what lies at file:// can be looked at as files, and by other processes.
 """
 
+import dataclasses
 import signal
 import subprocess
 import sys
@@ -15,11 +16,11 @@ import pytest
 import tensorflow as tf
 from helpers import gcs
 from helpers.outcomes import outcomes
-from helpers.programs import parse
+from helpers.programs import execute, parse
 
-from tfbench import UserError, analysis, finetune, logistic_regression, pretrain, study
-from tfbench import train_from_scratch as scratch
+from tfbench import analysis, finetune, logistic_regression, pretrain, study, train_from_scratch
 from tfbench.cli.progress import Silent
+from tfbench.errors import UserError
 from tfbench.files import atomic, sharing
 from tfbench.files.paths import as_path
 from tfbench.linear import features
@@ -39,15 +40,15 @@ MATRIX = ["--models=mobilenet_v1", "--datasets=digits", "--source=glyphs", "--im
 
 
 def run(module, *arguments):
-    return module.run(parse(module, [*SMALL, *arguments]), Silent())
+    return execute(module, [*SMALL, *arguments])
 
 
 def run_all(results_dir, data_dir):
     """Pretraining, then the regimes that start from its weights; returns (the folders' flags, the weights' address)."""
     folders = [f"--results_dir={results_dir}", f"--data_dir={data_dir}"]
     keras.utils.clear_session()  # a weights file holds the name of the input, which Keras numbers within a process
-    row, new = run(pretrain, *folders, *SOURCE)
-    weights = pretrain.weights_file(results_dir, row["spec"])
+    record, new = run(pretrain, *folders, *SOURCE)
+    weights = store.weights_path(results_dir, record.spec)
     assert new and run(finetune, *folders, *TUNED, f"--weights={weights}")[1]
     assert run(logistic_regression, *folders, *FITTED, f"--weights={weights}")[1]
     return folders, weights
@@ -69,7 +70,7 @@ def remote(tmp_path_factory, data_dir):
     return address, folder, *run_all(address, data_dir)
 
 
-# ---- places ------------------------------------------------------------------------------------
+# ---- paths -------------------------------------------------------------------------------------
 
 
 @pytest.fixture(params=["ram", "file"])
@@ -86,8 +87,8 @@ def test_an_address_is_used_like_a_folder(root):
     assert path.read_bytes() == b"\x00new" and path.stat().st_size == 4
     assert path.is_file() and not path.is_dir() and path.parent.is_dir() and not path.parent.is_file()
     path.with_suffix(".npz").write_bytes(b"")
-    assert [str(found) for found in root.glob("*/*.json")] == [f"{root}/a/one.x.json"]
-    assert sorted(found.name for found in root.glob("a/*")) == ["one.x.json", "one.x.npz"]
+    assert [str(file) for file in root.glob("*/*.json")] == [f"{root}/a/one.x.json"]
+    assert sorted(file.name for file in root.glob("a/*")) == ["one.x.json", "one.x.npz"]
     assert as_path(str(path)) == path and path.relative_to(root).as_posix() == "a/one.x.json"
     assert path.stem == "one.x" and path.expanduser() == path.resolve() == path
     path.unlink()
@@ -102,14 +103,14 @@ def test_an_address_is_used_like_a_folder(root):
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(root, monkeypatch):
-    path = root / "row.json"
+    path = root / "record.json"
     atomic.write_json(path, {"old": 1})
     with monkeypatch.context() as patch:
         patch.setattr(tf.io.gfile, "rename", lambda *_, **__: (_ for _ in ()).throw(
             tf.errors.UnavailableError(None, None, "the line is down\nand more")))
-        with pytest.raises(UserError, match=r"cannot write .*row.json \(the line is down\).*--results_dir=DIR"):
+        with pytest.raises(UserError, match=r"cannot write .*record.json \(the line is down\).*--results_dir=DIR"):
             atomic.write_json(path, {"new": 1}, cure=atomic.make_writable("--results_dir"))
-    assert atomic.read_json(path, cure="") == {"old": 1} and [found.name for found in root.glob("*")] == ["row.json"]
+    assert atomic.read_json(path, cure="") == {"old": 1} and [file.name for file in root.glob("*")] == ["record.json"]
 
 
 def test_what_cannot_be_reached_is_the_users_to_mend(root, monkeypatch):
@@ -122,7 +123,7 @@ def test_what_cannot_be_reached_is_the_users_to_mend(root, monkeypatch):
 def test_an_unknown_scheme_says_what_is_known():
     expected = r"nosuch://x/rows.* TensorFlow can reach here, which knows file://, gs://, ram:// and folders"
     with pytest.raises(UserError, match=expected):
-        store.check_writable("nosuch://x")
+        atomic.check_writable(as_path("nosuch://x") / "rows", cure=atomic.make_writable("--results_dir"))
     with pytest.raises(UserError, match="nosuch://x .*tensorflow-io for s3://"):
         analysis.analyse("nosuch://x")
 
@@ -137,8 +138,9 @@ def test_an_installed_extension_of_tensorflow_is_imported(tmp_path, monkeypatch)
 
 def test_paths_of_this_machine_need_no_tensorflow(tmp_path):
     script = ("import sys; from tfbench.results import store; from tfbench import analysis; "
-              f"store.check_writable({str(tmp_path)!r}); assert store.read_records({str(tmp_path)!r}) == []; "
-              "store.as_path('gs://bucket/study') / 'rows'; print('tensorflow' in sys.modules)")
+              "from tfbench.files import atomic; from tfbench.files.paths import as_path; "
+              f"atomic.check_writable({str(tmp_path)!r}, cure=''); assert store.read_records({str(tmp_path)!r}) == []; "
+              "as_path('gs://bucket/study') / 'rows'; print('tensorflow' in sys.modules)")
     done = subprocess.run([sys.executable, "-c", script], text=True, capture_output=True)
     assert done.stdout == "False\n", done.stderr
     assert store.record_path(tmp_path, {"regime": "a", "network": "b", "dataset": "c"}).parent == tmp_path / "rows"
@@ -164,20 +166,20 @@ def test_data_must_lie_in_a_folder(program, flags):
 # ---- programs ----------------------------------------------------------------------------------
 
 
-def test_the_same_command_again_finds_its_rows_and_features(remote, monkeypatch):
+def test_the_same_command_again_finds_its_records_and_features(remote, monkeypatch):
     address, _, folders, weights = remote
     assert not run(pretrain, *folders, *SOURCE)[1]
     assert not run(finetune, *folders, *TUNED, f"--weights={weights}")[1]
     monkeypatch.setattr(features, "make_extractor", None)  # the network is not to be run again
-    row, new = run(logistic_regression, *folders, "--dataset=digits", "--l2=10", f"--weights={weights}")
-    assert new and row["accuracy"] > 0
-    store.record_path(address, row["spec"]).unlink()  # the other tests count them
+    record, new = run(logistic_regression, *folders, "--dataset=digits", "--l2=10", f"--weights={weights}")
+    assert new and record.accuracy > 0
+    store.record_path(address, record.spec).unlink()  # the other tests count them
 
 
 @pytest.mark.slow
-def test_rows_are_those_of_a_folder(local, remote):
-    found = outcomes(remote[1])
-    assert len(found) == 3 and found == outcomes(local)
+def test_records_are_those_of_a_folder(local, remote):
+    records = outcomes(remote[1])
+    assert len(records) == 3 and records == outcomes(local)
     assert not list(remote[1].rglob(".*")) and not list(remote[1].glob("work/*/*/checkpoints/*"))
 
 
@@ -186,9 +188,9 @@ def test_weights_dir_may_be_an_address(remote, data_dir, tmp_path):
     copy = imagenet_path(f"file://{tmp_path}", "mobilenet_v1")
     copy.write_bytes(weights.read_bytes())
     metadata_path(copy).write_bytes(metadata_path(weights).read_bytes())
-    row, _ = run(finetune, f"--data_dir={data_dir}", f"--results_dir={tmp_path}", *TUNED, "--learning_rate=0.01",
-                 f"--weights_dir=file://{tmp_path}")
-    assert row["source"]["weights_sha256"] == atomic.file_sha256(weights) and (tmp_path / "rows").is_dir()
+    record, _ = run(finetune, f"--data_dir={data_dir}", f"--results_dir={tmp_path}", *TUNED, "--learning_rate=0.01",
+                    f"--weights_dir=file://{tmp_path}")
+    assert record.source["weights_sha256"] == atomic.file_sha256(weights) and (tmp_path / "rows").is_dir()
     metadata_path(copy).unlink()
     with pytest.raises(UserError, match=f"there is no weights file file://{tmp_path}/mobilenet_v1.json"):
         run(finetune, f"--data_dir={data_dir}", f"--results_dir={tmp_path}", *TUNED, f"--weights_dir=file://{tmp_path}")
@@ -203,16 +205,17 @@ def test_a_study_there_is_seen_analysed_and_exported(remote, data_dir, tmp_path,
     said = run_program(study, *flags, "--yes")
     assert said.count("finished before") == 3 and f"report: {address}/report/index.html" in said
     assert (folder / "report" / "index.html").exists() and outcomes(folder) == before
-    row = store.read_records(address)[0]
-    np.testing.assert_array_equal(store.read_predictions(row)["labels"], store.read_predictions(
-        row | {"path": row["path"].removeprefix("file://")})["labels"])
+    record = store.read_records(address)[0]
+    np.testing.assert_array_equal(store.read_predictions(record)["labels"], store.read_predictions(
+        dataclasses.replace(record, path=record.path.removeprefix("file://")))["labels"])
     table = f"{address}/report/accuracies.csv"
     analysis.analyse(accuracies=table, output_dir=f"file://{tmp_path}/report")
     assert (tmp_path / "report" / "index.html").exists()
 
     for source, target in ((address, tmp_path / "a"), (folder, f"file://{tmp_path}/b"), (address, "ram://archive")):
         assert archive.export(source, target) == 3
-        assert [row["key"] for row in store.read_records(target)] == [row["key"] for row in store.read_records(folder)]
+        assert [record.key for record in store.read_records(target)] == [
+            record.key for record in store.read_records(folder)]
         listed = atomic.read_json(as_path(target) / "archive.json", cure="")["sha256"]
         assert len(listed) == 10 and all(
             atomic.file_sha256(as_path(target) / name) == sha for name, sha in listed.items())
@@ -221,19 +224,22 @@ def test_a_study_there_is_seen_analysed_and_exported(remote, data_dir, tmp_path,
 
 
 def test_a_failed_export_leaves_no_half(remote, monkeypatch):
-    monkeypatch.setattr(archive.store, "write_json", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
+    def fail(*arguments, **more):
+        raise OSError(28, "No space left")
+
+    monkeypatch.setattr(archive.atomic, "write_json", fail)
     with pytest.raises(UserError, match=r"cannot write ram://half \(No space left\)"):
         archive.export(remote[0], "ram://half")
     assert not as_path("ram://half").exists()
 
 
-def test_the_units_of_a_study_keep_addresses(data_dir):
-    options = parse(study, [*MATRIX, "--results_dir=ram://units/study", f"--data_dir={data_dir}"])
+def test_the_jobs_of_a_study_keep_addresses(data_dir):
+    options = parse(study, [*MATRIX, "--results_dir=ram://jobs/study", f"--data_dir={data_dir}"])
     runs = jobs.plan_runs(options, 1e11)
     made, _ = jobs.make(runs, Silent())
-    assert all("--results_dir=ram://units/study" in unit.call[1] for unit in made) and len(made) == 5
-    assert any(flag.startswith("--weights=ram://units/study/weights/") for flag in made[1].call[1])
-    assert "results         ram://units/study" in plan.describe(options, runs)
+    assert all("--results_dir=ram://jobs/study" in job.call[0].to_flags() for job in made) and len(made) == 5
+    assert any(flag.startswith("--weights=ram://jobs/study/weights/") for flag in made[1].call[0].to_flags())
+    assert "results         ram://jobs/study" in plan.describe(options, runs)
 
 
 def test_checkpoints_there_go_on(root):
@@ -249,8 +255,8 @@ def test_checkpoints_there_go_on(root):
 
 @pytest.mark.slow
 def test_an_interrupted_run_goes_on_from_its_checkpoints(data_dir, tmp_path):
-    """Stopped in its second trial by SIGTERM: the row of an uninterrupted run in a folder."""
-    row, _ = run(scratch, *GRID, f"--results_dir={tmp_path}/whole", f"--data_dir={data_dir}")
+    """Stopped in its second trial by SIGTERM: the record of an uninterrupted run in a folder."""
+    record, _ = run(train_from_scratch, *GRID, f"--results_dir={tmp_path}/whole", f"--data_dir={data_dir}")
     command = [sys.executable, "-um", "tfbench.train_from_scratch", *SMALL, *GRID, f"--data_dir={data_dir}",
                f"--results_dir=file://{tmp_path}/cut"]
     process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -263,7 +269,7 @@ def test_an_interrupted_run_goes_on_from_its_checkpoints(data_dir, tmp_path):
     assert list(store.read_trials(work)) == [1]
     done = subprocess.run(command, text=True, capture_output=True, timeout=300)
     assert done.returncode == 0 and "trial 1/2" not in done.stdout and "trial 2/2" in done.stdout, done.stdout
-    assert outcomes(tmp_path / "cut") == outcomes(tmp_path / "whole") and row["key"]
+    assert outcomes(tmp_path / "cut") == outcomes(tmp_path / "whole") and record.key
     assert not list((tmp_path / "cut").glob("work/*/*/checkpoints/*"))
     assert not list((tmp_path / "cut").glob("work/*/trial*.json"))
 

@@ -1,6 +1,5 @@
 """The analysis program from outside: what it prints and writes, how it fails, what it does not import."""
 
-import html.parser
 import json
 import os
 import pathlib
@@ -8,11 +7,13 @@ import subprocess
 import sys
 import time
 
+import pandas as pd
 import pytest
+from helpers.studies import BUDGET, Page, add_variants, write_rows
 
 from tfbench import UserError
 from tfbench.analysis import analyse
-from tfbench.stats.csv_table import from_csv
+from tfbench.stats.accuracies import from_csv
 
 ROOT = pathlib.Path(__file__).parents[2]
 PUBLISHED = ROOT / "tfbench/stats/published/kornblith2019_v3_fig2_digitised.csv"
@@ -26,72 +27,6 @@ def analysis(*flags, cwd=ROOT):
     """Runs the program in a process of its own, where TensorFlow cannot be imported."""
     return subprocess.run([sys.executable, "-c", BLOCKED, *map(str, flags)], cwd=cwd, text=True,
                           capture_output=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
-
-
-def write_rows(folder, networks=("resnet_50", "mobilenet_v1", "inception_v1", "densenet_121"), skip=(), **more):
-    """A study's folder: each network pretrained, and in all regimes on two data sets but `skip`."""
-    (folder / "rows").mkdir(parents=True)
-
-    def add(regime, network, dataset, accuracy, source):
-        number = len(list((folder / "rows").iterdir()))
-        row = {"schema": 1, "key": f"{number:016x}", "regime": regime, "network": network, "dataset": dataset,
-               "metric": "top1", "accuracy": accuracy, "source": source,
-               "n_test": 2000 if regime == "pretrain" else 1000,
-               "validation_accuracy": 0.4321, "selected": {"learning_rate": 0.01}, "trials": [],
-               "test_split": {"n": 1000, "sha256": "a" * 64}, "spec": {"number": number},
-               "deviations": ["12 steps instead of 19,531"], "warnings": ["widen the grid & repeat"],
-               "versions": {"tfbench": "0.1.0"}, "hardware": {"device": "CPU"}, "seconds": 12.5,
-               "finished": "2025-01-01T00:00:00Z"}
-        (folder / "rows" / f"{number}.json").write_text(json.dumps(row | more))
-
-    for i, network in enumerate(networks):
-        accuracy = 0.6 + 0.05 * i
-        source = {"dataset": "glyphs", "accuracy": accuracy, "n_test": 2000, "weights_sha256": "b" * 64}
-        add("pretrain", network, "glyphs", accuracy, None)
-        for j, dataset in enumerate(("digits", "diacritics")):
-            for regime, gain in (("logistic_regression", 0), ("finetune", 0.1), ("train_from_scratch", -0.1)):
-                if (network, dataset, regime) not in skip:
-                    scratch = regime == "train_from_scratch"
-                    add(regime, network, dataset, accuracy + gain + 0.02 * j, None if scratch else source)
-    return folder
-
-
-BUDGET = {"steps": 12, "learning_rate": [0.1], "weight_decay": [0.0], "batch_size": 8, "l2": [1.0, 2.0]}
-
-
-def add_variants(folder, network, accuracy, regimes=("finetune", "train_from_scratch"), **changes):
-    """Copies the rows of one network, with `changes` of their specification and another accuracy."""
-    for path in sorted((folder / "rows").glob("*.json")):
-        row = json.loads(path.read_text())
-        if row["regime"] in regimes and row["network"] == network and path.stem.isdecimal():
-            key = f"{path.stem}-{'-'.join(map(str, changes.values()))}"
-            row |= {"key": key, "spec": row["spec"] | changes, "accuracy": accuracy}
-            (folder / "rows" / f"{key}.json").write_text(json.dumps(row))
-
-
-class Page(html.parser.HTMLParser):
-    """Elements, their ids and addresses, and the text of a report."""
-
-    def __init__(self, path):
-        super().__init__()
-        self.tags, self.ids, self.addresses, self.text, self.open = [], [], [], "", []
-        self.feed(path.read_text(encoding="utf-8"))
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.open += [tag] if tag not in ("meta", "br") else []
-        self.ids += [value for name, value in attrs if name == "id"]
-        self.addresses += [value for name, value in attrs if name in ("src", "href", "xlink:href")]
-
-    def handle_startendtag(self, tag, attrs):
-        self.handle_starttag(tag, attrs)
-        self.open.pop()
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text += data
 
 
 def test_help_is_quick():
@@ -308,6 +243,22 @@ def test_every_partial_table_has_a_report(lines, tmp_path, capsys):
         assert name.replace(' \"\"y', "") in page.text
     json.loads((tmp_path / "report/analysis.json").read_text())
     assert from_csv(tmp_path / "report/accuracies.csv").equals(from_csv(path))
+
+
+def test_a_data_frame_is_analysed_as_its_file_is(tmp_path, capsys):
+    frame = pd.read_csv(PUBLISHED)
+    by_name = analyse(accuracies=frame, output_dir=tmp_path / "a").parent
+    by_position = analyse(frame, output_dir=tmp_path / "b").parent
+    by_path = analyse(accuracies=str(PUBLISHED), output_dir=tmp_path / "c").parent
+    for name in ("accuracies.csv", "correlations.csv", "networks.csv"):
+        assert (by_name / name).read_bytes() == (by_position / name).read_bytes() == (by_path / name).read_bytes()
+    assert "From a DataFrame, by tfbench" in Page(by_name / "index.html").text
+
+
+@pytest.mark.parametrize("arguments", [{"accuracies": 3}, {"results_dir": 3}, {"results_dir": [3]}])
+def test_what_is_no_path_is_named(arguments):
+    with pytest.raises(UserError, match="found int: pass one"):
+        analyse(**arguments)
 
 
 def test_one_data_set_says_which_network_to_take(tmp_path):

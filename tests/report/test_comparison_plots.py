@@ -5,13 +5,14 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.figures import HOSTILE, overlaps, texts
 from matplotlib.colors import to_hex
 from matplotlib.patches import Rectangle
-from report.test_main_plot import HOSTILE, overlaps, texts
 from scipy import special
 
 from tfbench.regimes import REGIMES
 from tfbench.report import comparison_plots, plots
+from tfbench.stats import published
 from tfbench.stats.accuracies import table_of
 
 LR, FT, SCRATCH = REGIMES
@@ -105,7 +106,7 @@ def test_bars_end_at_the_means_with_errors_and_points():
     bars = bars_of(axes)
     np.testing.assert_allclose([bar.get_y() + bar.get_height() for bar in bars], groups.mean().loc[order])
     assert all(bar.get_y() == axes.get_ylim()[0] for bar in bars)
-    assert [to_hex(bar.get_facecolor()) for bar in bars] == [plots.REGIMES[regime].color for _, regime in order]
+    assert [to_hex(bar.get_facecolor()) for bar in bars] == [REGIMES[regime].color for _, regime in order]
     assert len({bar.get_hatch() for bar in bars}) == 3
     lengths = [np.ptp(bar.get_segments()[0][:, 1]) for bar in axes.collections]
     np.testing.assert_allclose(lengths, 2 * groups.sem().loc[order])
@@ -156,12 +157,12 @@ def test_ablation_draws_source_then_transfer():
 
 
 def test_ablation_tells_the_papers_lines_by_dashes_and_open_marks():
-    figure = comparison_plots.ablation(switches(("a",), (comparison_plots.PAPER_ORIGIN, "ours")))
+    figure = comparison_plots.ablation(switches(("a",), (published.ORIGIN, "ours")))
     styles = {line.get_linestyle(): line.get_markerfacecolor() for line in figure.axes[0].lines}
     assert styles["--"] == plots.PAPER
     assert styles["-"] == comparison_plots.TONES[0]
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert legend == ["a", comparison_plots.PAPER_ORIGIN, "ours"]
+    assert legend == ["a", published.ORIGIN, "ours"]
 
 
 def test_ablation_without_source_or_anything():

@@ -1,19 +1,16 @@
 """The figure of all panels: what it shows, that its texts keep apart, and that it is the same every time."""
 
 import dataclasses
-import warnings
 import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
+from helpers.figures import HOSTILE, overlaps, texts
 from scipy import special, stats
 
 from tfbench.regimes import REGIMES
 from tfbench.report import main_plot, plots
 from tfbench.report.main_plot import LIKE_BEST, Panel, Row
-
-HOSTILE = ("$\\frac{", "<script>alert(1)</script>", "--><b>", "a\n\x1b[31mb\x00", "網路 שלום", "x" * 300, "_a",
-           "W " * 40)
 
 
 def panel(networks, title="Food-101", seed=0, spread=0.1, **fields):
@@ -35,31 +32,6 @@ def rows(networks, datasets, regimes, seed=0):
     return [Row(regime, panel(networks, "Average", seed + i),
                 tuple(panel(networks, name, 100 * i + j + seed) for j, name in enumerate(datasets)))
             for i, regime in enumerate(list(REGIMES)[:regimes])]
-
-
-def texts(figure):
-    """All texts of a figure that are drawn, after its layout."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure.draw_without_rendering()
-    found = list(figure.texts) + [text for legend in figure.legends for text in legend.get_texts()]
-    for axes in figure.axes:
-        found += [*axes.texts, axes.title, axes.xaxis.label, axes.yaxis.label]
-        found += [*axes.get_xticklabels(), *axes.get_yticklabels()]
-    return [text for text in found if text.get_text() and text.get_visible()]
-
-
-def overlaps(figure, slack=1.0):
-    """Pairs of texts whose boxes share more than `slack` pixels across and down, and texts that leave the figure."""
-    drawn = texts(figure)
-    boxes = np.array([text.get_window_extent().extents for text in drawn])
-    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
-    pairs = np.argwhere(np.triu(((high - low) > slack).all(axis=2), 1))
-    width, height = figure.bbox.size
-    outside = (boxes[:, :2] < -slack).any(axis=1) | (boxes[:, 2:] > np.array([width, height]) + slack).any(axis=1)
-    return [tuple(drawn[i].get_text() for i in pair) for pair in pairs] + [
-        drawn[i].get_text() for i in np.flatnonzero(outside)]
 
 
 def points(axes):
@@ -177,12 +149,12 @@ def test_hostile_names_are_drawn_as_they_are_and_keep_apart():
 
 def test_fitted_breaks_and_cuts():
     figure = main_plot.main(rows(1, 1, 1))
-    assert main_plot.fitted(figure, "one two", 8, 5) == "one two"
-    assert main_plot.fitted(figure, "one two", 8, 0.4, 2) == "one\ntwo"
-    cut = main_plot.fitted(figure, "x" * 300, 8, 1)
+    assert plots.fitted(figure, "one two", 8, 5) == "one two"
+    assert plots.fitted(figure, "one two", 8, 0.4, 2) == "one\ntwo"
+    cut = plots.fitted(figure, "x" * 300, 8, 1)
     assert cut.endswith("x…")
     assert len(cut) < 30
-    assert main_plot.fitted(figure, "", 8, 1) == ""
+    assert plots.fitted(figure, "", 8, 1) == ""
 
 
 def test_nothing_to_draw():

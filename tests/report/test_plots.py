@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from tfbench.report import plots
+from tfbench.report import plots, scatter_plot
 from tfbench.stats.correlation import Correlation, correlate
 
 NAMES = tuple(f"network {i}" for i in range(12))
@@ -29,7 +29,7 @@ def drawn_texts(figure):
 
 def test_points_lie_at_their_log_odds_and_the_line_is_least_squares():
     c = points()
-    axes = plots.scatter(c, "finetune").axes[0]
+    axes = scatter_plot.scatter(c, "finetune").axes[0]
     marks = next(line for line in axes.lines if line.get_marker() == "o")
     np.testing.assert_allclose(marks.get_xydata(), np.column_stack([c.source, c.transfer]))
     slope = np.cov(c.source, c.transfer, ddof=0)[0, 1] / np.var(c.source)
@@ -40,7 +40,7 @@ def test_points_lie_at_their_log_odds_and_the_line_is_least_squares():
 
 
 def test_tick_labels_are_the_percentages_of_their_places():
-    axes = plots.scatter(points(), "finetune").axes[0]
+    axes = scatter_plot.scatter(points(), "finetune").axes[0]
     for axis in (axes.xaxis, axes.yaxis):
         labels = [float(text.get_text()) for text in axis.get_ticklabels()]
         np.testing.assert_allclose(100 * special.expit(axis.get_ticklocs()), labels)
@@ -60,7 +60,7 @@ def test_ticks_lie_inside_ascend_and_keep_apart(low, high):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_labels_do_not_overlap(seed):
-    figure = plots.scatter(points(seed=seed, spread=0.05), "logistic_regression")
+    figure = scatter_plot.scatter(points(seed=seed, spread=0.05), "logistic_regression")
     boxes = [text.get_window_extent() for text in drawn_texts(figure)]
     assert len(boxes) == len(NAMES)
     frame = figure.axes[0].get_window_extent()
@@ -72,7 +72,7 @@ def test_labels_do_not_overlap(seed):
 
 def test_hostile_names_are_drawn_as_they_are():
     names = ("$\\frac{", "<script>alert(1)</script>", "--><b>", "a\n\x1b[31mb\x00", "網路", "x" * 300)
-    figure = plots.scatter(points(names), "finetune")
+    figure = scatter_plot.scatter(points(names), "finetune")
     texts = [text.get_text() for text in drawn_texts(figure)]
     assert texts[:4] == ["$\\frac{", "<script>alert(1)</script>", "--><b>", "a??[31mb?"]
     assert len(texts[5]) == plots.LONGEST_LABEL
@@ -83,18 +83,18 @@ def test_hostile_names_are_drawn_as_they_are():
 
 @pytest.mark.parametrize("n", [1, 2])
 def test_too_few_networks_still_make_a_figure(n):
-    axes = plots.scatter(points(NAMES[:n]), "train_from_scratch").axes[0]
+    axes = scatter_plot.scatter(points(NAMES[:n]), "train_from_scratch").axes[0]
     assert f"found {n}" in axes.get_title()
 
 
 def test_no_networks_no_figure():
     empty = Correlation((), (), *[np.empty(0)] * 3, None, None, None, None, "nothing")
     with pytest.raises(ValueError, match="nothing"):
-        plots.scatter(empty, "finetune")
+        scatter_plot.scatter(empty, "finetune")
 
 
 def test_same_input_same_bytes_and_no_global_state():
-    first, second = (plots.save(plots.scatter(points(), "finetune")) for _ in range(2))
+    first, second = (plots.save(scatter_plot.scatter(points(), "finetune")) for _ in range(2))
     assert first == second
     assert first[1].startswith(b"\x89PNG")
     assert b"dc:date" not in first[0]

@@ -9,8 +9,8 @@ import pytest
 
 from tfbench import UserError
 from tfbench.stats import accuracies, budgets, csv_table, published
-from tfbench.stats.accuracies import COLUMNS, from_records
-from tfbench.stats.csv_table import NAMES, from_csv
+from tfbench.stats.accuracies import COLUMNS, from_csv, from_records, runs_of
+from tfbench.stats.csv_table import NAMES
 
 HEADER = "setting,model,imagenet_top1,DTD,VOC2007\n"
 
@@ -133,7 +133,7 @@ def kept(rows):
 def test_the_fullest_budget_is_the_table(cheaper):
     rows = [run(key="k1", accuracy=0.5, **cheaper), run(key="k2", accuracy=0.9)]
     assert kept(rows) == kept(rows[::-1]) == [("resnet_50", "digits", 0.9)]
-    assert accuracies.missing(from_records(rows), rows) == []
+    assert accuracies.missing(from_records(rows), budgets.split(runs_of(rows))[1]) == []
 
 
 def test_strengths_of_l2_are_a_budget_too():
@@ -145,7 +145,7 @@ def test_strengths_of_l2_are_a_budget_too():
 def test_budgets_are_chosen_per_regime():
     rows = [run(key="k1"), run("train_from_scratch", key="k2", steps=100), run("logistic_regression", key="k3", l2=[1])]
     assert len(from_records(rows)) == 3
-    assert budgets.split(rows) == (rows, [])
+    assert budgets.split(runs_of(rows)) == (runs_of(rows), [])
 
 
 def test_cells_of_other_budgets_are_missing():
@@ -155,7 +155,8 @@ def test_cells_of_other_budgets_are_missing():
     table = from_records(rows)
     assert kept(rows) == [("resnet_50", "digits", 0.9)]
     assert accuracies.missing(table) == []
-    assert accuracies.missing(table, rows) == [("finetune", "vgg_16", "dtd"), ("finetune", "resnet_50", "pets")]
+    assert accuracies.missing(table, budgets.split(runs_of(rows))[1]) == [
+        ("finetune", "vgg_16", "dtd"), ("finetune", "resnet_50", "pets")]
 
 
 def test_few_examples_alone_leave_the_table_empty():
@@ -276,6 +277,26 @@ def test_one_of_several_source_columns_is_named(tmp_path):
             from_csv(path, column)
 
 
+@pytest.mark.parametrize("form", ["wide", "long"])
+def test_a_data_frame_is_a_table_as_its_file_is(tmp_path, form):
+    path = published.FOLDER / "kornblith2019_v3_fig2_digitised.csv"
+    if form == "long":
+        published.accuracies().assign(n=pd.array([None, *[7] * 575], "Int64")).to_csv(tmp_path / "long.csv", index=False)
+        path = tmp_path / "long.csv"
+    pd.testing.assert_frame_equal(accuracies.from_frame(pd.read_csv(path, float_precision="round_trip")), from_csv(path))
+
+
+@pytest.mark.parametrize(("frame", "words"), [
+    ([1, 2], "expected a pandas DataFrame of accuracies, found list"),
+    (pd.DataFrame({"setting": ["logreg"], "model": ["A"], "imagenet_top1": [70], "DTD": [160]}, index=["x"]),
+     "the DataFrame, line x, column 'DTD': .* found '160'"),
+    (pd.DataFrame({"setting": ["logreg"], "model": [None], "imagenet_top1": [70], "DTD": [60]}), "column 'model'"),
+    (pd.DataFrame(), "expected the columns setting, model")])
+def test_data_frames_that_are_no_table(frame, words):
+    with pytest.raises(UserError, match=words):
+        accuracies.from_frame(frame)
+
+
 # ---- unequal splits, one data set ----------------------------------------------------------------
 
 
@@ -294,12 +315,12 @@ def test_one_data_set_by_its_name_title_or_folder(name):
     rows = [pretrain(), row(dataset="folder:/data/mine", key="k1"), row(dataset="pets", key="k2")]
     if name.endswith("/"):
         with pytest.raises(UserError, match="folder:/data/mine, pets|pets, folder:/data/mine"):
-            accuracies.of_dataset(from_records(rows), rows, name)
+            accuracies.of_dataset(from_records(rows), runs_of(rows), name)
         return
-    table, kept = accuracies.of_dataset(from_records(rows), rows, name)
+    table, kept = accuracies.of_dataset(from_records(rows), runs_of(rows), name)
     assert set(table["dataset"]) == {"folder:/data/mine"}
-    assert [r["regime"] for r in kept] == ["pretrain", "finetune"]
-    assert set(accuracies.of_dataset(from_records(rows), rows, "Oxford-IIIT Pets")[0]["dataset"]) == {"pets"}
+    assert [run.regime for run in kept] == ["pretrain", "finetune"]
+    assert set(accuracies.of_dataset(from_records(rows), runs_of(rows), "Oxford-IIIT Pets")[0]["dataset"]) == {"pets"}
 
 
 # ---- views ---------------------------------------------------------------------------------------

@@ -7,8 +7,8 @@ import pytest
 from scipy import special, stats
 
 from tfbench import UserError
-from tfbench.stats import correlation, csv_table, published
-from tfbench.stats.accuracies import comparisons, table_of
+from tfbench.stats import correlation, published
+from tfbench.stats.accuracies import comparisons, from_csv, table_of
 
 
 def table(accuracy, source, regime="finetune", n=None):
@@ -96,8 +96,23 @@ def test_reproduces_the_papers_figure_2():
                                   ("finetune", "train_from_scratch", 189, 0, 192)]
 
 
+def test_frame_has_a_row_per_regime_as_the_report_has():
+    found = correlation.per_regime(published.accuracies())
+    frame = found.to_frame()
+    assert isinstance(found, dict) and frame["regime"].tolist() == list(found)
+    for c, line in zip(found.values(), frame.itertuples(), strict=True):
+        assert (line.r, line.r2, line.rho, line.reason) == (c.r, c.r**2, c.rho, "")
+        assert (line.fisher_low, line.fisher_high) == c.interval
+        assert (line.bootstrap_low, line.bootstrap_high) == c.bootstrap
+        assert (line.networks, line.datasets) == (16, 12)
+    one = correlation.per_regime(table([[0.5], [0.6]], [0.5, 0.6])).to_frame()
+    assert one[["r", "r2", "rho", "fisher_low", "bootstrap_high"]].isna().all(axis=None)
+    assert "found 2" in one["reason"][0] and one["networks"].tolist() == [2]
+    assert list(correlation.Correlations().to_frame().columns) == list(frame.columns)
+
+
 def test_reproduces_the_papers_split_of_random_initialisation():
-    views = correlation.views(published.accuracies())
+    views = correlation.stacked(correlation.views(published.accuracies()), "view")
     scratch = views[views["regime"] == "train_from_scratch"].set_index("view")
     assert scratch["r"].round(3).tolist() == [0.548, 0.296, 0.863]  # published: .55, .29, .86
     assert scratch["datasets"].tolist() == [12, 7, 5]
@@ -106,7 +121,7 @@ def test_reproduces_the_papers_split_of_random_initialisation():
 
 @pytest.mark.parametrize(("column", "r"), [("paper", 0.959), ("torchvision", 0.839)])
 def test_the_source_accuracy_makes_a_difference(column, r):
-    table = csv_table.from_csv(published.FOLDER / "tllib_finetune.csv", f"imagenet_top1_{column}")
+    table = from_csv(published.FOLDER / "tllib_finetune.csv", f"imagenet_top1_{column}")
     found = correlation.per_regime(table)["finetune"]
     assert (round(found.r, 3), len(found.networks), len(found.datasets)) == (r, 10, 8)
 
@@ -123,7 +138,7 @@ def test_each_data_set_alone_uses_all_its_networks():
     rng = np.random.default_rng(3)
     accuracy, source = rng.uniform(0.3, 0.9, size=(6, 3)), rng.uniform(0.5, 0.8, size=6)
     accuracy[0, 1] = np.nan
-    found = correlation.by_dataset(table(accuracy, source)).set_index("dataset")
+    found = correlation.stacked(correlation.by_dataset(table(accuracy, source)), "dataset").set_index("dataset")
     assert found["networks"].to_dict() == {"set0": 6, "set1": 5, "set2": 6}
     assert found.loc["set1", "r"] == pytest.approx(stats.pearsonr(
         special.logit(source[1:]), special.logit(accuracy[1:, 1])).statistic)
@@ -132,7 +147,7 @@ def test_each_data_set_alone_uses_all_its_networks():
 def test_sets_of_unknown_size_are_in_neither_part():
     rng = np.random.default_rng(4)
     views = correlation.views(table(rng.uniform(0.3, 0.9, size=(5, 2)), rng.uniform(0.5, 0.8, size=5)))
-    assert views["view"].tolist() == [correlation.ALL]
+    assert list(views) == [correlation.ALL]
 
 
 def test_bootstrap_equals_a_plain_loop():

@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from tfbench.stats import intervals, metrics
+from tfbench.stats.metrics import METRICS
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 10), (10, 10), (3, 10), (1, 1), (9000, 10000)])
@@ -40,16 +41,16 @@ def test_mean_per_class_covers_the_truth(sizes, rates):
         truth = rng.beta(*rates, size=20)
         labels = np.repeat(np.arange(20), rng.integers(*sizes, size=20))
         right = rng.random(len(labels)) < truth[labels]
-        low, high = intervals.interval("mean_per_class", labels, predicted(labels, right), seed=seed)
+        low, high = METRICS["mean_per_class"].interval(labels, predicted(labels, right), seed=seed)
         covered += low <= truth.mean() <= high
     assert 0.91 <= covered / 250 <= 0.995
 
 
 def test_mean_per_class_holds_its_accuracy_even_at_the_ends():
     labels = np.repeat(np.arange(4), 10)
-    low, high = intervals.interval("mean_per_class", labels, labels)
+    low, high = METRICS["mean_per_class"].interval(labels, labels)
     assert 0.8 < low < 0.99 and high == 1
-    low, high = intervals.interval("mean_per_class", labels, (labels + 1) % 4)
+    low, high = METRICS["mean_per_class"].interval(labels, (labels + 1) % 4)
     assert low == 0 and 0.01 < high < 0.2
 
 
@@ -80,27 +81,28 @@ def test_voc_covers_what_test_sets_of_this_size_give():
     scores = rng.normal(size=labels.shape) + 1.5 * (labels > 0)
     draws = [rng.integers(len(labels), size=500) for _ in range(120)]
     expected = np.mean([metrics.voc_map(scores[draw], labels[draw]) for draw in draws])
-    ends = np.array([intervals.interval("voc_map", labels[draw], scores[draw], seed=i) for i, draw in enumerate(draws)])
+    ends = np.array([METRICS["voc_map"].interval(labels[draw], scores[draw], seed=i) for i, draw in enumerate(draws)])
     assert 0.9 <= np.mean((ends[:, 0] <= expected) & (expected <= ends[:, 1])) <= 1
 
 
 def test_voc_at_its_limits():
     labels = np.array([[1, -1], [-1, -1], [1, 0]])
-    low, high = intervals.interval("voc_map", labels, labels.astype(float))
+    low, high = METRICS["voc_map"].interval(labels, labels.astype(float))
     assert 0 < low <= 1 and high == 1
-    assert intervals.interval("voc_map", -np.ones((3, 2), int), np.zeros((3, 2))) == (0, 1)
+    assert METRICS["voc_map"].interval(-np.ones((3, 2), int), np.zeros((3, 2))) == (0, 1)
 
 
-@pytest.mark.parametrize(("metric", "labels"), [("f1", [0]), ("top1", []), ("mean_per_class", [])])
-def test_what_has_no_interval(metric, labels):
+@pytest.mark.parametrize(("function", "arguments"), [
+    (intervals.clopper_pearson, (0, 0)), (intervals.mean_per_class_interval, (np.array([], int), np.array([], int)))])
+def test_what_has_no_interval(function, arguments):
     with pytest.raises(ValueError, match="expected"):
-        intervals.interval(metric, np.array(labels, int), np.array(labels, int))
+        function(*arguments)
 
 
 def test_the_same_input_gives_the_same_interval():
     labels = np.random.default_rng(4).integers(5, size=100)
     predictions = predicted(labels, np.arange(100) % 3 > 0)
-    assert intervals.interval("mean_per_class", labels, predictions) == intervals.interval(
-        "mean_per_class", labels, predictions)
-    assert intervals.interval("top1", labels, predictions) == pytest.approx(
+    first, second = (METRICS["mean_per_class"].interval(labels, predictions) for _ in range(2))
+    assert first == second
+    assert intervals.clopper_pearson(np.count_nonzero(labels == predictions), 100) == pytest.approx(
         stats.binomtest(66, 100).proportion_ci(method="exact"))

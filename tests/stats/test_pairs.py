@@ -1,43 +1,14 @@
 """Tests and intervals from the predictions that lie beside rows."""
 
-import itertools
-import json
-
 import numpy as np
 import pytest
+from helpers.studies import CLASSES, N, make_study
 from scipy import special, stats
 
 from tfbench import UserError
-from tfbench.report import tables
 from tfbench.results import store
-from tfbench.stats import findings, metrics, pairs, published
-from tfbench.stats.accuracies import from_records, table_of
-
-N, CLASSES = 300, 6
-
-
-def make_study(folder, *, metric="top1", networks=4, regimes=("finetune", "logistic_regression")):
-    """Rows and predictions of ever better networks on one data set; returns them as read_records gives them."""
-    rng, dataset = np.random.default_rng(0), "dtd"
-    labels = rng.integers(CLASSES, size=N)
-    if metric == "voc_map":
-        labels = rng.choice([-1, 0, 1], size=(N, CLASSES), p=[0.7, 0.1, 0.2])
-    (folder / "rows").mkdir(parents=True, exist_ok=True)
-    for number, (regime, m) in enumerate(itertools.product(regimes, range(networks))):
-        if metric == "voc_map":
-            arrays = {"labels": labels, "scores": labels * (0.3 + 0.2 * m) + rng.normal(size=labels.shape)}
-            accuracy = metrics.voc_map(arrays["scores"], labels)
-        else:
-            right = rng.random(N) < 0.5 + 0.1 * m
-            arrays = {"labels": labels, "predictions": np.where(right, labels, (labels + 1) % CLASSES)}
-            accuracy = metrics.score(metric, np.eye(CLASSES)[arrays["predictions"]], labels)
-        row = {"schema": 1, "key": f"k{number}", "regime": regime, "network": f"net{m}", "dataset": dataset,
-               "metric": metric, "accuracy": accuracy, "n_test": N, "test_split": {"n": N, "sha256": "a" * 64},
-               "source": {"dataset": "glyphs", "accuracy": 0.6 + 0.05 * m, "n_test": 100}, "spec": {"number": number}}
-        path = folder / "rows" / f"{regime}-{m}-{dataset}.json"
-        path.write_text(json.dumps(row))
-        np.savez(path.with_suffix(".npz"), keys=np.arange(N).astype(str), **arrays)
-    return store.read_records(folder)
+from tfbench.stats import findings, pairs, published
+from tfbench.stats.accuracies import from_records, runs_of, table_of
 
 
 def change(row, **arrays):
@@ -166,8 +137,8 @@ def test_ranking_stands_beside_its_cost(tmp_path):
     for row, name in zip(rows, ("resnet_50", "mobilenet_v1", "mine", "vgg_16"), strict=True):
         row |= {"network": name, "seconds": 7200.0, "refit": {"images_per_second": 200.0},
                 "trials": [{"images_per_second": 100.0}, {"images_per_second": 300.0}]}
-    found = findings.find(from_records(rows), rows)
-    ranks = findings.ranking(found.cells, "dtd", "finetune").set_index("network")
+    found = findings.compute(from_records(rows), runs_of(rows))
+    ranks = found.rankings.set_index("network")
     assert ranks.index.tolist() == ["vgg_16", "mine", "mobilenet_v1", "resnet_50"]
     assert ranks["rank"].tolist() == [1, 2, 3, 4]
     assert ranks.loc["resnet_50", ["hours", "images_per_second", "trials"]].tolist() == [2, 200, 2]
@@ -177,25 +148,5 @@ def test_ranking_stands_beside_its_cost(tmp_path):
 
 def test_equal_accuracies_share_a_rank(tmp_path):
     rows = make_study(tmp_path, regimes=("finetune",))
-    cells = findings.find(from_records(rows), rows).cells.assign(accuracy=[0.5, 0.7, 0.7, 0.6])
-    assert findings.ranking(cells, "dtd", "finetune")["rank"].tolist() == [1, 1, 3, 4]
-
-
-def test_all_tables_are_named_in_full(tmp_path):
-    found = findings.find(published.accuracies())
-    named = [table.name for table in tables.of(found)]
-    assert set(named) <= set(tables.NAMES) and len(named) == len(set(named))
-    ranking, = [table.frame for table in tables.of(found) if table.name == "ranking"]
-    assert len(ranking) == len(found.cells) and (ranking.groupby(["regime", "dataset"])["rank"].min() == 1).all()
-    for table in tables.of(found):
-        assert {name for name, _, _ in table.columns} <= set(table.frame.columns)
-        assert {kind for _, _, kind in table.columns} <= set(tables.KINDS)
-
-
-@pytest.mark.parametrize(("kind", "value", "text"), [
-    ("percent", 0.12345, "12.3"), ("points", -0.002, "−0.2"), ("points", -0.0001, "+0.0"), ("log_odds", 1.5, "+1.50"),
-    ("p", 0.0004, "< .001"), ("p", 0.25, ".250"), ("correlation", -0.2, "−.200"), ("count", 1234567.0, "1,234,567"),
-    ("millions", 3.2e6, "3.2"), ("yes", np.True_, "yes"), ("percent", np.nan, "–"), ("yes", None, "–"),
-    ("regime", "pretrain", "pretraining"), ("text", "a\x1bb", "a?b")])
-def test_values_are_written_as_people_read_them(kind, value, text):
-    assert tables.shown(kind, value) == text
+    cells = findings.compute(from_records(rows), runs_of(rows)).cells.assign(accuracy=[0.5, 0.7, 0.7, 0.6])
+    assert findings.ranked(cells)["rank"].tolist() == [1, 1, 3, 4]

@@ -9,6 +9,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
 from tfbench.stats import significance
+from tfbench.stats.metrics import METRICS
 
 
 def exhaustive(x, y) -> float:
@@ -45,7 +46,7 @@ def test_permutation_of_mean_per_class_is_near_enumeration(seed):
     rng = np.random.default_rng(seed)
     labels = np.repeat([0, 1, 2], [7, 4, 2])  # unequal classes
     predictions = np.where(rng.random((3, 13)) < [[0.9], [0.6], [0.3]], labels, (labels + 1) % 3)
-    x = np.array([significance.contributions_of("mean_per_class", labels, line) for line in predictions])
+    x = np.array([METRICS["mean_per_class"].contributions(labels, line) for line in predictions])
     p, = significance.permutation([x], resamples=20_000, seed=seed)
     for i, j in itertools.combinations(range(3), 2):
         assert within_monte_carlo(p[i, j], exhaustive(x[i], x[j]), 20_000)
@@ -57,7 +58,7 @@ def test_permutation_of_class_decisions_is_near_enumeration():
     labels = rng.choice([-1, 0, 1], size=(12, 5))
     scores = rng.normal(size=(2, 12, 5)) + [[[0.2]], [[0.0]]] * labels
     scores[0] += labels
-    x = np.array([significance.contributions_of("voc_map", labels, line) for line in scores])
+    x = np.array([METRICS["voc_map"].contributions(labels, line) for line in scores])
     p, = significance.permutation([x], resamples=20_000)
     assert within_monte_carlo(p[0, 1], exhaustive(*x), 20_000)
 
@@ -95,7 +96,7 @@ def test_rejects_a_true_null_as_often_as_it_says():
     rejected = 0
     for seed in range(200):
         predictions = np.where(rng.random((2, 200)) < 0.7, labels, (labels + 1) % 10)
-        x = np.array([significance.contributions_of("mean_per_class", labels, line) for line in predictions])
+        x = np.array([METRICS["mean_per_class"].contributions(labels, line) for line in predictions])
         p, = significance.permutation([x], resamples=500, seed=seed)
         rejected += p[0, 1] <= 0.05
     assert 2 <= rejected <= 20  # expected 10, standard deviation 3
@@ -112,23 +113,23 @@ def test_contributions_add_up_to_the_scores():
     rng = np.random.default_rng(7)
     labels, predicted = rng.integers(4, size=(2, 50))
     labels[labels == 2] = 3  # a class without examples
-    assert significance.contributions_of("top1", labels, predicted).sum() == pytest.approx(np.mean(labels == predicted))
+    assert METRICS["top1"].contributions(labels, predicted).sum() == pytest.approx(np.mean(labels == predicted))
     recalls = [np.mean(predicted[labels == c] == c) for c in (0, 1, 3)]
-    assert significance.contributions_of("mean_per_class", labels, predicted).sum() == pytest.approx(np.mean(recalls))
+    assert METRICS["mean_per_class"].contributions(labels, predicted).sum() == pytest.approx(np.mean(recalls))
     truth, scores = rng.choice([-1, 0, 1], size=(50, 3)), rng.normal(size=(50, 3))
     right = ((scores > 0) == (truth > 0))[truth != 0]
-    assert significance.contributions_of("voc_map", truth, scores).sum() == pytest.approx(right.mean())
+    assert METRICS["voc_map"].contributions(truth, scores).sum() == pytest.approx(right.mean())
 
 
-@pytest.mark.parametrize(("metric", "labels"), [("f1", [0]), ("top1", [])])
-def test_contributions_refuse_what_they_do_not_know(metric, labels):
+@pytest.mark.parametrize("metric", METRICS)
+def test_contributions_need_examples(metric):
     with pytest.raises(ValueError, match="expected"):
-        significance.contributions_of(metric, np.array(labels, int), np.array(labels, int))
+        METRICS[metric].contributions(np.array([], int), np.array([], int))
 
 
 @pytest.mark.parametrize("call", [
-    lambda: significance.contributions_of("top1", [1, 2, 3], [1]),
-    lambda: significance.contributions_of("voc_map", [[0, 0]], [[1.0, 2.0]]),
+    lambda: METRICS["top1"].contributions([1, 2, 3], [1]),
+    lambda: METRICS["voc_map"].contributions([[0, 0]], [[1.0, 2.0]]),
     lambda: significance.mcnemar(np.zeros((2, 0))), lambda: significance.permutation([]),
     lambda: significance.permutation([np.zeros((2, 0))])])
 def test_nothing_to_compare_is_refused(call):

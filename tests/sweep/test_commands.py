@@ -162,7 +162,8 @@ def test_what_is_done_meanwhile_is_not_printed_again(print_commands, data_dir, t
     assert print_commands(*arguments) == ([[refit]], "")
     execute_here(refit)
     stages, told = print_commands(*arguments)
-    assert stages == [[]] and "train_from_scratch commands_nets:narrow digits 3 steps: " in told and "finished before" in told
+    assert stages == [[]]
+    assert "train_from_scratch commands_nets:narrow digits 3 steps: " in told and "finished before" in told
     for line in (first, second, refit):
         execute_here(line)  # finds what is there
     assert len(outcomes(tmp_path)) == 1

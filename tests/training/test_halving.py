@@ -123,8 +123,9 @@ def test_the_row_says_how_it_searched(rows):
     assert rows["grid"]["search"] == {"kind": "grid", "steps": 27, "grid_steps": 27}
     assert any("successive halving" in text for text in found["deviations"])
     assert not any("successive halving" in text for text in rows["grid"]["deviations"])
-    assert budgets.split([rows["grid"], found]) == ([rows["grid"]], [found])
-    assert "3 learning rates × 1 weight decay by successive halving" in budgets.details(found)
+    grid, halving = budgets.runs_of([rows["grid"], found])
+    assert budgets.split([grid, halving]) == ([grid], [halving])
+    assert "3 learning rates × 1 weight decay by successive halving" in halving.text
 
 
 def test_trials_by_several_processes_give_the_same_row(rows, tmp_path):

@@ -1,4 +1,4 @@
-"""Seconds and memory of the whole analysis of a study of the paper's size, on rows and predictions made up here."""
+"""Seconds and memory of the whole analysis of a study of the paper's size, on records and predictions made up here."""
 
 import contextlib
 import io
@@ -7,6 +7,7 @@ import pathlib
 import resource
 import tempfile
 import time
+from typing import Any
 
 import numpy as np
 
@@ -18,8 +19,8 @@ from tfbench.stats import metrics, published
 NOISE = 0.5  # of what a network makes of an image, against how hard the image is: networks agree on most
 
 
-def made_up_predictions(dataset: Dataset, accuracy: float, count: int, labels, hard, draw) -> dict[str, np.ndarray]:
-    """Labels with predictions or, of several labels, scores, of about that accuracy.
+def made_up_predictions(dataset: Dataset, accuracy: float, count: int, labels, hard, draw) -> dict[str, Any]:
+    """Labels with predictions or, of several labels, scores, of about that accuracy, as arrays.
 
     Args:
       labels: [count] int, or [count, classes] in {+1, -1}. hard: [count] float, how hard each image is.
@@ -33,7 +34,7 @@ def made_up_predictions(dataset: Dataset, accuracy: float, count: int, labels, h
 
 
 def make_study(folder: pathlib.Path, count: int) -> int:
-    """Rows of the paper's 16 networks on its 12 data sets in 3 regimes, with `count` predictions each; how many."""
+    """Records of the paper's 16 networks on its 12 data sets in 3 regimes, with `count` predictions each; how many."""
     (folder / "rows").mkdir(parents=True)
     draw, cells = np.random.default_rng(0), published.accuracies()
     for dataset in PAPER_DATASETS:
@@ -47,12 +48,12 @@ def make_study(folder: pathlib.Path, count: int) -> int:
                 scores = np.zeros((count, dataset.classes), np.float32)
                 scores[np.arange(count), arrays["predictions"]] = 1
             source = {"dataset": "imagenet", "accuracy": NETWORKS[cell.network].retrained_top1, "n_test": 50000}
-            row = {"schema": 0, "key": f"{cell.Index:016x}", "regime": cell.regime, "network": cell.network,
-                   "dataset": dataset.name, "metric": dataset.metric, "n_test": count,
-                   "accuracy": metrics.score(dataset.metric, scores, labels), "source": source, "spec": {},
-                   "test_split": {"n": count, "sha256": "0" * 64}}
+            record = {"schema": 0, "key": f"{cell.Index:016x}", "regime": cell.regime, "network": cell.network,
+                      "dataset": dataset.name, "metric": dataset.metric, "n_test": count,
+                      "accuracy": metrics.score(dataset.metric, scores, labels), "source": source, "spec": {},
+                      "test_split": {"n": count, "sha256": "0" * 64}}
             path = folder / "rows" / f"{cell.regime}-{cell.network}-{dataset.name}.json"
-            path.write_text(json.dumps(row))
+            path.write_text(json.dumps(record))
             np.savez_compressed(path.with_suffix(".npz"), keys=np.arange(count).astype(str), **arrays)
     return len(cells)
 

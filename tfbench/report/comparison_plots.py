@@ -3,29 +3,40 @@
 import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.artist import Artist
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from tfbench.regimes import REGIMES
-from tfbench.report.curve_plots import MARKERS, drawn_logit
-from tfbench.report.main_plot import fitted, known, legend, legend_columns
-from tfbench.report.plots import INK, LABEL_SIZE, PAPER, limits, percent_axis, shortened
+from tfbench.report.plots import (
+    DENSE,
+    INK,
+    LABEL_SIZE,
+    MARKERS,
+    PAPER,
+    drawn_logit,
+    fitted,
+    known,
+    legend,
+    legend_columns,
+    limits,
+    new_figure,
+    percent_axis,
+    shortened,
+    style_axes,
+)
 from tfbench.results.titles import dataset_title, network_title
-from tfbench.stats import accuracies
+from tfbench.stats import accuracies, published
 from tfbench.wording import count, printable
 
-PAIRS = (("finetune", "logistic_regression"), ("finetune", "train_from_scratch"),
-         ("logistic_regression", "train_from_scratch"))  # the one drawn upwards first
 TONES = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#8a8a8a")  # Okabe and Ito's, and grey
 ON_DARK, ON_LIGHT = "#ffffff", "#101112"  # text on coloured cells, whatever the page's own colours are
 SHADES = 41  # of the residuals' colours, odd so that 0 has one; matplotlib makes a bitmap of a bar of over 50
 BESIDE = 0.65  # inches next to a legend's title
 GROUP = 1.12  # inches of a data set's bars
 SETTINGS = ("1\n–", "2\n+BN\nscale", "3\n–label\nsmoothing", "4\n–dropout", "5\n–auxiliary\nhead")
-PAPER_ORIGIN = "paper (digitised)"
 
 
 def regimes(table: pd.DataFrame) -> Figure:
@@ -38,12 +49,12 @@ def regimes(table: pd.DataFrame) -> Figure:
       ValueError: no cell has results of two regimes, so nothing to draw.
     """
     table = table.dropna(subset="accuracy")
-    pairs = [(pair, _shared(table, *pair)) for pair in PAIRS]
+    pairs = [(pair, _shared(table, *pair)) for pair in accuracies.REGIME_PAIRS]  # the first is drawn upwards
     pairs = [(pair, cells) for pair, cells in pairs if len(cells)]
     if not pairs:
         raise ValueError("expected cells with results of two regimes, found none")
     datasets = list(dict.fromkeys(name for _, cells in pairs for name in cells["dataset"]))
-    figure = _figure(4.6 * len(pairs), 5)
+    figure = new_figure(4.6 * len(pairs), 5)
     for axes, (pair, cells) in zip(figure.subplots(1, len(pairs), squeeze=False)[0], pairs, strict=True):
         _against(axes, table, pair, cells, datasets)
     handles = [Line2D([], [], linestyle="none", markersize=6, **_mark(i)) for i in range(len(datasets))]
@@ -70,7 +81,7 @@ def bars(table: pd.DataFrame, state_of_the_art: dict[str, float]) -> Figure:
     best = {name: float(drawn_logit(state_of_the_art[name], np.nan)) for name in datasets
             if known(state_of_the_art.get(name, np.nan))}
     points = table.assign(y=drawn_logit(table["accuracy"].to_numpy(), table["n"].to_numpy(float, na_value=np.nan)))
-    figure = _figure(max(5.5, 0.9 + GROUP * len(datasets)), 5)
+    figure = new_figure(max(5.5, 0.9 + GROUP * len(datasets)), 5)
     axes = figure.add_subplot()
     axes.set_xlim(-0.5, len(datasets) - 0.5)
     ends = [*points["y"], *best.values()]
@@ -79,16 +90,16 @@ def bars(table: pd.DataFrame, state_of_the_art: dict[str, float]) -> Figure:
     _decorate(axes, "", "test accuracy, mean over networks (%, logit scale)")
     axes.grid(False, axis="x")
     width = 0.8 / len(present)
-    for place, dataset in enumerate(datasets):
+    for number, dataset in enumerate(datasets):
         for i, regime in enumerate(present):
-            part = points[(points["dataset"] == dataset) & (points["regime"] == regime)]
-            _bar(axes, part.sort_values(["source_accuracy", "network"]), regime, place + (i + 0.5) * width - 0.4, width)
+            cells = points[(points["dataset"] == dataset) & (points["regime"] == regime)]
+            _bar(axes, cells.sort_values(["source_accuracy", "network"]), regime, number + (i + 0.5) * width - 0.4,
+                 width)
         if dataset in best:
-            axes.plot([place - 0.45, place + 0.45], [best[dataset]] * 2, color=INK, linewidth=1.8, zorder=5,
+            axes.plot([number - 0.45, number + 0.45], [best[dataset]] * 2, color=INK, linewidth=1.8, zorder=5,
                       solid_capstyle="butt")
     _wrapped_ticks(axes.xaxis, [dataset_title(name) for name in datasets], GROUP - 0.1)
-    handles = [Patch(facecolor=REGIMES[regime].color, alpha=0.75, edgecolor=PAPER, hatch=REGIMES[regime].hatch, linewidth=0)
-               for regime in present]
+    handles: list[Artist] = [Patch(**_fill(regime)) for regime in present]
     handles += [Line2D([], [], linestyle="none", **_dot()), Line2D([], [], color=INK, linewidth=1)]
     titles = [*(REGIMES[regime].title for regime in present), "a network", "± 1 standard error"]
     if best:
@@ -114,17 +125,17 @@ def ablation(lines: pd.DataFrame) -> Figure:
     panels = [("Source accuracy", source.drop_duplicates(["origin", "network", "setting"]))]
     panels += [(f"{kind.title.capitalize()}: mean over data sets", lines[lines["regime"] == regime].rename(
         columns={"mean_log_odds": "y"}).dropna(subset="y")) for regime, kind in REGIMES.items()]
-    panels = [(title, part) for title, part in panels if len(part)]
+    panels = [(title, points) for title, points in panels if len(points)]
     if not panels:
         raise ValueError("expected accuracies under training settings, found none")
-    drawn = pd.concat([part for _, part in panels])
+    drawn = pd.concat([points for _, points in panels])
     networks, origins = list(drawn["network"].unique()), sorted(drawn["origin"].unique(), reverse=True)
-    figure = _figure(4.3 * len(panels), 4.6)
-    for axes, (title, part) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        for (origin, network), line in part.sort_values("setting").groupby(["origin", "network"], sort=False):
+    figure = new_figure(4.3 * len(panels), 4.6)
+    for axes, (title, points) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        for (origin, network), line in points.sort_values("setting").groupby(["origin", "network"], sort=False):
             axes.plot(line["setting"], line["y"], **_line(networks.index(network), origin))
         axes.set_xlim(0.6, 5.4)
-        axes.set_ylim(limits(part["y"], part["y"], 0.08))
+        axes.set_ylim(limits(points["y"], points["y"], 0.08))
         percent_axis(axes.yaxis, *axes.get_ylim(), most=9)
         _decorate(axes, "training setting (each adds to the one before)", "%, logit scale")
         axes.set_xticks(range(1, 6), labels=SETTINGS, fontsize=LABEL_SIZE - 1)
@@ -149,23 +160,24 @@ def residuals(frame: pd.DataFrame, regime: str) -> Figure:
     values = frame.to_numpy(float)
     rows, columns = values.shape
     most = float(np.abs(values[known(values)]).max(initial=0)) or 1.0
-    figure = _figure(max(5.0, 3.4 + 0.86 * columns), 1.4 + 0.3 * rows)
+    figure = new_figure(max(5.0, 3.4 + 0.86 * columns), 1.4 + 0.3 * rows)
     axes = figure.add_subplot()
     colours = matplotlib.colormaps["PuOr_r"].resampled(SHADES)
     mesh = axes.pcolormesh(np.ma.masked_invalid(values), cmap=colours, vmin=-most, vmax=most, edgecolor=PAPER,
                            linewidth=1)
     for (row, column), value in np.ndenumerate(values):
-        there = known(value)
-        colour = _readable(colours((value / most + 1) / 2)[:3]) if there else INK
-        axes.text(column + 0.5, row + 0.5, f"{round(value, 2) + 0:.2f}" if there else "–", color=colour,
-                  fontsize=LABEL_SIZE - 1, ha="center", va="center")
+        text, colour = "–", INK
+        if known(value):
+            text, colour = f"{round(value, 2) + 0:.2f}", _readable(colours((value / most + 1) / 2)[:3])
+        axes.text(column + 0.5, row + 0.5, text, color=colour, fontsize=LABEL_SIZE - 1, ha="center", va="center")
     axes.invert_yaxis()
     axes.xaxis.tick_top()
     axes.tick_params(length=0, colors=INK)
     axes.spines[:].set_visible(False)
     _wrapped_ticks(axes.xaxis, [dataset_title(name) for name in frame.columns], 0.8, 0.5)
     _wrapped_ticks(axes.yaxis, [network_title(name) for name in frame.index], 3, 0.5, lines=1)
-    axes.set_title(f"{REGIMES[regime].title.capitalize()}: residuals of the additive model", color=INK, fontsize=12, pad=10)
+    axes.set_title(f"{REGIMES[regime].title.capitalize()}: residuals of the additive model", color=INK, fontsize=12,
+                   pad=10)
     bar = figure.colorbar(mesh, ax=axes, pad=0.02, aspect=max(10, rows * 1.5))
     bar.set_ticks([tick for tick in bar.get_ticks() if abs(tick) <= most])
     bar.set_label("residual (log-odds)", color=INK, fontsize=LABEL_SIZE)
@@ -174,27 +186,18 @@ def residuals(frame: pd.DataFrame, regime: str) -> Figure:
     return figure
 
 
-def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), dpi=100, facecolor=PAPER, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
 def _decorate(axes, x: str, y: str) -> None:
     """Axis labels and what all axes here have."""
-    axes.set_facecolor(PAPER)
+    style_axes(axes)
     axes.set_axisbelow(True)
     axes.set_xlabel(x, color=INK, fontsize=LABEL_SIZE)
     axes.set_ylabel(y, color=INK, fontsize=LABEL_SIZE)
-    axes.grid(color=INK, alpha=0.12, linewidth=0.6)
-    axes.tick_params(colors=INK, labelsize=LABEL_SIZE)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(INK)
+    axes.tick_params(labelsize=LABEL_SIZE)
 
 
 def _legend_below(figure: Figure, handles, titles: list[str]) -> None:
     legend(figure, handles, titles, loc="outside lower center", handlelength=2.5,
-           ncols=legend_columns(figure, titles, BESIDE))
+           ncols=legend_columns(figure, titles, BESIDE), **DENSE)
 
 
 def _wrapped_ticks(axis, titles: list[str], width: float, offset: float = 0, lines: int = 3) -> None:
@@ -217,8 +220,8 @@ def _against(axes, table, pair: tuple[str, str], cells: pd.DataFrame, datasets: 
     ends = limits(cells[["x", "y"]], cells[["x", "y"]], 0.05)
     axes.plot(ends, ends, color=INK, linewidth=0.8, alpha=0.6, zorder=2)
     for i, dataset in enumerate(datasets):
-        part = cells[cells["dataset"] == dataset]
-        axes.plot(part["x"], part["y"], linestyle="none", markersize=5.5, alpha=0.85, zorder=3, **_mark(i))
+        points = cells[cells["dataset"] == dataset]
+        axes.plot(points["x"], points["y"], linestyle="none", markersize=5.5, alpha=0.85, zorder=3, **_mark(i))
     axes.set(xlim=ends, ylim=ends)
     percent_axis(axes.xaxis, *ends)
     percent_axis(axes.yaxis, *ends)
@@ -238,13 +241,17 @@ def _dot() -> dict:
     return {"marker": "o", "markersize": 2.8, "color": INK, "markerfacecolor": PAPER, "markeredgewidth": 0.6}
 
 
-def _bar(axes, part: pd.DataFrame, regime: str, middle: float, width: float) -> None:
+def _fill(regime: str) -> dict:
+    kind = REGIMES[regime]
+    return {"facecolor": kind.color, "alpha": 0.75, "edgecolor": PAPER, "hatch": kind.hatch, "linewidth": 0}
+
+
+def _bar(axes, cells: pd.DataFrame, regime: str, middle: float, width: float) -> None:
     """One regime's bar on one data set, from the axis up to the mean; its networks from left to right in order."""
-    if part.empty:
+    if cells.empty:
         return
-    y, bottom = part["y"].to_numpy(), axes.get_ylim()[0]
-    axes.bar(middle, y.mean() - bottom, width * 0.94, bottom, color=REGIMES[regime].color, alpha=0.75, edgecolor=PAPER,
-             hatch=REGIMES[regime].hatch, linewidth=0, zorder=2)
+    y, bottom = cells["y"].to_numpy(), axes.get_ylim()[0]
+    axes.bar(middle, y.mean() - bottom, width * 0.94, bottom, zorder=2, **_fill(regime))
     spread = np.linspace(-0.36, 0.36, len(y)) * width if len(y) > 1 else [0]
     axes.plot(middle + np.array(spread), y, linestyle="none", zorder=3, **_dot())
     if len(y) > 1:
@@ -254,7 +261,7 @@ def _bar(axes, part: pd.DataFrame, regime: str, middle: float, width: float) -> 
 
 def _line(i: int, origin: str) -> dict:
     """How the i-th network's line looks; the paper's are dashed and open, to whatever else is compared with it."""
-    paper = origin == PAPER_ORIGIN
+    paper = origin == published.ORIGIN
     tone = TONES[i % len(TONES)]
     return {"marker": MARKERS[i % len(MARKERS)], "color": tone, "linestyle": "--" if paper else "-", "linewidth": 1.2,
             "markersize": 5, "markerfacecolor": PAPER if paper else tone, "markeredgecolor": tone}
@@ -266,5 +273,5 @@ def _readable(colour) -> str:
         linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in rgb]
         return float(np.dot(linear, (0.2126, 0.7152, 0.0722))) + 0.05
 
-    dark, light, own = (luminance(to_rgb(c)) for c in (ON_LIGHT, ON_DARK, colour))
-    return ON_DARK if light / own > own / dark else ON_LIGHT
+    dark, light, cell = (luminance(to_rgb(c)) for c in (ON_LIGHT, ON_DARK, colour))
+    return ON_DARK if light / cell > cell / dark else ON_LIGHT

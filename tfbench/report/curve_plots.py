@@ -5,21 +5,29 @@ One panel per data set, each with an accuracy axis of its own; colour says the r
 
 import numpy as np
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
 from tfbench.regimes import REGIMES
-from tfbench.report.plots import INK, LABEL_SIZE, PAPER, limits, percent_axis, shortened
+from tfbench.report.plots import (
+    INK,
+    LABEL_SIZE,
+    MARKERS,
+    PAPER,
+    drawn_logit,
+    legend,
+    limits,
+    new_figure,
+    percent_axis,
+    shortened,
+    style_axes,
+)
 from tfbench.results.titles import dataset_title, network_title
 from tfbench.stats.curves import in_order
-from tfbench.stats.transforms import logit
 
-MARKERS = "os^DvPX<>"
 DASHES = ("-", "--", ":", "-.")
 WIDTH = 7.2  # inches, as the other figures have
-UNKNOWN_N = 999  # test examples that drawn_logit supposes where it does not know their number
 
 
 def convergence(lines: pd.DataFrame) -> Figure:
@@ -48,19 +56,6 @@ def few_examples(lines: pd.DataFrame) -> Figure:
                    "examples per class (log scale)")
 
 
-def drawn_logit(p, n) -> np.ndarray:
-    """Where accuracies lie on the logit axis.
-
-    The log-odds of 0 and 1 are infinite: these, what is nearer to them than half an example of n + 1, and ends of
-    bars beyond them are drawn at 1/2 / (n + 1) from 0 or 1, which is where transforms.logit puts 0 and 1.
-
-    Args:
-      p: fractions, or ends of bars, any shape. n: test examples, broadcasts; NaN where unknown, supposed UNKNOWN_N.
-    """
-    half = 0.5 / (np.where(np.isnan(n), UNKNOWN_N, n) + 1)
-    return logit(np.clip(p, half, 1 - half))
-
-
 def log_ticks(values) -> list[int]:
     """Those of `values`, positive, to label on a log axis, ascending: the largest, then downwards what has room."""
     values = sorted(set(values), reverse=True)
@@ -80,8 +75,7 @@ def _panels(lines: pd.DataFrame, along: str) -> Figure:
     columns = min(len(datasets), 3 if len(datasets) > 4 and len(networks) < 5 else 2)  # many lines need room
     ranks = -(-len(datasets) // columns)
     height = ranks * (4.4, 3.1, 2.5)[columns - 1] + 0.18 * -(-len(networks) // 3) + 0.5
-    figure = Figure(figsize=(WIDTH, height), dpi=100, facecolor=PAPER, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(WIDTH, height)
     grid = figure.subplots(ranks, columns, squeeze=False).ravel()
     low, high = np.exp(limits(np.log(lines["x"]), np.log(lines["x"]), 0.06))
     ticks = log_ticks(lines["x"])
@@ -91,7 +85,7 @@ def _panels(lines: pd.DataFrame, along: str) -> Figure:
         axes.set(xscale="log", xlim=(low, high))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xticks(ticks, labels=[f"{tick:,}" for tick in ticks])
-        axes.tick_params(colors=INK, labelsize=LABEL_SIZE - (columns == 3))
+        axes.tick_params(labelsize=LABEL_SIZE - (columns == 3))
         if number % columns == 0:
             axes.set_ylabel("test accuracy (%, logit scale)", color=INK, fontsize=LABEL_SIZE)
         if number + columns >= len(datasets):
@@ -117,10 +111,7 @@ def _draw(axes, lines: pd.DataFrame, networks: list[str]) -> None:
         high.append(top.max())
     axes.set_ylim(limits(low, high, 0.08))
     percent_axis(axes.yaxis, *axes.get_ylim(), most=7)
-    axes.set_facecolor(PAPER)
-    axes.grid(color=INK, alpha=0.12, linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(INK)
+    style_axes(axes)
 
 
 def _style(network: str, networks: list[str]) -> dict:
@@ -134,9 +125,8 @@ def _legends(figure: Figure, regimes: list[str], networks: list[str]) -> None:
     """Regimes by colour above the panels, networks by marker and dashes below them."""
     colours = [Line2D([], [], color=REGIMES[regime].color, linewidth=2.5) for regime in regimes]
     styles = [Line2D([], [], color=INK, **_style(network, networks)) for network in networks]
-    for place, handles, titles in (("outside upper center", colours, [REGIMES[regime].title for regime in regimes]),
-                                   ("outside lower center", styles, [network_title(name) for name in networks])):
-        legend = figure.legend(handles, [str(i) for i in range(len(handles))], loc=place, frameon=False,
-                               fontsize=LABEL_SIZE, handlelength=3.5, ncols=3 if max(map(len, titles)) <= 22 else 2)
-        for text, title in zip(legend.get_texts(), titles, strict=True):
-            text.set(text=shortened(title), color=INK, parse_math=False)  # as it is, were it "_a" or "$b$"
+    for position, handles, titles in (
+            ("outside upper center", colours, [REGIMES[regime].title for regime in regimes]),
+            ("outside lower center", styles, [network_title(name) for name in networks])):
+        legend(figure, handles, [shortened(title) for title in titles], loc=position, handlelength=3.5,
+               ncols=3 if max(map(len, titles)) <= 22 else 2)

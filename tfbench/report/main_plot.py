@@ -1,22 +1,33 @@
 """The paper's figure 2: per regime a large panel with the average over data sets, beside it one per data set.
 
-Everything lies at places that are computed here in inches: matplotlib's own layout takes seconds for 39 panels.
+All positions are computed here, in inches: matplotlib's own layout takes seconds for 39 panels.
 """
 
 import dataclasses
-import textwrap
-import warnings
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.text import Text
 
 from tfbench.regimes import REGIMES
-from tfbench.report import plots
-from tfbench.report.plots import INK, LABEL_SIZE, PAPER, limits, percent_axis, shortened
+from tfbench.report.plots import (
+    DENSE,
+    INK,
+    LABEL_SIZE,
+    PAPER,
+    extent,
+    fitted,
+    known,
+    legend,
+    legend_columns,
+    limits,
+    new_figure,
+    percent_axis,
+    place_label,
+    shortened,
+    style_axes,
+)
 from tfbench.results.titles import network_title
 from tfbench.wording import decimal, printable
 
@@ -83,8 +94,7 @@ def main(panels: list[Row]) -> Figure:
     ranks = max(2, -(-most // COLUMNS))
     columns = -(-most // ranks)
     width = LEFT + LARGE + columns * PITCH + RIGHT
-    figure = Figure(figsize=(width, 1), dpi=100, facecolor=PAPER)
-    FigureCanvasAgg(figure)
+    figure = new_figure(width, 1, layout=None)
     titles = [f"{number}  {shortened(network_title(name))}" for name, number in networks.items()]
     names = legend_columns(figure, titles, 0.25)
     keys = _keys(panels)
@@ -99,69 +109,21 @@ def main(panels: list[Row]) -> Figure:
         _row(figure, row, columns, ranks, height - number * row_height, ends, networks)
     handles = [Line2D([], [], linestyle="none")] * len(titles)
     legend(figure, handles, titles, loc="lower center", bbox_to_anchor=(0.5, 0.05 / height), ncols=names,
-           handlelength=0, handletextpad=0)
+           handlelength=0, handletextpad=0, **DENSE)
     if keys:
         legend(figure, [_handle(key) for key in keys], [KEY[key] for key in keys], loc="upper center",
-               ncols=key_columns, bbox_to_anchor=(0.5, (under - 0.02) / height))
+               ncols=key_columns, bbox_to_anchor=(0.5, (under - 0.02) / height), **DENSE)
     return figure
 
 
 def numbered(panels: list[Row]) -> dict[str, int]:
     """Networks that have a point in some panel -> their number, from 1, by ascending source accuracy."""
-    source = {}
+    source: dict[str, float] = {}
     for panel in _all(panels):
         for name, x in zip(panel.networks, np.where(known(panel.x, panel.y), panel.x, np.nan), strict=True):
             if known(x):
                 source.setdefault(name, x)
-    return {name: number for number, name in enumerate(sorted(source, key=source.get), 1)}
-
-
-def known(*values) -> np.ndarray:
-    """Where all of `values` are finite, elementwise."""
-    return np.isfinite(values).all(axis=0)
-
-
-def fitted(figure: Figure, title: str, size: float, width: float, lines: int = 1) -> str:
-    """`title` broken into at most `lines` lines, and cut, so that `width` inches hold it.
-
-    Args:
-      size: of the font, in points.
-    """
-    for characters in range(max(len(title), 1), 0, -1):
-        kept = textwrap.wrap(title, characters)
-        if len(kept) > lines:
-            kept = [*kept[:lines - 1], kept[lines - 1][:characters - 1] + "…"]
-        text = "\n".join(kept)
-        if _width(figure, text, size) <= width:
-            break
-    return text
-
-
-def _width(figure: Figure, title: str, size: float) -> float:
-    """How many inches wide a text is that is drawn as it is, without mathematics."""
-    return extent(Text(0, 0, title, fontsize=size, parse_math=False, figure=figure)).width / figure.dpi
-
-
-def extent(text):
-    """The box of a matplotlib text in pixels; a name in an unusual script shows boxes and does not warn."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        return text.get_window_extent()
-
-
-def legend(figure: Figure, handles, titles: list[str], **settings) -> None:
-    """A legend whose titles are drawn as they are, were they "_a" or "$b$"."""
-    made = figure.legend(handles, [str(i) for i in range(len(handles))], frameon=False, fontsize=LABEL_SIZE,
-                         borderpad=0, borderaxespad=0, labelspacing=0.35, columnspacing=1.5, **settings)
-    for text, title in zip(made.get_texts(), titles, strict=True):
-        text.set(text=title, color=INK, parse_math=False)
-
-
-def legend_columns(figure: Figure, titles: list[str], beside: float) -> int:
-    """How many columns of a legend fit into the figure's width; `beside`: inches next to each title."""
-    widest = max(_width(figure, title, LABEL_SIZE) for title in titles) if titles else 0
-    most = int((figure.get_figwidth() - 0.2) / (widest + beside))
-    return max(1, min(most, len(titles)))
+    return {name: number for number, name in enumerate(sorted(source, key=source.__getitem__), 1)}
 
 
 def _all(panels: list[Row]) -> list[Panel]:
@@ -177,8 +139,9 @@ def _keys(panels: list[Row]) -> list[str]:
             drawn |= {"untested"} if points.any() else set()
         else:
             drawn |= {"best" if like else "other" for like in panel.like_best[points]}
-        drawn |= {name for name, there in (("error", known(panel.errors)[points].any()), ("line", panel.r is not None),
-                                           ("band", panel.band is not None)) if there}
+        present = {"error": known(panel.errors)[points].any(), "line": panel.r is not None,
+                   "band": panel.band is not None}
+        drawn |= {key for key in present if present[key]}
     if not drawn & {"best", "other"}:
         drawn.discard("untested")  # where nothing was compared there is nothing to tell apart
     return [key for key in KEY if key in drawn]
@@ -207,7 +170,7 @@ def _row(figure: Figure, row: Row, columns: int, ranks: int, top: float, ends, n
     width, height = figure.get_size_inches()
 
     def add(left, bottom, across, up):
-        return figure.add_axes((left / width, bottom / height, across / width, up / height), facecolor=PAPER)
+        return figure.add_axes((left / width, bottom / height, across / width, up / height))
 
     figure.text(0.1 / width, (top - 0.06) / height, REGIMES[row.regime].title.capitalize(), color=INK, fontsize=12,
                 fontweight="bold", va="top")
@@ -236,10 +199,8 @@ def _panel(axes, panel: Panel, ends: tuple[float, float], large: bool):
     title = fitted(axes.figure, shortened(printable(panel.title)), size + 1, LARGE if large else PITCH - 0.1)
     axes.set_title(title, color=INK, fontsize=size + 1, pad=3, parse_math=False)
     axes.set_xlim(ends)
-    axes.grid(color=INK, alpha=0.12, linewidth=0.6)
-    axes.tick_params(colors=INK, labelsize=size - 0.5, length=2.5, pad=2)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(INK)
+    style_axes(axes)
+    axes.tick_params(labelsize=size - 0.5, length=2.5, pad=2)
     most = 8 if large else 5
     percent_axis(axes.xaxis, *ends, most=most)
     points = known(panel.x, panel.y)
@@ -303,11 +264,11 @@ def _number_points(axes, panel: Panel, networks: dict[str, int], corner) -> None
     for (px, py), name in zip(at, np.array(panel.networks, dtype=object)[points], strict=True):
         text = axes.text(0, 0, str(networks[name]), fontsize=TEXT, color=INK, va="bottom", zorder=6)
         box = extent(text)
-        place, leader = plots.place_labels(px, py, box.width, box.height, frame, heavy, light)
-        heavy.append(place)
+        position, leader = place_label(px, py, box.width, box.height, frame, heavy, light)
+        heavy.append(position)
         text.set_transform(axes.transAxes)
-        text.set_position(axes.transAxes.inverted().transform(place[:2]))
+        text.set_position(axes.transAxes.inverted().transform(position[:2]))
         if leader:
-            end = (min(max(px, place[0]), place[2]), min(max(py, place[1]), place[3]))
+            end = (min(max(px, position[0]), position[2]), min(max(py, position[1]), position[3]))
             line = axes.transData.inverted().transform([(px, py), end])
             axes.plot(*line.T, color=INK, linewidth=0.5, alpha=0.5, zorder=1.5)

@@ -1,71 +1,50 @@
-"""Figures like the paper's figure 2: transfer against source accuracy, both on a logit scale.
+"""What the report's figures share: colours, logit axes in percent, legends, labels, files.
 
 matplotlib without pyplot, so without windows or global state; the same input gives the same SVG.
 """
 
 import io
+import textwrap
 import warnings
+from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
-from tfbench.regimes import REGIMES
-from tfbench.results.titles import network_title
-from tfbench.stats.correlation import Correlation
 from tfbench.stats.transforms import logit
-from tfbench.wording import count, decimal
 
 INK, PAPER = "#1c1d1e", "#fdfdfe"  # text and background; the report swaps them for the page's own
 LABEL_SIZE = 8.5
 LONGEST_LABEL = 30
+MARKERS = "os^DvPX<>"
+UNKNOWN_N = 999  # test examples that drawn_logit supposes where it does not know their number
+# Settings of a legend that many names must fit into.
+DENSE: dict[str, Any] = {"borderpad": 0, "borderaxespad": 0, "labelspacing": 0.35, "columnspacing": 1.5}
 
 
-def scatter(correlation: Correlation, regime: str) -> Figure:
-    """Mean transfer accuracy against source accuracy of one regime's networks.
-
-    Bars are ± one standard error (transforms.standard_errors); the line is the least-squares fit
-    in log-odds, drawn where there is a correlation.
-
-    Raises:
-      ValueError: no networks, so nothing to draw.
-    """
-    if not correlation.networks:
-        raise ValueError(f"expected at least one network, found none: {correlation.reason}")
-    figure = Figure(figsize=(7.2, 5.4), dpi=100, facecolor=PAPER, layout="constrained")
+def new_figure(width: float, height: float, layout="constrained") -> Figure:
+    """An empty figure; width and height in inches."""
+    figure = Figure(figsize=(width, height), dpi=100, facecolor=PAPER, layout=layout)
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot(facecolor=PAPER)
-    x, y, colour = correlation.source, correlation.transfer, REGIMES[regime].color
-    errors = np.nan_to_num(correlation.errors)
-    line = np.empty((0, 2))
-    if correlation.r is not None:
-        along = np.linspace(x.min(), x.max(), 100)
-        line = np.column_stack([along, np.polyval(np.polyfit(x, y, 1), along)])
-        axes.plot(*line[[0, -1]].T, color=colour, alpha=0.5, linewidth=1.5, zorder=1)
-    axes.errorbar(x, y, yerr=errors, fmt="none", ecolor=colour, elinewidth=1, alpha=0.7, zorder=2)
-    axes.plot(x, y, "o", color=colour, markersize=6, markeredgecolor=PAPER, markeredgewidth=0.8, zorder=3)
-    axes.set_xlim(limits(x, x, 0.08))
-    axes.set_ylim(limits(y - errors, y + errors, 0.10))
-    percent_axis(axes.xaxis, *axes.get_xlim())
-    percent_axis(axes.yaxis, *axes.get_ylim())
-    datasets = count(len(correlation.datasets), "data set")
-    axes.set_xlabel("source accuracy (%, logit scale)", color=INK)
-    axes.set_ylabel(f"transfer accuracy, mean over {datasets} (%, logit scale)", color=INK)
-    axes.set_title(_title(correlation, regime), color=INK, fontsize=12)
+    return figure
+
+
+def style_axes(axes) -> None:
+    """Background, grid and spines as all figures have them."""
+    axes.set_facecolor(PAPER)
     axes.grid(color=INK, alpha=0.12, linewidth=0.6)
     axes.tick_params(colors=INK)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(INK)
-    _label_points(axes, x, y, errors, line, [network_title(name) for name in correlation.networks])
-    return figure
 
 
 def save(figure: Figure) -> tuple[bytes, bytes]:
     """(SVG, PNG) of a figure. Text is drawn as outlines, so that every viewer shows the same."""
     svg, png = io.BytesIO(), io.BytesIO()
-    settings = {"svg.hashsalt": "tfbench", "svg.fonttype": "path"}
-    with matplotlib.rc_context(settings), warnings.catch_warnings():
+    with matplotlib.rc_context({"svg.hashsalt": "tfbench", "svg.fonttype": "path"}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")  # an unusual name shows boxes
         figure.savefig(svg, format="svg", metadata={"Date": None})
         figure.savefig(png, format="png", dpi=150)
@@ -92,14 +71,14 @@ def percent_ticks(low: float, high: float, most: int = 11) -> list[float]:
 
 def _thin(even: list[float], others: list[float], gap: float) -> list[float]:
     """Percentages at least `gap` log-odds apart: those of `even` first, from 50 outwards."""
-    kept = []
+    kept: list[float] = []
     for c in (*sorted(even, key=lambda c: abs(c - 50)), *others):
         if all(abs(logit(c / 100) - logit(k / 100)) >= gap for k in kept):
             kept.append(c)
     return sorted(kept)
 
 
-def percent_axis(axis, low: float, high: float, most: int = 11) -> None:
+def percent_axis(axis, low: float, high: float, *, most: int = 11) -> None:
     """Labels a matplotlib axis in log-odds from `low` to `high` with percentages (see percent_ticks)."""
     ticks = percent_ticks(low, high, most)
     axis.set_ticks([float(logit(c / 100)) for c in ticks], labels=[f"{c:g}" for c in ticks])
@@ -112,54 +91,19 @@ def limits(low, high, margin: float) -> tuple[float, float]:
     return low - pad, high + pad
 
 
-def _title(correlation: Correlation, regime: str) -> str:
-    name = REGIMES[regime].title.capitalize()
-    if correlation.r is None:
-        return f"{name}: {correlation.reason}"
-    return f"{name}: r = {decimal(correlation.r)}, \N{GREEK SMALL LETTER RHO} = {decimal(correlation.rho)}"
-
-
 def shortened(name: str) -> str:
     """`name` cut to LONGEST_LABEL characters."""
     return name if len(name) <= LONGEST_LABEL else name[:LONGEST_LABEL - 1] + "…"
 
 
-def _label_points(axes, x, y, errors, line, names) -> None:
-    """Writes each network's name near its point, greedily where it covers least of what is there."""
-    figure = axes.figure
-    figure.draw_without_rendering()  # settles the layout, so that pixels are final
-    figure.set_layout_engine("none")
-    renderer, frame = figure.canvas.get_renderer(), axes.get_window_extent()
-    points = axes.transData.transform(np.column_stack([x, y]))
-    bars = [axes.transData.transform([(a, b - e), (a, b + e)]) for a, b, e in zip(x, y, errors, strict=True)]
-    light = [(b[0, 0] - 2, b[0, 1], b[0, 0] + 2, b[1, 1]) for b in bars]
-    line = axes.transData.transform(line) if len(line) else line
-    light += [(px - 3, py - 2, px + 3, py + 2) for px, py in line]
-    heavy = [(px - 6, py - 6, px + 6, py + 6) for px, py in points]
-    for (px, py), name in zip(points, names, strict=True):
-        text = axes.text(0, 0, shortened(name), fontsize=LABEL_SIZE, color=INK, parse_math=False, va="bottom",
-                         transform=None, zorder=4)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Glyph .* missing from")
-            extent = text.get_window_extent(renderer)
-        box, leader = place_labels(px, py, extent.width, extent.height, frame, heavy, light)
-        heavy.append(box)
-        text.set_transform(axes.transAxes)
-        text.set_position(axes.transAxes.inverted().transform(box[:2]))
-        if leader:
-            end = (min(max(px, box[0]), box[2]), min(max(py, box[1]), box[3]))
-            (x0, y0), (x1, y1) = axes.transData.inverted().transform([(px, py), end])
-            axes.plot([x0, x1], [y0, y1], color=INK, linewidth=0.5, alpha=0.5, zorder=1.5)
-
-
-def place_labels(px, py, width, height, frame, heavy, light) -> tuple[tuple, bool]:
-    """The cheapest of the candidate boxes around (px, py), and whether it needs a line to its point.
+def place_label(px, py, width, height, frame, heavy, light) -> tuple[tuple, bool]:
+    """Where to write a label: the cheapest of the boxes around (px, py), and whether it needs a line to its point.
 
     Args:
       px, py, width, height: pixels. frame: the axes' extent, which a label should not leave.
       heavy: boxes (x0, y0, x1, y1) not to be covered (points, labels); light: better not (bars, line).
     """
-    best = None
+    candidates = []
     for radius in (8, 16, 26, 38, 52, 68, 86):
         for angle in np.arange(0, 360, 30):
             dx, dy = np.cos(np.radians(angle)), np.sin(np.radians(angle))
@@ -169,9 +113,8 @@ def place_labels(px, py, width, height, frame, heavy, light) -> tuple[tuple, boo
             outside = (max(frame.x0 - box[0], 0) + max(box[2] - frame.x1, 0)) * height + (
                 max(frame.y0 - box[1], 0) + max(box[3] - frame.y1, 0)) * width
             cost = 20 * _overlap(box, heavy) + 5 * _overlap(box, light) + 20 * outside + radius**1.5
-            if best is None or cost < best[0]:
-                best = (cost, box, radius > 16)
-    return best[1:]
+            candidates.append((cost, box, radius > 16))
+    return min(candidates, key=lambda candidate: candidate[0])[1:]
 
 
 def _overlap(box, others) -> float:
@@ -182,3 +125,63 @@ def _overlap(box, others) -> float:
     width = np.minimum(box[2], o[:, 2]) - np.maximum(box[0], o[:, 0])
     height = np.minimum(box[3], o[:, 3]) - np.maximum(box[1], o[:, 1])
     return float((np.clip(width, 0, None) * np.clip(height, 0, None)).sum())
+
+
+def drawn_logit(p, n) -> np.ndarray:
+    """Where accuracies lie on the logit axis.
+
+    The log-odds of 0 and 1 are infinite: these, what is nearer to them than half an example of n + 1, and ends of
+    bars beyond them are drawn at 1/2 / (n + 1) from 0 or 1, which is where transforms.logit puts 0 and 1.
+
+    Args:
+      p: fractions, or ends of bars, any shape. n: test examples, broadcasts; NaN where unknown, supposed UNKNOWN_N.
+    """
+    half = 0.5 / (np.where(np.isnan(n), UNKNOWN_N, n) + 1)
+    return logit(np.clip(p, half, 1 - half))
+
+
+def known(*values):
+    """Where all of `values` are finite, elementwise."""
+    return np.isfinite(values).all(axis=0)
+
+
+def fitted(figure: Figure, title: str, size: float, width: float, lines: int = 1) -> str:
+    """`title` broken into at most `lines` lines, and cut, so that `width` inches hold it.
+
+    Args:
+      size: of the font, in points.
+    """
+    for characters in range(max(len(title), 1), 0, -1):
+        kept = textwrap.wrap(title, characters)
+        if len(kept) > lines:
+            kept = [*kept[:lines - 1], kept[lines - 1][:characters - 1] + "…"]
+        text = "\n".join(kept)
+        if _width(figure, text, size) <= width:
+            break
+    return text
+
+
+def _width(figure: Figure, title: str, size: float) -> float:
+    """How many inches wide a text is that is drawn as it is, without mathematics."""
+    return extent(Text(0, 0, title, fontsize=size, parse_math=False, figure=figure)).width / figure.dpi
+
+
+def extent(text):
+    """The box of a matplotlib text in pixels; a name in an unusual script shows boxes and does not warn."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        return text.get_window_extent()
+
+
+def legend(figure: Figure, handles, titles: list[str], **settings) -> None:
+    """A legend whose titles are drawn as they are, were they "_a" or "$b$"."""
+    made = figure.legend(handles, [str(i) for i in range(len(handles))], frameon=False, fontsize=LABEL_SIZE, **settings)
+    for text, title in zip(made.get_texts(), titles, strict=True):
+        text.set(text=title, color=INK, parse_math=False)
+
+
+def legend_columns(figure: Figure, titles: list[str], beside: float) -> int:
+    """How many columns of a legend fit into the figure's width; `beside`: inches next to each title."""
+    widest = max(_width(figure, title, LABEL_SIZE) for title in titles) if titles else 0
+    most = int((figure.get_figwidth() - 0.2) / (widest + beside))
+    return max(1, min(most, len(titles)))

@@ -12,29 +12,30 @@ import pandas as pd
 
 from tfbench.regimes import RUNS
 from tfbench.results.titles import dataset_title, network_title
-from tfbench.stats import curves
-from tfbench.stats.budgets import budget, details, subset
-from tfbench.stats.findings import Findings, ranking
+from tfbench.stats import correlation, curves
+from tfbench.stats.findings import Findings
 from tfbench.stats.pairs import MEAN
 from tfbench.wording import decimal, printable
-
-NAMES = ("accuracies", "ranking", "correlations", "correlations_by_dataset", "networks", "pairs", "wins", "effects",
-         "residuals", "paper", "ablation", "solver", "cost", "runs", "convergence",
-         "few_examples")  # of all tables that are written
 
 
 class Table(NamedTuple):
     """A table of the report.
 
     Attributes:
-      name: of its CSV file and its place in the JSON. caption: what it shows, in a sentence or two.
+      caption: what it shows, in a sentence or two.
       frame: its values. columns: those that the page shows: (name, heading, kind); kinds are KINDS' names.
     """
 
-    name: str
     caption: str
     frame: pd.DataFrame
-    columns: tuple[tuple[str, str, str], ...]
+    columns: tuple[tuple[str, str, str], ...] = ()
+
+    def where(self, **values) -> "Table":
+        """The same with the rows of the frame whose columns have these values."""
+        frame = self.frame
+        for name, value in values.items():
+            frame = frame[frame[name] == value]
+        return self._replace(frame=frame)
 
 
 def _number(form: str, factor: float = 1.0):
@@ -54,7 +55,7 @@ def _p(value) -> str:
 
 KINDS = {  # kind -> the text of a value that is not missing; missing ones are "–"
     "network": network_title,
-    "dataset": lambda value: dataset_title(value),
+    "dataset": dataset_title,
     "regime": lambda value: RUNS[value].title,
     "text": lambda value: printable(value) or "–",
     "percent": _number(".1f", 100),
@@ -82,150 +83,142 @@ def is_missing(value) -> bool:
     return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
 
 
+_NETWORK = ("network", "Network", "network")
+_DATASET = ("dataset", "Data set", "dataset")
+_REGIME = ("regime", "Regime", "regime")
+_SOURCE = ("source_accuracy", "Source %", "percent")
 _CORRELATION = (("r", "r", "correlation"), ("r2", "r²", "correlation"), ("fisher_low", "Fisher from", "correlation"),
                 ("fisher_high", "to", "correlation"), ("bootstrap_low", "Bootstrap from", "correlation"),
                 ("bootstrap_high", "to", "correlation"), ("rho", "ρ", "correlation"), ("networks", "Networks", "count"))
-_CELL = (("regime", "Regime", "regime"), ("network", "Network", "network"), ("dataset", "Data set", "dataset"))
-_TEST = (("accuracy", "Test %", "percent"), ("low", "from", "percent"), ("high", "to", "percent"))
+_INTERVAL = (("low", "from", "percent"), ("high", "to", "percent"))
+_TEST = (("accuracy", "Test %", "percent"), *_INTERVAL)
 _BEST = (("p_best", "p against the best", "p"), ("p_best_holm", "p, Holm", "p"), ("like_best", "Like the best", "yes"),
          ("like_best_holm", "…by Holm", "yes"))
 
 
-def correlations(found: Findings) -> Table:
-    return Table("correlations", "Correlation, over networks, of the log-odds of source accuracy with the mean "
-                 "log-odds of transfer accuracy: Pearson's r with 95 % intervals by Fisher's transformation and by "
-                 "10,000 bootstrap samples of the networks, and Spearman's ρ.", found.views,
-                 (("view", "Data sets", "text"), ("regime", "Regime", "regime"), *_CORRELATION,
-                  ("datasets", "Number of data sets", "count")))
+def _accuracies(findings: Findings) -> Table:
+    return Table("Test accuracies with their 95 % intervals, and tests against the best network of the regime on the "
+                 "data set.", findings.cells, (_REGIME, _NETWORK, _DATASET, *_TEST, *_BEST))
 
 
-def by_dataset(found: Findings) -> Table:
-    return Table("correlations_by_dataset", "The same on each data set alone.", found.by_dataset,
-                 (("dataset", "Data set", "dataset"), ("regime", "Regime", "regime"), *_CORRELATION))
+def _ranking(findings: Findings) -> Table:
+    return Table("Networks by test accuracy; from and to: 95 % interval.", findings.rankings, (
+        ("rank", "Rank", "count"), _NETWORK, *_TEST, *_BEST, _SOURCE, ("parameters", "Parameters, 10⁶", "millions"),
+        ("multiply_adds", "Multiply-adds, 10⁹", "decimal"), ("images_per_second", "Trained images/s", "count"),
+        ("hours", "Hours spent", "decimal")))
 
 
-def networks(found: Findings, regime: str | None = None) -> Table:
-    frame = found.networks if regime is None else found.networks[found.networks["regime"] == regime]
-    return Table("networks", "Means over data sets. Log-odds adjusted: less their mean over networks; ± one standard "
-                 "error over data sets by Morey's correction. p: paired t-test against the best network, over data "
-                 "sets.", frame, (("network", "Network", "network"), ("source_accuracy", "Source %", "percent"),
-                         ("accuracy", "Mean, as %", "percent"), ("mean_log_odds", "Log-odds", "log_odds"),
-                         ("adjusted", "Adjusted", "log_odds"), ("standard_error", "±", "spread"), *_BEST))
+def _correlations(findings: Findings) -> Table:
+    frame = correlation.stacked(findings.views, "view")
+    return Table("Correlation, over networks, of the log-odds of source accuracy with the mean log-odds of transfer "
+                 "accuracy: Pearson's r with 95 % intervals by Fisher's transformation and by 10,000 bootstrap samples "
+                 "of the networks, and Spearman's ρ.", frame,
+                 (("view", "Data sets", "text"), _REGIME, *_CORRELATION, ("datasets", "Number of data sets", "count")))
 
 
-def accuracies(found: Findings) -> Table:
-    return Table("accuracies", "Test accuracies with their 95 % intervals, and tests against the best network of the "
-                 "regime on the data set.", found.cells,
-                 (*_CELL, *_TEST, *_BEST))
+def _correlations_by_dataset(findings: Findings) -> Table:
+    frame, order = correlation.stacked(findings.by_dataset, "dataset"), list(findings.correlations)
+    frame = frame.sort_values("regime", key=lambda names: names.map(order.index), kind="stable", ignore_index=True)
+    return Table("The same on each data set alone.", frame, (_DATASET, _REGIME, *_CORRELATION))
 
 
-def rankings(found: Findings, dataset: str, regime: str) -> Table:
-    frame = ranking(found.cells, dataset, regime)
-    columns = (("rank", "Rank", "count"), ("network", "Network", "network"), *_TEST, *_BEST,
-               ("source_accuracy", "Source %", "percent"),
-               ("parameters", "Parameters, 10⁶", "millions"), ("multiply_adds", "Multiply-adds, 10⁹", "decimal"),
-               ("images_per_second", "Trained images/s", "count"), ("hours", "Hours spent", "decimal"))
-    return Table("ranking", "Networks by test accuracy; from and to: 95 % interval.", frame,
-                 tuple(column for column in columns if not frame[column[0]].map(is_missing).all()))
+def _networks(findings: Findings) -> Table:
+    return Table("Means over data sets. Log-odds adjusted: less their mean over networks; ± one standard error over "
+                 "data sets by Morey's correction. p: paired t-test against the best network, over data sets.",
+                 findings.networks, (_NETWORK, _SOURCE, ("accuracy", "Mean, as %", "percent"),
+                                     ("mean_log_odds", "Log-odds", "log_odds"), ("adjusted", "Adjusted", "log_odds"),
+                                     ("standard_error", "±", "spread"), *_BEST))
 
 
-def all_rankings(found: Findings) -> Table:
-    cells = found.table[["dataset", "regime"]].drop_duplicates().to_numpy()
-    frames = [ranking(found.cells, dataset, regime) for dataset, regime in cells]
-    return Table("ranking", "Networks by test accuracy on each data set in each regime.",
-                 pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(), ())
+def _pairs(findings: Findings) -> Table:
+    return Table(f"Every test of two networks; on “{MEAN}” the difference is in log-odds.", findings.pairs)
 
 
-def pairs(found: Findings) -> Table:
-    return Table("pairs", f"Every test of two networks; on “{MEAN}” the difference is in log-odds.", found.pairs, ())
+def _wins(findings: Findings) -> Table:
+    return Table("In how many cells, which both regimes have, the first is better.", findings.wins,
+                 (_REGIME, ("other", "against", "regime"), ("better", "better", "count"), ("equal", "equal", "count"),
+                  ("cells", "of", "count")))
 
 
-def wins(found: Findings) -> Table:
-    return Table("wins", "In how many cells, which both regimes have, the first is better.", found.wins,
-                 (("regime", "Regime", "regime"), ("other", "against", "regime"), ("better", "better", "count"),
-                  ("equal", "equal", "count"), ("cells", "of", "count")))
-
-
-def residuals(found: Findings) -> Table:
-    lines = [{"regime": regime, "network": network, "dataset": dataset, "residual": value}
-             for regime, model in found.models.items()
-             for (network, dataset), value in model.residuals.stack().items()]
-    return Table("residuals", "Residuals of the additive model in log-odds.",
-                 pd.DataFrame(lines, columns=["regime", "network", "dataset", "residual"]), ())
-
-
-def effects(found: Findings) -> Table:
-    lines = [{"regime": regime, "kind": kind, "name": name, "effect": value,
-              "standard_error": errors.get(name, np.nan)}
-             for regime, model in found.models.items()
+def _effects(findings: Findings) -> Table:
+    lines = [(regime, kind, name, effect, errors.get(name, np.nan)) for regime, model in findings.models.items()
              for kind, effects, errors in (("network", model.networks, model.network_errors),
                                            ("dataset", model.datasets, {}))
-             for name, value in effects.items()]
-    return Table("effects", "Effects of the additive model in log-odds.",
-                 pd.DataFrame(lines, columns=["regime", "kind", "name", "effect", "standard_error"]), ())
+             for name, effect in effects.items()]
+    return Table("Effects of the additive model in log-odds.",
+                 pd.DataFrame(lines, columns=["regime", "kind", "name", "effect", "standard_error"]))
 
 
-def paper(found: Findings) -> Table:
-    return Table("paper", "Paper: digitised from its figure 2, ± 0.1 point. From, to: 95 % interval of ours. Within: "
-                 "the paper's accuracy lies there, ± 0.1 point.", found.paper,
-                 (*_CELL, ("paper", "Paper %", "percent"), ("ours", "Ours %", "percent"),
-                  ("difference", "Difference", "points"), ("low", "from", "percent"), ("high", "to", "percent"),
-                  ("within", "Within", "yes")))
+def _residuals(findings: Findings) -> Table:
+    lines = [(regime, *cell, residual) for regime, model in findings.models.items()
+             for cell, residual in model.residuals.stack().items()]
+    return Table("Residuals of the additive model in log-odds.",
+                 pd.DataFrame(lines, columns=["regime", "network", "dataset", "residual"]))
 
 
-def solver(found: Findings) -> Table:
-    return Table("solver", "Logistic regressions: fits along the path of λ with the refit, and how many are certified "
-                 "to be solved: the objective at most 10⁻⁶ above its minimum, relative to it where λ ≥ 0.01 and to n "
-                 "log C where λ is less. The gap here is relative to the objective.", found.solver,
-                 (("network", "Network", "network"), ("dataset", "Data set", "dataset"), ("fits", "Fits", "count"),
-                  ("certified", "Certified", "count"), ("iterations", "Iterations", "count"),
-                  ("largest_relative_gap", "Largest gap", "small")))
+def _paper(findings: Findings) -> Table:
+    return Table("Paper: digitised from its figure 2, ± 0.1 point. From, to: 95 % interval of ours. Within: the "
+                 "paper's accuracy lies there, ± 0.1 point.", findings.paper,
+                 (_REGIME, _NETWORK, _DATASET, ("paper", "Paper %", "percent"), ("ours", "Ours %", "percent"),
+                  ("difference", "Difference", "points"), *_INTERVAL, ("within", "Within", "yes")))
 
 
-def cost(found: Findings) -> Table:
-    return Table("cost", "What the results of the tables took, on the machines they ran on: search, refit and test.",
-                 found.cost, (("regime", "Regime", "regime"), ("network", "Network", "network"),
-                              ("results", "Results", "count"), ("trials", "Trials", "count"),
-                              ("hours", "Hours", "decimal"),
-                              ("images_per_second", "Trained images/s", "count")))
-
-
-def ablation(found: Findings) -> Table:
-    return Table("ablation", "Ways to pretrain, 1 to 5 (flags/ablation_1.flags to ablation_5.flags): ImageNet or other "
-                 "source accuracy, and mean log-odds of transfer.", found.ablation,
-                 (("origin", "Origin", "text"), ("regime", "Regime", "regime"), ("network", "Network", "network"),
-                  ("setting", "Setting", "count"), ("source_accuracy", "Source %", "percent"),
+def _ablation(findings: Findings) -> Table:
+    return Table("Ways to pretrain, 1 to 5 (flags/ablation_1.flags to ablation_5.flags): ImageNet or other source "
+                 "accuracy, and mean log-odds of transfer.", findings.ablation,
+                 (("origin", "Origin", "text"), _REGIME, _NETWORK, ("setting", "Setting", "count"), _SOURCE,
                   ("mean_log_odds", "Mean log-odds", "log_odds")))
 
 
-def runs(found: Findings) -> Table:
-    """One line per run, also of those that the other tables leave out."""
-    ordered = sorted(found.rows, key=lambda r: (r["network"], r["dataset"], r["regime"], budget(r),
-                                                *(part or 0 for part in subset(r))))
-    lines = [{"regime": row["regime"], "network": row["network"], "dataset": row["dataset"], "budget": details(row),
-              "accuracy": row["accuracy"], "n": row["n_test"],
-              "validation_accuracy": _float(row.get("validation_accuracy")),
-              "selected": ", ".join(f"{str(name).replace('_', ' ')} {_short(value)}"
-                                    for name, value in (row.get("selected") or {}).items()),
-              "seconds": _float(row.get("seconds")), "warnings": "; ".join(map(str, row.get("warnings") or ())),
-              "key": row["key"]} for row in ordered]
+def _solver(findings: Findings) -> Table:
+    return Table("Logistic regressions: fits along the path of λ with the refit, and how many are certified to be "
+                 "solved: the objective at most 10⁻⁶ above its minimum, relative to it where λ ≥ 0.01 and to n log C "
+                 "where λ is less. The gap here is relative to the objective.", findings.solver,
+                 (_NETWORK, _DATASET, ("fits", "Fits", "count"), ("certified", "Certified", "count"),
+                  ("iterations", "Iterations", "count"), ("largest_relative_gap", "Largest gap", "small")))
+
+
+def _cost(findings: Findings) -> Table:
+    return Table("What the results of the tables took, on the machines they ran on: search, refit and test.",
+                 findings.cost, (_REGIME, _NETWORK, ("results", "Results", "count"), ("trials", "Trials", "count"),
+                                 ("hours", "Hours", "decimal"), ("images_per_second", "Trained images/s", "count")))
+
+
+def _runs(findings: Findings) -> Table:
+    """One row per run, also of those that the other tables leave out."""
+    ordered = sorted(findings.runs, key=lambda run: (
+        run.record["network"], run.record["dataset"], run.regime, run.budget, run.examples_per_class or 0,
+        run.subset_seed or 0))
+    lines = [{
+        **{name: run.record[name] for name in ("regime", "network", "dataset", "accuracy", "key")},
+        "budget": run.text, "n": run.record["n_test"],
+        "validation_accuracy": _float(run.record.get("validation_accuracy")),
+        "selected": ", ".join(f"{str(name).replace('_', ' ')} {_short(value)}"
+                              for name, value in (run.record.get("selected") or {}).items()),
+        "seconds": _float(run.record.get("seconds")),
+        "warnings": "; ".join(map(str, run.record.get("warnings") or ()))} for run in ordered]
     columns = ("regime", "network", "dataset", "budget", "accuracy", "n", "validation_accuracy", "selected", "seconds",
                "warnings", "key")
-    return Table("runs", "One line per run. Hyperparameters were selected on validation, the test split was used once.",
+    return Table("One line per run. Hyperparameters were selected on validation, the test split was used once.",
                  pd.DataFrame(lines, columns=columns),
-                 (("network", "Network", "network"), ("dataset", "Data set", "dataset"), ("regime", "Regime", "regime"),
-                  ("budget", "Budget", "text"), ("accuracy", "Test %", "percent"), ("n", "Test images", "count"),
-                  ("validation_accuracy", "Validation %", "percent"), ("selected", "Selected", "text"),
-                  ("seconds", "Seconds", "count"), ("warnings", "Warnings", "text")))
+                 (_NETWORK, _DATASET, _REGIME, ("budget", "Budget", "text"), ("accuracy", "Test %", "percent"),
+                  ("n", "Test images", "count"), ("validation_accuracy", "Validation %", "percent"),
+                  ("selected", "Selected", "text"), ("seconds", "Seconds", "count"), ("warnings", "Warnings", "text")))
 
 
-def of(found: Findings) -> list[Table]:
-    """All that are written as CSV and JSON, but for those without a line."""
-    named = [accuracies(found), all_rankings(found), correlations(found), by_dataset(found), networks(found),
-             pairs(found), wins(found), effects(found), residuals(found), paper(found), ablation(found), solver(found),
-             cost(found), runs(found), Table("convergence", curves.CONVERGENCE, found.convergence, ()),
-             Table("few_examples", curves.FEW_EXAMPLES, found.few_examples, ())]
-    return [table for table in named if len(table.frame)]
+# name of the CSV file and in the JSON -> its table; to add a table, add a row (and show it in report/sections.py)
+TABLES = {
+    "accuracies": _accuracies, "ranking": _ranking, "correlations": _correlations,
+    "correlations_by_dataset": _correlations_by_dataset, "networks": _networks, "pairs": _pairs, "wins": _wins,
+    "effects": _effects, "residuals": _residuals, "paper": _paper, "ablation": _ablation, "solver": _solver,
+    "cost": _cost, "runs": _runs, "convergence": lambda findings: Table(curves.CONVERGENCE, findings.convergence),
+    "few_examples": lambda findings: Table(curves.FEW_EXAMPLES, findings.few_examples),
+}
+
+
+def tables_of(findings: Findings) -> dict[str, Table]:
+    """All tables by name, those without rows too, which are not written."""
+    return {name: table(findings) for name, table in TABLES.items()}
 
 
 def _float(value) -> float:

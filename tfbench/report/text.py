@@ -1,63 +1,93 @@
-"""What was found, in words: for the terminal, the head of the page and the Markdown summary."""
+"""The findings in words: for the terminal, the head of the page and the Markdown summary."""
+
+from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from tfbench.regimes import REGIMES
 from tfbench.report import tables
 from tfbench.results.titles import dataset_title, network_title
 from tfbench.stats import accuracies
 from tfbench.stats.correlation import ALL, Correlation
-from tfbench.stats.findings import Findings, ranking
+from tfbench.stats.findings import Findings
 from tfbench.wording import count, decimal
 
 
-def statements(found: Findings) -> list[str]:
+class Words(NamedTuple):
+    """What the report says, computed once.
+
+    Attributes:
+      statements: the findings in sentences, the main ones first.
+      choices: data set -> which network to take, a sentence per regime.
+      missing: what was not measured, an item each.
+    """
+
+    statements: list[str]
+    choices: dict[str, list[str]]
+    missing: list[str]
+
+    @property
+    def summary(self) -> list[str]:
+        """The statements; where there is one data set only, its choices too."""
+        only = list(self.choices.values())
+        return self.statements + (only[0] if len(only) == 1 else [])
+
+
+def in_words(findings: Findings) -> Words:
+    """All sentences on the findings."""
+    choices = {dataset: choice(findings, dataset) for dataset in findings.table["dataset"].unique()}
+    return Words(statements(findings), choices, missing(findings))
+
+
+def statements(findings: Findings) -> list[str]:
     """The findings in sentences, the main ones first."""
-    lines = [] if len(found.table) else ["No run used all training examples: there are curves only."]
-    for regime, c in found.correlations.items():
+    lines = [] if len(findings.table) else ["No run used all training examples: there are curves only."]
+    for regime, c in findings.correlations.items():
         lines.append(f"{_name(regime)}: {verdict(c)}.{_numbers(c)}")
-    lines += _views(found) + _best(found)
-    for line in found.wins.itertuples():
-        ties = f" and equal in {line.equal}" if line.equal else ""
-        lines.append(f"{_name(line.regime)} is better than {REGIMES[line.other].title} in {line.better} of "
-                     f"{count(line.cells, 'comparison')}{ties}.")
-    return lines + _beside_the_paper(found) + _solver(found)
+    lines += _views(findings) + _best(findings)
+    for win in findings.wins.itertuples():
+        ties = f" and equal in {win.equal}" if win.equal else ""
+        lines.append(f"{_name(win.regime)} is better than {REGIMES[win.other].title} in {win.better} of "
+                     f"{count(win.cells, 'comparison')}{ties}.")
+    return lines + _beside_the_paper(findings.paper) + _solver(findings.solver)
 
 
-def choice(found: Findings, dataset: str) -> list[str]:
+def choice(findings: Findings, dataset: str) -> list[str]:
     """Which network to take for a data set, by regime, and which cannot be told from it."""
-    lines = []
-    for regime in accuracies.regimes(found.table[found.table["dataset"] == dataset]):
-        ranks = ranking(found.cells, dataset, regime)
-        best, others = ranks.iloc[0], ranks.iloc[1:]
-        interval = ("" if np.isnan(best["low"]) else
-                    f", 95 % interval {_percent(best['low'])} to {_percent(best['high'])}")
-        text = (f"{dataset_title(dataset)}, {REGIMES[regime].title}: {network_title(best['network'])} is the most accurate "
-                f"of {count(len(ranks), 'network')} ({100 * best['accuracy']:.1f} %{interval})")
-        if not len(others):
-            lines.append(text + ".")
-            continue
-        tested = others[others["like_best"].notna()]
-        if not len(tested):
-            lines.append(text + "; without predictions nothing says how many of the others are as good.")
-            continue
-        alike = tested[tested["like_best"].astype(bool)]
-        text += f"; {_alike(tested)}."
-        known = ranks[ranks["multiply_adds"].notna() & (ranks.index.isin(alike.index) | (ranks.index == 0))]
-        if len(known) > 1:
-            cheapest = known.loc[known["multiply_adds"].idxmin()]
-            text += (f" The cheapest of these is {network_title(cheapest['network'])}, with "
-                     f"{cheapest['multiply_adds']:.2f} billion multiply-adds per image and "
-                     f"{cheapest['parameters'] / 1e6:.1f} million parameters.")
-        lines.append(text)
-    return lines
+    rankings = findings.rankings[findings.rankings["dataset"] == dataset]
+    return [_choice(ranking.reset_index(drop=True)) for _, ranking in rankings.groupby("regime", sort=False)]
 
 
-def missing(found: Findings) -> list[str]:
+def _choice(ranking: pd.DataFrame) -> str:
+    """Which network to take for one data set in one regime."""
+    best, others = ranking.iloc[0], ranking.iloc[1:]
+    text = (f"{dataset_title(best['dataset'])}, {REGIMES[best['regime']].title}: {network_title(best['network'])} is "
+            f"the most accurate of {count(len(ranking), 'network')} ({_percent(best['accuracy'])} %")
+    if not np.isnan(best["low"]):
+        text += f", 95 % interval {_percent(best['low'])} to {_percent(best['high'])}"
+    text += ")"
+    if not len(others):
+        return text + "."
+    tested = others[others["like_best"].notna()]
+    if not len(tested):
+        return text + "; without predictions nothing says how many of the others are as good."
+    text += f"; {_alike(tested)}."
+    alike = tested.index[tested["like_best"].astype(bool)]
+    known = ranking[ranking["multiply_adds"].notna() & ranking.index.isin([0, *alike])]
+    if len(known) > 1:
+        cheapest = known.loc[known["multiply_adds"].idxmin()]
+        text += (f" The cheapest of these is {network_title(cheapest['network'])}, with "
+                 f"{cheapest['multiply_adds']:.2f} billion multiply-adds per image and "
+                 f"{cheapest['parameters'] / 1e6:.1f} million parameters.")
+    return text
+
+
+def missing(findings: Findings) -> list[str]:
     """What was not measured, an item each."""
     items = [f"{network_title(network)} on {dataset_title(dataset)}, {REGIMES[regime].title}"
-             for regime, network, dataset in accuracies.missing(found.table, found.rows)]
-    return items + [f"source accuracy of {network_title(name)}" for name in accuracies.without_source(found.table)]
+             for regime, network, dataset in findings.missing]
+    return items + [f"source accuracy of {network_title(name)}" for name in accuracies.without_source(findings.table)]
 
 
 def verdict(correlation: Correlation) -> str:
@@ -77,22 +107,20 @@ def verdict(correlation: Correlation) -> str:
     return words
 
 
-def for_terminal(found: Findings) -> list[str]:
+def for_terminal(findings: Findings, words: Words) -> list[str]:
     """Per regime its accuracies in percent, then the statements, what was left out and what is missing."""
     lines = []
-    for regime in found.correlations:
-        lines += [f"{REGIMES[regime].title}, test accuracy in %:", *_grid(found, regime), ""]
-    lines += statements(found)
-    if found.table["dataset"].nunique() == 1:
-        lines += choice(found, found.table["dataset"].iloc[0])
-    lines += [*found.incomplete, *found.mismatches, *found.left_out, *found.notes]
-    for what, curve in (("training steps", found.convergence), ("training examples per class", found.few_examples)):
+    for regime in findings.correlations:
+        lines += [f"{REGIMES[regime].title}, test accuracy in %:", *_grid(findings.table, regime), ""]
+    lines += [*words.summary, *findings.incomplete, *findings.mismatches, *findings.left_out, *findings.notes]
+    for along, curve in (("training steps", findings.convergence),
+                         ("training examples per class", findings.few_examples)):
         if number := len(curve.drop_duplicates(["regime", "network", "dataset"])):
-            lines.append(f"{count(number, 'curve')} of accuracy against {what} in the report")
-    if gaps := accuracies.missing(found.table, found.rows):
-        lines.append(f"missing: {count(len(gaps), 'result')}; a data set that lacks one of a network in its regime's "
-                     "table is not in the correlation")
-    if unknown := accuracies.without_source(found.table):
+            lines.append(f"{count(number, 'curve')} of accuracy against {along} in the report")
+    if findings.missing:
+        lines.append(f"missing: {count(len(findings.missing), 'result')}; a data set that lacks one of a network in "
+                     "its regime's table is not in the correlation")
+    if unknown := accuracies.without_source(findings.table):
         lines.append("source accuracy unknown, so not in the correlation: " + ", ".join(map(network_title, unknown)))
     return lines
 
@@ -102,27 +130,28 @@ def _name(regime: str) -> str:
 
 
 def _numbers(c: Correlation) -> str:
-    if c.r is None:
+    if c.r is None or c.rho is None:
         return ""
     interval = " (95 % interval {} to {})".format(*map(decimal, c.interval)) if c.interval else ""
     return (f" r = {decimal(c.r)}{interval}, ρ = {decimal(c.rho)}; {count(len(c.networks), 'network')}, "
             f"{count(len(c.datasets), 'data set')}.")
 
 
-def _views(found: Findings) -> list[str]:
+def _views(findings: Findings) -> list[str]:
     lines = []
-    for view, group in found.views[found.views["view"] != ALL].groupby("view", sort=False):
-        values = ", ".join(f"{REGIMES[line.regime].title} {decimal(line.r)}" for line in group.itertuples()
-                           if not np.isnan(line.r))
-        if values:
-            lines.append(f"On the {count(int(group['datasets'].max()), 'data set')} with {view}: r = {values}.")
+    for view, correlations in findings.views.items():
+        values = ", ".join(f"{REGIMES[regime].title} {decimal(c.r)}" for regime, c in correlations.items()
+                           if c.r is not None)
+        if view != ALL and values:
+            datasets = max(len(c.datasets) for c in correlations.values())
+            lines.append(f"On the {count(datasets, 'data set')} with {view}: r = {values}.")
     return lines
 
 
-def _best(found: Findings) -> list[str]:
+def _best(findings: Findings) -> list[str]:
     """The best network on average over two or more data sets, and those that the t-test cannot tell from it."""
     lines = []
-    for regime, group in found.networks[found.networks["datasets"] > 1].groupby("regime", sort=False):
+    for regime, group in findings.networks[findings.networks["datasets"] > 1].groupby("regime", sort=False):
         if len(group) < 2:
             continue
         best = group.loc[group["mean_log_odds"].idxmax(), "network"]
@@ -132,48 +161,50 @@ def _best(found: Findings) -> list[str]:
     return lines
 
 
-def _alike(others) -> str:
-    """Which of a best network's `others`, lines with like_best and like_best_holm, cannot be told from it."""
-    alike, holm = (others[others[name].fillna(False).astype(bool)]["network"] for name in
+def _alike(others: pd.DataFrame) -> str:
+    """Which of a best network's `others`, rows with like_best and like_best_holm, cannot be told from it."""
+    alike, holm = (list(others[others[name].fillna(False).astype(bool)]["network"]) for name in
                    ("like_best", "like_best_holm"))
-    more = [name for name in holm if name not in set(alike)]
-    said = (f"not significantly different: {_names(alike)} (p > .05" if len(alike) else
-            "all others are significantly worse (p ≤ .05")
-    return f"{said}; Holm's correction adds {_names(more) if more else 'none'})"
+    more = [name for name in holm if name not in alike]
+    text = "all others are significantly worse (p ≤ .05"
+    if alike:
+        text = f"not significantly different: {_names(alike)} (p > .05"
+    return f"{text}; Holm's correction adds {_names(more) if more else 'none'})"
 
 
 def _names(networks) -> str:
     return ", ".join(map(network_title, networks))
 
 
-def _beside_the_paper(found: Findings) -> list[str]:
-    if not len(found.paper):
+def _beside_the_paper(cells: pd.DataFrame) -> list[str]:
+    if not len(cells):
         return []
-    known = found.paper["within"].dropna()
-    text = (f"{count(len(found.paper), 'cell')} in common with the paper: ours less the paper's is "
-            f"{tables.shown('points', found.paper['difference'].mean())} points on average, the largest difference "
-            f"{tables.shown('points', found.paper['difference'].loc[found.paper['difference'].abs().idxmax()])}")
+    known, difference = cells["within"].dropna(), cells["difference"]
+    text = (f"{count(len(cells), 'cell')} in common with the paper: ours less the paper's is "
+            f"{tables.shown('points', difference.mean())} points on average, the largest difference "
+            f"{tables.shown('points', difference.loc[difference.abs().idxmax()])}")
     if len(known):
         text += f"; the paper's accuracy lies within our 95 % interval in {int(known.sum())} of {len(known)}"
     return [text + "."]
 
 
-def _solver(found: Findings) -> list[str]:
-    if not len(found.solver):
+def _solver(solver: pd.DataFrame) -> list[str]:
+    if not len(solver):
         return []
-    fits, solved = int(found.solver["fits"].sum()), int(found.solver["certified"].sum())
-    return [f"Solver: all {fits:,} logistic regressions are certified to be solved." if solved == fits else
-            f"Solver: {fits - solved:,} of {fits:,} logistic regressions are not certified to be solved."]
+    fits, solved = int(solver["fits"].sum()), int(solver["certified"].sum())
+    if solved == fits:
+        return [f"Solver: all {fits:,} logistic regressions are certified to be solved."]
+    return [f"Solver: {fits - solved:,} of {fits:,} logistic regressions are not certified to be solved."]
 
 
-def _grid(found: Findings, regime: str) -> list[str]:
+def _grid(table: pd.DataFrame, regime: str) -> list[str]:
     """Aligned lines: two for the header, one per network by descending source accuracy."""
-    wide = accuracies.pivot(found.table, regime)
-    sources = found.table.drop_duplicates("network").set_index("network")["source_accuracy"]
-    titles = ["network", "source", *(dataset_title(name) for name in wide.columns)]
+    accuracy = accuracies.pivot(table, regime)
+    sources = table.drop_duplicates("network").set_index("network")["source_accuracy"]
+    titles = ["network", "source", *(dataset_title(name) for name in accuracy.columns)]
     above, _, below = zip(*(title.rpartition(" ") for title in titles), strict=True)
-    body = [[network_title(name), *(_percent(value) for value in (sources[name], *wide.loc[name]))]
-            for name in wide.index]
+    body = [[network_title(name), *(_percent(value) for value in (sources[name], *accuracy.loc[name]))]
+            for name in accuracy.index]
     grid = [above, below, *body]
     widths = [max(len(line[i]) for line in grid) for i in range(len(titles))]
     return ["  " + "  ".join(cell.rjust(width) if i else cell.ljust(width)

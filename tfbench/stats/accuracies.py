@@ -9,11 +9,12 @@ A pandas DataFrame with the columns
     source_accuracy  the network's accuracy on the source (ImageNet) test split, NaN where unknown
     source_n         test examples of that, <NA> where unknown
 
-Nothing is imputed: a cell that was not measured has no line. It comes from rows (from_records) or from
-a CSV file (csv_table.from_csv).
+Nothing is imputed: a cell that was not measured has no line. The table comes from records of finished runs
+(from_records), from another table (from_frame) or from a CSV file (from_csv).
 """
 
 import dataclasses
+import itertools
 import math
 import re
 from collections import defaultdict
@@ -23,12 +24,16 @@ import pandas as pd
 
 from tfbench.data.catalog import DATASETS
 from tfbench.errors import UserError
-from tfbench.regimes import REGIMES
+from tfbench.regimes import PRETRAIN, REGIMES, RUNS
 from tfbench.results.titles import dataset_title, record_label
-from tfbench.stats import budgets
-from tfbench.wording import count
+from tfbench.stats import budgets, csv_table
+from tfbench.stats.budgets import Run
+from tfbench.stats.csv_table import COLUMNS
+from tfbench.wording import count, either
 
-COLUMNS = ("regime", "network", "dataset", "accuracy", "n", "source_accuracy", "source_n")
+# Two regimes to compare, first the one that uses more: pretrained weights, then training of the whole network.
+REGIME_PAIRS = tuple(itertools.combinations(sorted(
+    REGIMES, key=lambda name: (REGIMES[name].pretrained, bool(REGIMES[name].search)), reverse=True), 2))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,81 +54,108 @@ class Matrix:
     n: np.ndarray
 
 
-def table_of(records: list[dict]) -> pd.DataFrame:
-    """The table of `records` (dicts with COLUMNS as keys), typed; regimes and data sets in catalog order."""
-    order = list(DATASETS)
-    place = {name: order.index(name) if name in order else len(order)
-             for name in (record["dataset"] for record in records)}
-    ordered = sorted(records, key=lambda r: (list(REGIMES).index(r["regime"]), place[r["dataset"]]))
+def table_of(results: list[dict]) -> pd.DataFrame:
+    """The table of `results` (dictionaries with COLUMNS as keys), typed; regimes and data sets in catalog order."""
+    regimes, datasets = (dict(zip(names, range(len(names)), strict=True)) for names in (REGIMES, DATASETS))
+    ordered = sorted(results, key=lambda r: (regimes[r["regime"]], datasets.get(r["dataset"], len(datasets))))
     return pd.DataFrame(ordered, columns=list(COLUMNS)).astype(
         {"accuracy": float, "n": "Int64", "source_accuracy": float, "source_n": "Int64"})
 
 
-def from_records(rows: list[dict], *, allow_unequal: bool = False) -> pd.DataFrame:
-    """The table of a results folder's rows (tfbench.results.store.read_records).
+def from_frame(frame: pd.DataFrame, source_column: str | None = None, *, origin: str = "the DataFrame") -> pd.DataFrame:
+    """The table in a DataFrame of one of the two forms that stats/csv_table.py describes.
 
-    Rows of features of the user's own belong to no network and are left out. So are those on a few examples per
+    Args:
+      source_column: which column of the wide form is the source accuracy, where several begin with imagenet_top1.
+      origin: what error lines call the frame.
+
+    Raises:
+      UserError: it is no DataFrame, or what csv_table.records_of refuses.
+    """
+    if not isinstance(frame, pd.DataFrame):
+        raise UserError(f"expected a pandas DataFrame of accuracies, found {type(frame).__name__}: pass one, or the "
+                        "path of a CSV file")
+    return table_of(csv_table.records_of(frame, origin, source_column))
+
+
+def from_csv(path, source_column: str | None = None) -> pd.DataFrame:
+    """from_frame of a CSV file; errors name its lines."""
+    return from_frame(csv_table.read(path), source_column, origin=str(path))
+
+
+def from_records(records: list[dict], *, allow_unequal: bool = False) -> pd.DataFrame:
+    """The table of a results folder's records (tfbench.results.store.read_records).
+
+    Records of custom features belong to no network and are left out. So are those on a few examples per
     class, and those of other than their regime's largest budget (budgets.split): the table may be empty.
 
-    A row without a source of its own (train_from_scratch) takes the source accuracy of the same
-    network's pretrain row or of its other rows.
+    A record without a source of its own (training from scratch) takes the source accuracy of the same
+    network's pretraining or of its other records.
 
     Args:
       allow_unequal: whether results of one data set on unequal test splits may stand side by side (see mismatches).
 
     Raises:
-      UserError: no transfer results; a damaged row; two runs of one cell at one budget; several source
+      UserError: no transfer results; a damaged record; two runs of one cell at one budget; several source
         accuracies of one network, or source data sets; results by different metrics or on unequal test splits.
     """
-    for row in rows:
-        _check_row(row)
-    sources = _sources(rows)
-    rows = budgets.unique(rows)
-    _check_metrics(rows)
-    if not allow_unequal and (unequal := mismatches(rows)):
+    return from_runs(runs_of(records), allow_unequal=allow_unequal)
+
+
+def from_runs(runs: list[Run], *, allow_unequal: bool = False) -> pd.DataFrame:
+    """from_records of records that runs_of has checked."""
+    sources = _sources([run.record for run in runs])
+    runs = budgets.unique(runs)
+    records = [run.record for run in runs]
+    _check_metrics(records)
+    if not allow_unequal and (unequal := mismatches(records)):
         raise UserError(f"results are not comparable: {unequal[0]}. Expected one test split per data set: prepare it "
                         "again and repeat the runs of the wrong one, or average over both with --allow_unequal_splits")
-    if not budgets.transfers(rows):
-        raise UserError(f"expected results of logistic_regression, finetune or train_from_scratch, found "
-                        f"none of a network among {len(rows)} rows: run one of these programs, or study, first")
-    records = []
-    for row in budgets.split(rows)[0]:
-        source, source_n = sources.get(row["network"], (math.nan, None))
-        records.append({"regime": row["regime"], "network": row["network"], "dataset": row["dataset"],
-                        "accuracy": row["accuracy"], "n": row["n_test"],
-                        "source_accuracy": source, "source_n": source_n})
-    return table_of(records)
+    if not any(run.is_transfer for run in runs):
+        raise UserError(f"expected results of {either(REGIMES)}, found "
+                        f"none of a network among {len(runs)} rows: run one of these programs, or study, first")
+    results = []
+    for run in budgets.split(runs)[0]:
+        source, source_n = sources.get(run.record["network"], (math.nan, None))
+        results.append({**{name: run.record[name] for name in ("regime", "network", "dataset", "accuracy")},
+                        "n": run.record["n_test"], "source_accuracy": source, "source_n": source_n})
+    return table_of(results)
 
 
-def _check_row(row: dict) -> None:
-    """Raises UserError where a row's fields are not what the statistics need."""
-    source = row.get("source")
+def runs_of(records: list[dict]) -> list[Run]:
+    """budgets.runs_of records whose fields are what the statistics need; UserError names one that is damaged."""
+    for record in records:
+        _check_record(record)
+    return budgets.runs_of(records)
+
+
+def _check_record(record: dict) -> None:
+    source = record.get("source")
     for name in ("source", "spec"):
-        if not isinstance(row.get(name), dict | None):
-            raise _damaged(row, f"{name} as a group of fields or null", row[name])
-    for where, part in (("", row), ("source ", source)):
-        if not part or (where and part.get("accuracy") is None):  # a source's may be unknown
+        if not isinstance(record.get(name), dict | None):
+            raise _damaged(record, f"{name} as a group of fields or null", record[name])
+    for where, fields in (("", record), ("source ", source)):
+        if not fields or (where and fields.get("accuracy") is None):  # a source's may be unknown
             continue
-        accuracy, n, dataset = (part.get(name) for name in ("accuracy", "n_test", "dataset"))
+        accuracy, n, dataset = (fields.get(name) for name in ("accuracy", "n_test", "dataset"))
         if isinstance(accuracy, bool) or not isinstance(accuracy, int | float) or not 0 <= accuracy <= 1:
-            raise _damaged(row, f"{where}accuracy as a fraction in [0, 1]", accuracy)
+            raise _damaged(record, f"{where}accuracy as a fraction in [0, 1]", accuracy)
         if not _is_count(n):
-            raise _damaged(row, f"{where}n_test as a positive whole number", n)
+            raise _damaged(record, f"{where}n_test as a positive whole number", n)
         if not isinstance(dataset, str):
-            raise _damaged(row, f"{where}dataset as a name", dataset)
-    if not isinstance(row["network"], str):
-        raise _damaged(row, "network as a name", row["network"])
-    known = ("pretrain", *REGIMES)
-    if row["regime"] not in known:
-        raise _damaged(row, f"a regime among {', '.join(known)}", row["regime"])
+            raise _damaged(record, f"{where}dataset as a name", dataset)
+    if not isinstance(record["network"], str):
+        raise _damaged(record, "network as a name", record["network"])
+    if record["regime"] not in list(RUNS):
+        raise _damaged(record, f"a regime among {', '.join(RUNS)}", record["regime"])
     for name, (expected, accepts) in SPEC_FIELDS.items():
-        value = (row.get("spec") or {}).get(name)
-        if row["regime"] in REGIMES and value is not None and not accepts(value):
-            raise _damaged(row, f"spec.{name} as {expected}", value)
+        value = (record.get("spec") or {}).get(name)
+        if record["regime"] in REGIMES and value is not None and not accepts(value):
+            raise _damaged(record, f"spec.{name} as {expected}", value)
 
 
-def _damaged(row: dict, expected: str, found) -> UserError:
-    return UserError(f"row {record_label(row)}: expected {expected}, found {found!r}: delete the row and run its "
+def _damaged(record: dict, expected: str, value) -> UserError:
+    return UserError(f"row {record_label(record)}: expected {expected}, found {value!r}: delete the row and run its "
                      "command again")
 
 
@@ -139,65 +171,67 @@ SPEC_FIELDS = {  # of a specification, what the statistics read: field -> (what 
     "examples_per_class": _COUNT, "subset_seed": _SEED}
 
 
-def _sources(rows: list[dict]) -> dict[str, tuple[float, int]]:
+def _sources(records: list[dict]) -> dict[str, tuple[float, int]]:
     """Network name -> (source accuracy, its number of examples); UserError unless unique."""
-    found = defaultdict(dict)  # network -> (data set, accuracy) -> (n, label) of a row that says so
-    for row in rows:
-        source = row.get("source") or (row if row["regime"] == "pretrain" else None)
+    by_network: dict[str, dict] = defaultdict(dict)  # -> (data set, accuracy) -> (n, label of a record that says so)
+    for record in records:
+        source = record.get("source") or (record if record["regime"] == PRETRAIN.name else None)
         if source and source["accuracy"] is not None:
             key = (source["dataset"], round(float(source["accuracy"]), 9))
-            found[row["network"]].setdefault(key, (source["n_test"], record_label(row)))
-    for network, values in found.items():
+            by_network[record["network"]].setdefault(key, (source["n_test"], record_label(record)))
+    for network, values in by_network.items():
         if len(values) > 1:
             seen = "; ".join(f"{accuracy:.4f} on {dataset} ({label})"
                              for (dataset, accuracy), (_, label) in sorted(values.items()))
             raise UserError(f"network {network!r} has {len(values)} source accuracies: {seen}. Expected one "
                             "pretraining per network in a results folder: keep each in a folder of its own")
-    datasets = {next(iter(values))[0] for values in found.values()}
+    datasets = {dataset for values in by_network.values() for dataset, _ in values}
     if len(datasets) > 1:
         raise UserError("the networks' source accuracies are not comparable, they are on different data "
                         f"sets ({', '.join(sorted(datasets))}): keep each source in a results folder of its own")
-    return {network: (accuracy, n) for network, values in found.items()
+    return {network: (accuracy, n) for network, values in by_network.items()
             for (_, accuracy), (n, _) in values.items()}
 
 
-def _check_metrics(rows: list[dict]) -> None:
-    """Raises UserError where two rows measured one data set by different metrics."""
-    first = {}
-    for row in rows:
-        other = first.setdefault(row["dataset"], row)
-        if row["metric"] != other["metric"]:
-            raise UserError(f"results on {row['dataset']} are not comparable: {other['metric']} ({record_label(other)}) "
-                            f"against {row['metric']} ({record_label(row)}). Expected one metric: repeat the wrong runs")
+def _check_metrics(records: list[dict]) -> None:
+    """Raises UserError where two records measured one data set by different metrics."""
+    first: dict[str, dict] = {}
+    for record in records:
+        other = first.setdefault(record["dataset"], record)
+        if record["metric"] != other["metric"]:
+            raise UserError(f"results on {record['dataset']} are not comparable: {other['metric']} "
+                            f"({record_label(other)}) against {record['metric']} ({record_label(record)}). Expected "
+                            "one metric: repeat the wrong runs")
 
 
-def mismatches(rows: list[dict]) -> list[str]:
-    """Data sets whose rows were tested on unequal splits, with the splits and a row of each, in words."""
-    splits = defaultdict(lambda: defaultdict(list))
-    for row in rows:
-        splits[row["dataset"]][row["n_test"], (row.get("test_split") or {}).get("sha256")].append(row)
+def mismatches(records: list[dict]) -> list[str]:
+    """Data sets whose records were tested on unequal splits, with the splits and a record of each, in words."""
+    by_dataset: dict[str, dict] = defaultdict(lambda: defaultdict(list))
+    for record in records:
+        split = (record["n_test"], (record.get("test_split") or {}).get("sha256"))
+        by_dataset[record["dataset"]][split].append(record)
     return [f"{dataset}: " + " against ".join(
         f"{n:,} examples, split {str(sha)[:12]}, in {count(len(group), 'row')} ({record_label(group[0])})"
-        for (n, sha), group in found.items()) for dataset, found in splits.items() if len(found) > 1]
+        for (n, sha), group in splits.items()) for dataset, splits in by_dataset.items() if len(splits) > 1]
 
 
-def of_dataset(table: pd.DataFrame, rows: list[dict], dataset: str) -> tuple[pd.DataFrame, list[dict]]:
-    """Table and rows of one data set; pretraining stays.
+def of_dataset(table: pd.DataFrame, runs: list[Run], dataset: str) -> tuple[pd.DataFrame, list[Run]]:
+    """Table and runs of one data set; pretraining stays.
 
     Args:
-      dataset: its name or title; of a set of the user's own the last part of its folder will do.
+      dataset: its name or title; of a custom one the last part of its folder will do.
 
     Raises:
       UserError: no result on it, or several that the name fits.
     """
-    there = list(dict.fromkeys([*table["dataset"], *(row["dataset"] for row in budgets.transfers(rows))]))
-    fitting = [name for name in there if dataset in (name, dataset_title(name))] or [
-        name for name in there if dataset == re.split(r"[:/\\]", name.rstrip("/"))[-1]]
+    present = list(dict.fromkeys([*table["dataset"], *(run.record["dataset"] for run in runs if run.is_transfer)]))
+    fitting = [name for name in present if dataset in (name, dataset_title(name))] or [
+        name for name in present if dataset == re.split(r"[:/\\]", name.rstrip("/"))[-1]]
     if len(fitting) != 1:
         raise UserError(f"expected one data set called {dataset!r} among the results, found "
-                        f"{', '.join(fitting) or 'none'}: name one of {', '.join(there)} with --dataset=NAME")
+                        f"{', '.join(fitting) or 'none'}: name one of {', '.join(present)} with --dataset=NAME")
     return (table[table["dataset"] == fitting[0]].reset_index(drop=True),
-            [row for row in rows if row["dataset"] == fitting[0] or row["regime"] == "pretrain"])
+            [run for run in runs if run.record["dataset"] == fitting[0] or run.regime == PRETRAIN.name])
 
 
 def regimes(table: pd.DataFrame) -> list[str]:
@@ -208,28 +242,27 @@ def regimes(table: pd.DataFrame) -> list[str]:
 
 def pivot(table: pd.DataFrame, regime: str, column: str = "accuracy") -> pd.DataFrame:
     """One regime's `column`, float [network, data set], NaN where missing; by descending source accuracy."""
-    part = table[table["regime"] == regime]
-    networks = part.drop_duplicates("network").sort_values("source_accuracy", ascending=False, kind="stable")
-    wide = part.assign(value=part[column].to_numpy(float, na_value=np.nan)).pivot(
+    cells = table[table["regime"] == regime]
+    networks = cells.drop_duplicates("network").sort_values("source_accuracy", ascending=False, kind="stable")
+    wide = cells.assign(value=cells[column].to_numpy(float, na_value=np.nan)).pivot(
         index="network", columns="dataset", values="value")
-    return wide.reindex(index=networks["network"], columns=part["dataset"].unique())
+    return wide.reindex(index=networks["network"], columns=cells["dataset"].unique())
 
 
-def missing(table: pd.DataFrame, rows=()) -> list[tuple[str, str, str]]:
+def missing(table: pd.DataFrame, left_out: list[Run] | tuple = ()) -> list[tuple[str, str, str]]:
     """(regime, network, data set) of the cells that are not in the table but ought to be.
 
-    Those are the cells that their regime's other networks and data sets imply, and those that `rows`, from which
-    the table came, have only at another budget than the table's.
+    Those are the cells that their regime's other networks and data sets imply, and those that the runs `left_out`
+    (budgets.split) have on all training examples, at another budget than the table's.
     """
     cells = []
     for regime in regimes(table):
         gaps = pivot(table, regime).isna()
         cells += [(regime, network, dataset) for network in gaps.index
                   for dataset in gaps.columns if gaps.loc[network, dataset]]
-    there = set(table[["regime", "network", "dataset"]].itertuples(index=False, name=None))
-    elsewhere = [(row["regime"], row["network"], row["dataset"]) for row in budgets.split(rows)[1]
-                 if budgets.has_all_examples(row)]
-    return list(dict.fromkeys([*cells, *(cell for cell in elsewhere if cell not in there)]))
+    present = set(table[["regime", "network", "dataset"]].itertuples(index=False, name=None))
+    elsewhere = [run.cell for run in left_out if run.has_all_examples and run.cell not in present]
+    return list(dict.fromkeys([*cells, *elsewhere]))
 
 
 def without_source(table: pd.DataFrame) -> list[str]:
@@ -239,10 +272,10 @@ def without_source(table: pd.DataFrame) -> list[str]:
 
 def complete(table: pd.DataFrame, regime: str) -> Matrix:
     """One regime's networks with known source accuracy × the data sets that all of these have."""
-    part = table[(table["regime"] == regime) & table["source_accuracy"].notna()]
-    accuracy = pivot(part, regime).iloc[::-1].dropna(axis=1)
-    n = pivot(part, regime, "n").reindex(index=accuracy.index, columns=accuracy.columns)
-    source = part.drop_duplicates("network").set_index("network").reindex(accuracy.index)
+    known = table[(table["regime"] == regime) & table["source_accuracy"].notna()]
+    accuracy = pivot(known, regime).iloc[::-1].dropna(axis=1)
+    n = pivot(known, regime, "n").reindex(index=accuracy.index, columns=accuracy.columns)
+    source = known.drop_duplicates("network").set_index("network").reindex(accuracy.index)
     return Matrix(tuple(accuracy.index), tuple(accuracy.columns), source["source_accuracy"].to_numpy(float),
                   source["source_n"].to_numpy(float, na_value=np.nan), accuracy.to_numpy(), n.to_numpy())
 
@@ -256,7 +289,7 @@ def wins(table: pd.DataFrame, regime: str, other: str) -> tuple[int, int, int]:
 
 
 def comparisons(table) -> list[tuple[str, str, int, int, int]]:
-    """(fine-tuning, other regime, cells where it is better, equal, cells that have both)."""
-    found = [("finetune", other, *wins(table, "finetune", other))
-             for other in ("logistic_regression", "train_from_scratch")]
-    return [comparison for comparison in found if comparison[-1]]
+    """(regime that uses most, other regime, cells where the first is better, equal, cells that have both)."""
+    wins_of_pairs = [(regime, other, *wins(table, regime, other)) for regime, other in REGIME_PAIRS
+                     if regime == REGIME_PAIRS[0][0]]
+    return [comparison for comparison in wins_of_pairs if comparison[-1]]

@@ -1,12 +1,11 @@
 """Which runs may stand side by side: those of one budget per regime, on all training examples.
 
 One cell (regime, network, data set) can have many runs: with other numbers of steps, on coarser grids, on a few
-examples per class. A table that took some of its cells from one and some from another would compare what was
-spent, not networks. So each regime's table takes the runs of one budget, the largest; the rest is left out of it
-(stats/curves.py draws some of that).
+examples per class. A table that mixed them would compare what was spent, not networks. So each regime's table takes the
+runs of one budget, the largest, and leaves out the rest (stats/curves.py draws some of that).
 """
 
-import itertools
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from tfbench.errors import UserError
@@ -19,7 +18,7 @@ from tfbench.wording import count
 class Budget(NamedTuple):
     """What the runs of a regime may spend. Of two the larger, compared field by field, is the fuller one.
 
-    Attributes (0 where a row does not say, or its regime has none):
+    Attributes (0 where a record does not say, or its regime has none):
       steps: of each trial; with successive halving, of the longest.
       whole: 1 where every point of the grid was trained in full, 0 with successive halving.
       points: of the grid; logistic regression: strengths of L2 regularisation.
@@ -42,85 +41,112 @@ class Budget(NamedTuple):
     @property
     def text(self) -> str:
         """In words, e.g. "12 steps, 2 learning rates × 1 weight decay, batches of 64 images"."""
-        grid = (f"{count(self.learning_rates, 'learning rate')} × {count(self.weight_decays, 'weight decay')}"
-                if self.learning_rates else count(self.points, "L2 strength"))
-        grid += " by successive halving" * bool(self.learning_rates and not self.whole)
-        parts = [count(self.steps, "step") if self.steps else "", grid if self.points else "",
-                 f"batches of {count(self.batch_size, 'image')}" if self.batch_size else ""]
-        return ", ".join(filter(None, parts)) or "unknown budget"
+        words = [count(self.steps, "step")] if self.steps else []
+        if self.points and self.learning_rates:
+            halving = "" if self.whole else " by successive halving"
+            words.append(f"{count(self.learning_rates, 'learning rate')} × "
+                         f"{count(self.weight_decays, 'weight decay')}{halving}")
+        elif self.points:
+            words.append(count(self.points, "L2 strength"))
+        if self.batch_size:
+            words.append(f"batches of {count(self.batch_size, 'image')}")
+        return ", ".join(words) or "unknown budget"
 
 
-def budget(row: dict) -> Budget:
-    """The budget that a row's specification tells; rows of a transfer regime only, others have an empty one."""
-    spec = row.get("spec") or {}
-    if row["regime"] not in REGIMES:
+class Run(NamedTuple):
+    """A record beside what it may spend and which training examples it had.
+
+    Attributes:
+      record: as store.read_records gives it.
+      budget: empty where the regime is none of REGIMES.
+      examples_per_class, subset_seed: of few-example training; None where it had all examples.
+    """
+
+    record: dict
+    budget: Budget
+    examples_per_class: int | None
+    subset_seed: int | None
+
+    @property
+    def regime(self) -> str:
+        return self.record["regime"]
+
+    @property
+    def cell(self) -> tuple[str, str, str]:
+        """Regime, network and data set."""
+        return self.record["regime"], self.record["network"], self.record["dataset"]
+
+    @property
+    def is_transfer(self) -> bool:
+        """Whether it is of a network's transfer: no pretraining, and no custom features, which have no network."""
+        return self.regime in REGIMES and self.record["network"] != CUSTOM_FEATURES
+
+    @property
+    def has_all_examples(self) -> bool:
+        return self.examples_per_class is None
+
+    @property
+    def text(self) -> str:
+        """Budget and subset in words; "" where the record tells neither."""
+        words = [self.budget.text] if any(self.budget) else []
+        if self.examples_per_class is not None:
+            words.append(f"{count(self.examples_per_class, 'example')} per class")
+        if self.examples_per_class is not None and self.subset_seed is not None:
+            words.append(f"subset {self.subset_seed}")
+        return ", ".join(words)
+
+
+def budget(record: dict) -> Budget:
+    """The budget that a record's specification tells; of a transfer regime only, others have an empty one."""
+    spec = record.get("spec") or {}
+    if record["regime"] not in REGIMES:
         return Budget()
     rates, decays, strengths = (len(spec.get(name) or ()) for name in ("learning_rate", "weight_decay", "l2"))
-    if row["regime"] == "logistic_regression":
+    if not REGIMES[record["regime"]].search:
         return Budget(points=strengths)
     whole = int(rates * decays > 0 and spec.get("search") != "halving")
     return Budget(spec.get("steps") or 0, whole, rates * decays, rates, decays, spec.get("batch_size") or 0)
 
 
-def subset(row: dict) -> tuple[int | None, int | None]:
-    """(training examples per class, seed of their choice) of a row; (None, None) where it has all examples."""
-    spec = row.get("spec") or {}
-    return spec.get("examples_per_class"), spec.get("subset_seed")
+def runs_of(records: Iterable[dict]) -> list[Run]:
+    """Every record with its budget and subset, in order."""
+    specs = [(record, record.get("spec") or {}) for record in records]
+    return [Run(record, budget(record), spec.get("examples_per_class"), spec.get("subset_seed"))
+            for record, spec in specs]
 
 
-def has_all_examples(row: dict) -> bool:
-    """Whether a row was trained on all examples, not on a few per class."""
-    return subset(row)[0] is None
-
-
-def details(row: dict) -> str:
-    """Budget and subset of a row in words; "" where it tells neither."""
-    examples, seed = subset(row)
-    few = [] if examples is None else [f"{count(examples, 'example')} per class" + (
-        "" if seed is None else f", subset {seed}")]
-    found = budget(row)
-    return ", ".join(([found.text] if any(found) else []) + few)
-
-
-def transfers(rows: list[dict]) -> list[dict]:
-    """The rows of networks' transfers: no pretraining, and no features of the user's own, which have no network."""
-    return [row for row in rows if row["regime"] in REGIMES and row["network"] != CUSTOM_FEATURES]
-
-
-def unique(rows: list[dict]) -> list[dict]:
-    """`rows` without copies of the same run.
+def unique(runs: list[Run]) -> list[Run]:
+    """`runs` without copies of the same one.
 
     Raises:
       UserError: two runs of one cell have the same budget and subset, so that neither is the fuller one.
     """
-    cells = {}
-    for row in rows:
-        other = cells.setdefault((row["regime"], row["network"], row["dataset"], budget(row), subset(row)), row)
-        if other is not row and (other["key"] != row["key"] or other.get("spec") != row.get("spec")):
-            said = f" ({found})" if (found := details(row)) else ""
-            raise UserError(f"two different runs of {row['regime']}, {row['network']}, {row['dataset']}{said}: "
-                            f"{record_label(other)} and {record_label(row)}. Expected one: move the other one's "
-                            "files to another results folder")
-    return list(cells.values())
+    first: dict[tuple, Run] = {}
+    for run in runs:
+        other = first.setdefault((*run.cell, *run[1:]), run)
+        a, b = other.record, run.record
+        if a is not b and (a["key"] != b["key"] or a.get("spec") != b.get("spec")):
+            details = f" ({run.text})" if run.text else ""
+            raise UserError(f"two different runs of {', '.join(run.cell)}{details}: {record_label(a)} and "
+                            f"{record_label(b)}. Expected one: move the other one's files to another results folder")
+    return list(first.values())
 
 
-def split(rows: list[dict]) -> tuple[list[dict], list[dict]]:
-    """The transfers among `rows` for the main table, and those left out of it.
+def split(runs: list[Run]) -> tuple[list[Run], list[Run]]:
+    """The transfers among `runs` for the main table, and those left out of it; both keep their order.
 
-    Kept are, of each regime, the rows on all training examples that have the regime's largest budget: most steps,
-    then most grid points. Both lists keep the order of `rows`.
+    Kept are, of each regime, the runs on all training examples that have the regime's largest budget: most steps,
+    then most grid points.
     """
-    rows = transfers(rows)
-    full = largest([row for row in rows if has_all_examples(row)], budget)
-    kept, left_out = [], []
-    for row in rows:
-        is_full = has_all_examples(row) and budget(row) == full[row["regime"]]
-        (kept if is_full else left_out).append(row)
-    return kept, left_out
+    transfers = [run for run in runs if run.is_transfer]
+    full = of_largest([run for run in transfers if run.has_all_examples], lambda run: run.budget)
+    kept = set(map(id, full))
+    return full, [run for run in transfers if id(run) not in kept]
 
 
-def largest(rows: list[dict], budget_of) -> dict[str, Budget]:
-    """Regime -> the largest `budget_of(row)` among its rows."""
-    ordered = sorted(rows, key=lambda row: row["regime"])
-    return {regime: max(map(budget_of, group))
-            for regime, group in itertools.groupby(ordered, key=lambda row: row["regime"])}
+def of_largest(runs: list[Run], budget_of: Callable[[Run], Budget]) -> list[Run]:
+    """Those of each regime's runs that have its largest `budget_of(run)`."""
+    largest: dict[str, Budget] = {}
+    for run in runs:
+        largest[run.regime] = max(budget_of(run), largest.get(run.regime, Budget()))
+    return [run for run in runs if budget_of(run) == largest[run.regime]]

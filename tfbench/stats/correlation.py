@@ -52,6 +52,31 @@ class Correlation:
     reason: str
 
 
+class Correlations(dict[str, Correlation]):
+    """Regime -> its Correlation, in the paper's order."""
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row per regime.
+
+        Returns:
+          regime, r, r2, fisher_low, fisher_high (Fisher's interval), bootstrap_low, bootstrap_high, rho (NaN where
+          there is none), networks, datasets (numbers), reason (why there is no r, or "").
+        """
+        lines = [(regime, *_numbers(c.r), *_numbers(c.interval, 2), *_numbers(c.bootstrap, 2), *_numbers(c.rho),
+                  len(c.networks), len(c.datasets), c.reason) for regime, c in self.items()]
+        frame = pd.DataFrame(lines, columns=["regime", "r", "fisher_low", "fisher_high", "bootstrap_low",
+                                             "bootstrap_high", "rho", "networks", "datasets", "reason"])
+        frame.insert(2, "r2", frame["r"] ** 2)
+        return frame
+
+
+def _numbers(value, length: int = 1):
+    """What a Correlation says, a number or an interval, or as many NaN."""
+    if value is None:
+        return (np.nan,) * length
+    return (value,) if length == 1 else value
+
+
 def correlate(source, transfer) -> dict:
     """Pearson's r with Fisher's and a bootstrap 95 % interval, and Spearman's rho.
 
@@ -123,7 +148,7 @@ def _resampled(source, transfer, seed) -> tuple[np.ndarray, np.ndarray, np.ndarr
     return x, y, x.std(axis=1) > 1e-9 * np.ptp(source)
 
 
-def per_regime(table, *, datasets=None) -> dict[str, Correlation]:
+def per_regime(table, *, datasets=None) -> Correlations:
     """The correlation of each regime in an accuracies table, on the data sets all its networks have.
 
     Args:
@@ -132,8 +157,8 @@ def per_regime(table, *, datasets=None) -> dict[str, Correlation]:
     Raises:
       UserError: an accuracy of exactly 0 or 1 with an unknown number of examples.
     """
-    part = table if datasets is None else table[table["dataset"].isin(datasets)]
-    return {regime: _correlation(complete(part, regime)) for regime in regimes(part)}
+    cells = table if datasets is None else table[table["dataset"].isin(datasets)]
+    return Correlations({regime: _correlation(complete(cells, regime)) for regime in regimes(cells)})
 
 
 def training_images(dataset: str) -> int | None:
@@ -141,42 +166,28 @@ def training_images(dataset: str) -> int | None:
     return DATASETS[dataset].train + DATASETS[dataset].validation if dataset in DATASETS else None
 
 
-def views(table) -> pd.DataFrame:
-    """The correlations over all data sets, over the small and over the large ones (v3, section 4.4).
+def views(table) -> dict[str, Correlations]:
+    """The correlations over all data sets, over the small and over the large ones (v3, section 4.4), by VIEWS' names.
 
-    Returns:
-      A line per view and regime: view, regime, r, r2, fisher_low, fisher_high, bootstrap_low, bootstrap_high, rho,
-      networks, datasets (numbers), reason. A view that has no data set, or the same as all, has no line.
+    A view that has no data set, or the same as all, is not there.
     """
     names = table["dataset"].unique()
-    lines = []
-    for view, belongs in VIEWS.items():
-        datasets = [name for name in names if belongs(training_images(name))]
-        if datasets and (view == ALL or len(datasets) < len(names)):
-            lines += [_line(view, regime, c) for regime, c in per_regime(table, datasets=datasets).items()]
-    return _frame(lines, "view")
+    chosen = {view: [name for name in names if belongs(training_images(name))] for view, belongs in VIEWS.items()}
+    return {view: per_regime(table, datasets=datasets) for view, datasets in chosen.items()
+            if datasets and (view == ALL or len(datasets) < len(names))}
 
 
-def by_dataset(table) -> pd.DataFrame:
-    """The correlation on each data set alone, over all its networks: columns as in views, with dataset for view."""
-    lines = []
-    for dataset in table["dataset"].unique():
-        lines += [_line(dataset, regime, c) for regime, c in per_regime(table, datasets=[dataset]).items()]
-    return _frame(sorted(lines, key=lambda line: regimes(table).index(line["regime"])), "dataset")
+def by_dataset(table) -> dict[str, Correlations]:
+    """The correlations on each data set alone, over all its networks."""
+    return {dataset: per_regime(table, datasets=[dataset]) for dataset in table["dataset"].unique()}
 
 
-def _line(name: str, regime: str, c: Correlation) -> dict:
-    fisher, bootstrap = ((np.nan, np.nan) if ends is None else ends for ends in (c.interval, c.bootstrap))
-    r, rho = (np.nan if value is None else value for value in (c.r, c.rho))
-    return {"name": name, "regime": regime, "r": r, "r2": r**2, "fisher_low": fisher[0], "fisher_high": fisher[1],
-            "bootstrap_low": bootstrap[0], "bootstrap_high": bootstrap[1], "rho": rho, "networks": len(c.networks),
-            "datasets": len(c.datasets), "reason": c.reason}
-
-
-def _frame(lines: list[dict], name: str) -> pd.DataFrame:
-    columns = ("name", "regime", "r", "r2", "fisher_low", "fisher_high", "bootstrap_low", "bootstrap_high", "rho",
-               "networks", "datasets", "reason")
-    return pd.DataFrame(lines, columns=columns).rename(columns={"name": name})
+def stacked(groups: dict[str, Correlations], column: str) -> pd.DataFrame:
+    """The frames of several Correlations below each other; their names, of views or data sets, stand in `column`."""
+    frames = [group.to_frame() for group in groups.values()] or [Correlations().to_frame()]
+    frame = pd.concat(frames, ignore_index=True)
+    frame.insert(0, column, [name for name, group in groups.items() for _ in group])
+    return frame
 
 
 def _correlation(matrix: Matrix) -> Correlation:

@@ -1,49 +1,56 @@
 """Everything that the analysis finds, computed once: terminal, page, CSV, JSON and Markdown only show it."""
 
 import dataclasses
-from collections import Counter, defaultdict
+from collections import Counter
 
 import numpy as np
 import pandas as pd
 
 from tfbench.models.catalog import NETWORKS
+from tfbench.regimes import REGIMES
 from tfbench.results.record import fits, images_per_second
 from tfbench.results.titles import dataset_title
 from tfbench.stats import accuracies, additive, budgets, correlation, curves, pairs, published
+from tfbench.stats.budgets import Run
 from tfbench.wording import count
 
 CELL = ["regime", "network", "dataset"]
+COST_TYPES = {"trials": "Int64", "hours": float, "images_per_second": float}
 
 
 @dataclasses.dataclass(frozen=True)
 class Findings:
-    """What was found. Frames hold fractions and log-odds; report/tables.py says what their columns mean.
+    """What the analysis found. Frames hold fractions and log-odds; report/tables.py says what their columns mean.
 
     Attributes:
       origin: where the accuracies came from, in words.
-      table: the accuracies (stats/accuracies.py). rows: the runs they came from, none for a CSV file.
-      correlations: per regime, over all data sets (stats/correlation.py). views, by_dataset: over parts, on each.
+      table: the accuracies (stats/accuracies.py). runs: those they came from, none for a CSV file.
+      correlations: per regime, over all data sets (stats/correlation.py). views, by_dataset: over groups of data sets,
+        on each one.
       cells: the table with intervals, tests against the best network of its column, cost, and the networks'
         parameters (without the logits layer) and multiply_adds (10^9 per image at their own size), NaN where unknown.
+      rankings: `cells` by data set and regime, the most accurate first, with rank (1 is best).
       networks: means over data sets, by regime and network.
       pairs: all tests of two networks.
       models: per regime the additive model, where there is one (stats/additive.py).
-      wins: in how many cells fine-tuning is better than another regime.
+      wins: in how many cells a regime is better than another.
       paper: cells beside the paper's; empty where there is none in common, or the table is the paper's own.
       convergence, few_examples: curves (stats/curves.py). ablation: ways to pretrain (stats/ablation.py).
       solver: how well the logistic regressions were solved, by network and data set.
       cost: time by regime and network.
+      missing: (regime, network, data set) of the cells that ought to be in the table.
       notes: what could not be tested; left_out: which runs are not in the table; mismatches: unequal test splits;
         incomplete: data sets that are not whole, or failed their verification. In words, an item each.
     """
 
     origin: str
     table: pd.DataFrame
-    rows: list[dict]
-    correlations: dict[str, correlation.Correlation]
-    views: pd.DataFrame
-    by_dataset: pd.DataFrame
+    runs: list[Run]
+    correlations: correlation.Correlations
+    views: dict[str, correlation.Correlations]
+    by_dataset: dict[str, correlation.Correlations]
     cells: pd.DataFrame
+    rankings: pd.DataFrame
     networks: pd.DataFrame
     pairs: pd.DataFrame
     models: dict[str, additive.Additive]
@@ -54,71 +61,87 @@ class Findings:
     ablation: pd.DataFrame
     solver: pd.DataFrame
     cost: pd.DataFrame
+    missing: list[tuple[str, str, str]]
     notes: list[str]
     left_out: list[str]
     mismatches: list[str]
     incomplete: list[str]
 
 
-def find(table: pd.DataFrame, rows=(), *, origin="", ablation=None, mismatches=()) -> Findings:
+def compute(table: pd.DataFrame, runs=(), *, origin="", ablation=None, mismatches=()) -> Findings:
     """All statistics of an accuracies table.
 
     Args:
       table: accuracies (stats/accuracies.py).
-      rows: the runs that the table came from (store.read_records); their predictions are read and tested.
+      runs: those that the table came from (accuracies.runs_of); their predictions are read and tested.
       ablation: of stats/ablation.py, or None.
       mismatches: of accuracies.mismatches, where they were allowed.
 
     Raises:
       UserError: an accuracy of exactly 0 or 1 with an unknown number of examples; damaged predictions.
     """
-    rows = list(rows)
-    kept = [row for row in budgets.split(budgets.unique(rows))[0] if row["dataset"] in set(table["dataset"])]
-    tested, on_data_sets, notes = pairs.on_data_sets(kept)
-    networks, on_average = pairs.on_average(table)
-    tested = tested if rows else pairs.cells_of(table[CELL].to_dict("records"))  # a CSV file has no predictions
-    cells = table.merge(tested, on=CELL, how="left").merge(_costs(kept), on=CELL, how="left")
+    unique, datasets = budgets.unique(list(runs)), set(table["dataset"])
+    in_table, left_out = budgets.split(unique)
+    records = [run.record for run in in_table if run.record["dataset"] in datasets]
+    tested, tested_pairs, notes = pairs.on_data_sets(records)
+    networks, average_pairs = pairs.on_average(table)
+    if not runs:
+        tested = pairs.cells_of([table[CELL]])  # a CSV file has no predictions
+    cells = table.merge(tested, on=CELL, how="left").merge(_costs(records), on=CELL, how="left")
+    cells = cells.assign(**_sizes(cells["network"], records))
     models = {regime: additive.fit(table, regime) for regime in accuracies.regimes(table)}
-    wins = pd.DataFrame(accuracies.comparisons(table), columns=["regime", "other", "better", "equal", "cells"])
-    own = published.is_the_papers(table)
-    cells = cells.assign(**_sizes(cells["network"], kept))
+    views = correlation.views(table)
+    beside_paper = cells.iloc[:0] if published.is_the_papers(table) else cells
     return Findings(
-        origin, table, rows, correlation.per_regime(table), correlation.views(table), correlation.by_dataset(table),
-        cells, networks, pd.concat([on_average, on_data_sets], ignore_index=True),
-        {regime: model for regime, model in models.items() if model}, wins,
-        published.beside_the_paper(cells.iloc[:0] if own else cells), curves.convergence(rows),
-        curves.few_examples(rows), pd.DataFrame() if ablation is None else ablation, _solver(kept), _cost(cells), notes,
-        curves.left_out(rows), list(mismatches), _incomplete(rows))
+        origin=origin, table=table, runs=list(runs),
+        correlations=views.get(correlation.ALL, correlation.Correlations()), views=views,
+        by_dataset=correlation.by_dataset(table), cells=cells, rankings=ranked(cells), networks=networks,
+        pairs=pd.concat([average_pairs, tested_pairs], ignore_index=True),
+        models={regime: model for regime, model in models.items() if model},
+        wins=pd.DataFrame(accuracies.comparisons(table), columns=["regime", "other", "better", "equal", "cells"]),
+        paper=published.beside_the_paper(beside_paper), convergence=curves.convergence(unique),
+        few_examples=curves.few_examples(unique), ablation=pd.DataFrame() if ablation is None else ablation,
+        solver=_solver(records), cost=_cost(cells), missing=accuracies.missing(table, left_out), notes=notes,
+        left_out=curves.left_out(unique), mismatches=list(mismatches), incomplete=_incomplete(runs))
 
 
-def _incomplete(rows: list[dict]) -> list[str]:
+def ranked(cells: pd.DataFrame) -> pd.DataFrame:
+    """`cells` by data set and regime, as they first come, in each the most accurate first, with rank (1 is best)."""
+    groups = cells.groupby(["dataset", "regime"], sort=False)
+    rank = groups["accuracy"].rank(method="min", ascending=False).astype(int)
+    ordered = cells.assign(rank=rank, group=groups.ngroup()).sort_values(
+        ["group", "accuracy"], ascending=[True, False], kind="stable", ignore_index=True)
+    return ordered[["rank", *cells.columns]]
+
+
+def _incomplete(runs) -> list[str]:
     """Data sets with other than the expected number of test images, or whose verification failed (data/verify.py)."""
-    said = Counter()
-    for row in rows:
-        expected = (row.get("test_split") or {}).get("expected")
-        if isinstance(expected, int) and expected != row["n_test"]:
-            said[row["dataset"], f"tested on {row['n_test']:,} of {expected:,} images"] += 1
-        if failed := [level for level, found in (row.get("verification") or {}).items() if found == "FAIL"]:
-            said[row["dataset"], f"verification failed at {', '.join(failed)}"] += 1
-    return [f"{dataset_title(dataset)}: {what} ({count(number, 'run')})" for (dataset, what), number in said.items()]
+    faults: Counter[tuple[str, str]] = Counter()
+    for run in runs:
+        record, dataset = run.record, run.record["dataset"]
+        expected = (record.get("test_split") or {}).get("expected")
+        if isinstance(expected, int) and expected != record["n_test"]:
+            faults[dataset, f"tested on {record['n_test']:,} of {expected:,} images"] += 1
+        if failed := [level for level, result in (record.get("verification") or {}).items() if result == "FAIL"]:
+            faults[dataset, f"verification failed at {', '.join(failed)}"] += 1
+    return [f"{dataset_title(dataset)}: {fault} ({count(number, 'run')})"
+            for (dataset, fault), number in faults.items()]
 
 
-def _costs(rows: list[dict]) -> pd.DataFrame:
+def _costs(records: list[dict]) -> pd.DataFrame:
     """By cell: number of trials, hours for everything, images per second in training (median over its fits)."""
-    lines = []
-    for row in rows:
-        lines.append({name: row[name] for name in CELL} | {
-            "trials": len(row.get("trials") or ()), "hours": (row.get("seconds") or np.nan) / 3600,
-            "images_per_second": images_per_second(row)})
-    return pd.DataFrame(lines, columns=[*CELL, "trials", "hours", "images_per_second"]).astype(
-        {"trials": "Int64", "hours": float, "images_per_second": float})
+    return pd.DataFrame([{
+        **{name: record[name] for name in CELL}, "trials": len(record.get("trials") or ()),
+        "hours": (record.get("seconds") or np.nan) / 3600, "images_per_second": images_per_second(record)}
+        for record in records], columns=[*CELL, *COST_TYPES]).astype(COST_TYPES)
 
 
-def _sizes(networks, rows: list[dict]) -> dict[str, list[float]]:
-    """Parameters and 10^9 multiply-adds of each network: of the catalog, or as rows tell of the user's own; or NaN."""
-    own = {row["network"]: row["own_network"] for row in rows if isinstance(row.get("own_network"), dict)}
-    found = [vars(NETWORKS[name]) if name in NETWORKS else own.get(name, {}) for name in networks]
-    return {size: [network.get(size, np.nan) for network in found] for size in ("parameters", "multiply_adds")}
+def _sizes(networks, records: list[dict]) -> dict[str, list[float]]:
+    """Parameters and 10^9 multiply-adds of each network, of the catalog or as records tell of custom ones; or NaN."""
+    custom = {record["network"]: record["own_network"] for record in records
+              if isinstance(record.get("own_network"), dict)}
+    facts = [vars(NETWORKS[name]) if name in NETWORKS else custom.get(name, {}) for name in networks]
+    return {size: [network.get(size, np.nan) for network in facts] for size in ("parameters", "multiply_adds")}
 
 
 def _cost(cells: pd.DataFrame) -> pd.DataFrame:
@@ -129,32 +152,21 @@ def _cost(cells: pd.DataFrame) -> pd.DataFrame:
         images_per_second=("images_per_second", "median")).reset_index()
 
 
-def _solver(rows: list[dict]) -> pd.DataFrame:
+def _solver(records: list[dict]) -> pd.DataFrame:
     """By logistic regression: how many of its fits are certified to be solved, iterations, largest gap."""
     lines = []
-    for row in rows:
-        found = fits(row)
-        if row["regime"] == "logistic_regression" and found:
-            values = defaultdict(list)
-            for fit in found:
-                for name in ("gap", "objective", "iterations"):
-                    values[name].append(fit[name] if isinstance(fit.get(name), int | float) else np.nan)
-            gap = np.array(values["gap"], float) / np.abs(np.array(values["objective"], float))
-            lines.append({"network": row["network"], "dataset": row["dataset"], "fits": len(found),
-                          "certified": sum(fit.get("certified") is True for fit in found),
-                          "iterations": np.nansum(values["iterations"]),
-                          "largest_relative_gap": np.nan if np.isnan(gap).all() else np.nanmax(gap)})
+    for record in records:
+        solved = fits(record)
+        if REGIMES[record["regime"]].search or not solved:
+            continue
+        gap, objective, iterations = ([_number(fit.get(name)) for fit in solved]
+                                      for name in ("gap", "objective", "iterations"))
+        lines.append((record["network"], record["dataset"], len(solved),
+                      sum(fit.get("certified") is True for fit in solved), np.nansum(iterations),
+                      pd.Series(np.divide(gap, np.abs(objective))).max()))
     return pd.DataFrame(lines, columns=["network", "dataset", "fits", "certified", "iterations",
                                         "largest_relative_gap"])
 
 
-def ranking(cells: pd.DataFrame, dataset: str, regime: str) -> pd.DataFrame:
-    """The networks on one data set in one regime, the most accurate first, beside what they cost.
-
-    Returns:
-      cells' columns, with rank (1 is best).
-    """
-    part = cells[(cells["dataset"] == dataset) & (cells["regime"] == regime)]
-    part = part.sort_values("accuracy", ascending=False, kind="stable").reset_index(drop=True)
-    part.insert(0, "rank", part["accuracy"].rank(method="min", ascending=False).astype(int))
-    return part
+def _number(value) -> float:
+    return value if isinstance(value, int | float) else np.nan

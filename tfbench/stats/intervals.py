@@ -1,11 +1,12 @@
 """95 % intervals of one accuracy: what the choice of test images does to it.
 
-top-1 has the exact interval of Clopper and Pearson; the other two metrics are resampled. What training would do if it
-were repeated is not in them.
+A share of right answers has the exact interval of Clopper and Pearson; other metrics are resampled. What training would
+do if it were repeated is not in them. The same input gives the same ends.
 """
 
 import numpy as np
 from scipy import special, stats
+from statsmodels.stats.proportion import proportion_confint
 
 RESAMPLES = 2000  # of mean per-class accuracy
 VOC_RESAMPLES = 100  # of mean average precision, of which only a standard error is taken
@@ -23,38 +24,10 @@ def clopper_pearson(k, n, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
     Raises:
       ValueError: n below 1, or k outside [0, n].
     """
-    k, n = np.broadcast_arrays(np.asarray(k, np.float64), np.asarray(n, np.float64))
+    k, n = np.asarray(k), np.asarray(n)
     if (n < 1).any() or (k < 0).any() or (k > n).any():
         raise ValueError("expected 0 <= k <= n and n >= 1, found others")
-    tail = (1.0 - level) / 2.0
-    low = np.where(k > 0, stats.beta.ppf(tail, np.maximum(k, 1), n - k + 1), 0.0)
-    high = np.where(k < n, stats.beta.ppf(1.0 - tail, k + 1, np.maximum(n - k, 1)), 1.0)
-    return low, high
-
-
-def interval(metric: str, labels, outputs, *, seed: int = 0) -> tuple[float, float]:
-    """95 % interval of an accuracy by its metric; the same input gives the same ends.
-
-    Args:
-      metric, labels, outputs: as in significance.contributions_of.
-
-    Returns:
-      (low, high), fractions in [0, 1].
-
-    Raises:
-      ValueError: another metric, or no examples.
-    """
-    labels, outputs = np.asarray(labels), np.asarray(outputs)
-    if not len(labels):
-        raise ValueError("expected at least one example, found none")
-    if metric == "top1":
-        low, high = clopper_pearson(np.count_nonzero(labels == outputs), len(labels))
-        return float(low), float(high)
-    if metric == "mean_per_class":
-        return mean_per_class_interval(labels, outputs, seed=seed)
-    if metric == "voc_map":
-        return voc_interval(labels, outputs, seed=seed)
-    raise ValueError(f"expected a metric among top1, mean_per_class, voc_map, found {metric!r}")
+    return proportion_confint(k, n, alpha=1 - level, method="beta")
 
 
 def mean_per_class_interval(labels, predictions, *, seed: int = 0) -> tuple[float, float]:
@@ -70,7 +43,13 @@ def mean_per_class_interval(labels, predictions, *, seed: int = 0) -> tuple[floa
 
     Returns:
       (low, high), fractions in [0, 1].
+
+    Raises:
+      ValueError: no examples.
     """
+    labels, predictions = np.asarray(labels), np.asarray(predictions)
+    if not len(labels):
+        raise ValueError("expected at least one example, found none")
     examples = np.bincount(labels)
     right = np.bincount(labels[labels == predictions], minlength=len(examples))
     present = examples > 0
@@ -96,6 +75,7 @@ def voc_interval(labels, scores, *, seed: int = 0) -> tuple[float, float]:
     Returns:
       (low, high), fractions in [0, 1]; (0, 1) where no class has a positive.
     """
+    labels, scores = np.asarray(labels), np.asarray(scores)
     n, classes = labels.shape
     rng = np.random.default_rng(seed)
     weights = np.ones((n, 1 + VOC_RESAMPLES), np.float32)
@@ -127,15 +107,15 @@ def eleven_points(scores, labels, weights) -> np.ndarray:
     """
     counted = np.flatnonzero(labels != 0)
     order = counted[np.argsort(-scores[counted], kind="stable")]
-    places = np.flatnonzero(labels[order] > 0)
+    hit_at = np.flatnonzero(labels[order] > 0)
     # Precision is largest where a positive has just come, so only there is it computed: sums up to each positive.
-    starts = np.concatenate([[0], places[:-1] + 1])
-    seen = np.cumsum(np.add.reduceat(weights[order[:places[-1] + 1]], starts, axis=0), axis=0)
-    hits = np.cumsum(weights[order[places]], axis=0)
+    starts = np.concatenate([[0], hit_at[:-1] + 1])
+    seen = np.cumsum(np.add.reduceat(weights[order[:hit_at[-1] + 1]], starts, axis=0), axis=0)
+    hits = np.cumsum(weights[order[hit_at]], axis=0)
     total = hits[-1]
     with np.errstate(invalid="ignore"):
         precision = np.where(hits > 0, hits / seen, 0.0)
     best = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
-    # The first place at which 10 * hits reaches k * total, as metrics.voc_map counts recall.
+    # The first index at which 10 * hits reaches k * total, as metrics.voc_map counts recall.
     points = [best[np.argmax(10 * hits >= k * total, axis=0), np.arange(len(total))] for k in range(11)]
     return np.where(total > 0, np.mean(points, axis=0), np.nan)

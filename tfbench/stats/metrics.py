@@ -1,30 +1,75 @@
-"""The paper's three test metrics, exactly (Kornblith et al., table 1), in NumPy.
+"""METRICS: the one table of how test results are scored, compared and given an interval. A metric is a row.
+
+The paper's three (Kornblith et al., table 1), exactly, in NumPy:
 
     top1            correct / all examples
     mean_per_class  recall of each class that has examples, averaged over these classes
     voc_map         VOC2007's 11-point average precision (devkit VOCevaldet/VOCevalcls), mean over classes
 
-All return a fraction in [0, 1]. The same measure chooses hyperparameters on validation.
+The same measure chooses hyperparameters on validation.
 """
+
+import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 
+from tfbench.stats import intervals, significance
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """How results on a data set are measured.
+
+    `outputs` are what a run keeps of its test examples: predicted classes int [n]; float scores [n, classes] where an
+    image has several labels. A function left out leaves out what it would give.
+
+    Attributes:
+      name: in records and in the catalog of data sets. title: for people.
+      score: (scores [n, classes], labels) → fraction in [0, 1].
+      multi_label: whether labels are [n, classes] in {+1, 0, -1} instead of [n] int in [0, classes).
+      counts: whether score × n is a whole number, so that the interval is that of a binomial share.
+      interval: (labels, outputs, *, seed) → (low, high), the 95 % interval where score × n is no whole number.
+      contributions: (labels, outputs) → [n] float64, what each example adds to the score that is compared.
+      compare: arrays [networks, n] of contributions → an array [networks, networks] of p for each.
+      test: name of the test that `compare` does.
+      score_outputs: (labels, outputs) → the score again, from what is kept; None: the sum of contributions.
+    """
+
+    name: str
+    title: str
+    score: Callable[..., float]
+    multi_label: bool = False
+    counts: bool = False
+    interval: Callable[..., tuple[float, float]] | None = None
+    contributions: Callable[..., np.ndarray] | None = None
+    compare: Callable[..., list[np.ndarray]] = significance.permutation
+    test: str = "permutation"
+    score_outputs: Callable[..., float] | None = None
+
+    def check(self, labels, outputs) -> float | None:
+        """The score as far as `outputs` tell it, else None."""
+        if self.score_outputs:
+            return self.score_outputs(labels, outputs)
+        return float(self.contributions(labels, outputs).sum()) if self.contributions else None
+
 
 def score(metric: str, scores, labels) -> float:
-    """The metric of that name.
+    """A metric of METRICS, by its name.
 
     Args:
-      metric: "top1", "mean_per_class" or "voc_map".
       scores: [n, classes] float, any monotone scale (logits, probabilities); higher is likelier.
-      labels: [n] int in [0, classes) for the first two, [n, classes] in {+1, 0, -1} for voc_map.
+      labels: [n] int in [0, classes), or [n, classes] in {+1, 0, -1} for a multi-label metric.
+
+    Returns:
+      A fraction in [0, 1].
 
     Raises:
       ValueError: another metric, shapes that do not fit, no examples, NaN scores, strange labels.
     """
-    metrics = {"top1": top1, "mean_per_class": mean_per_class, "voc_map": voc_map}
-    if metric not in metrics:
-        raise ValueError(f"expected a metric among {', '.join(metrics)}, found {metric!r}")
-    return metrics[metric](scores, labels)
+    if metric not in METRICS:
+        raise ValueError(f"expected a metric among {', '.join(METRICS)}, found {metric!r}")
+    return METRICS[metric].score(scores, labels)
 
 
 def top1(scores, labels) -> float:
@@ -74,6 +119,51 @@ def voc_map(scores, labels) -> float:
     return float(np.mean(precisions))
 
 
+def top1_contributions(labels, predictions) -> np.ndarray:
+    """Share of all examples that a right one is, [n]; they add up to top1.
+
+    Raises:
+      ValueError: no examples, or shapes that differ.
+    """
+    labels, predictions = _same_shape(labels, predictions)
+    return (labels == predictions) / len(labels)
+
+
+def mean_per_class_contributions(labels, predictions) -> np.ndarray:
+    """What a right example adds to mean_per_class, [n]; they add up to it. Errors: see top1_contributions."""
+    labels, predictions = _same_shape(labels, predictions)
+    examples = np.bincount(labels)
+    return (labels == predictions) / (examples[labels] * np.count_nonzero(examples))
+
+
+def class_decision_contributions(labels, scores) -> np.ndarray:
+    """Share of all decisions that an example's right ones are, [n]; mAP itself is no sum over examples.
+
+    Args:
+      labels: [n, classes] in {+1, 0, -1}, 0 being ignored.
+      scores: [n, classes] logits; a class is held to be there where its score is above 0.
+
+    Raises:
+      ValueError: as in top1_contributions, or no label that counts.
+    """
+    labels, scores = _same_shape(labels, scores)
+    counted = labels != 0
+    if not counted.any():
+        raise ValueError("expected labels +1 or -1, found 0 throughout")
+    return (((scores > 0) == (labels > 0)) & counted).sum(axis=1) / counted.sum()
+
+
+METRICS = {metric.name: metric for metric in (
+    Metric("top1", "top-1 accuracy", top1, counts=True, contributions=top1_contributions,
+           compare=lambda groups: [significance.mcnemar(group > 0) for group in groups], test="exact McNemar"),
+    Metric("mean_per_class", "mean per-class accuracy", mean_per_class, interval=intervals.mean_per_class_interval,
+           contributions=mean_per_class_contributions),
+    Metric("voc_map", "11-point mean average precision (VOC2007)", voc_map, multi_label=True,
+           interval=intervals.voc_interval, contributions=class_decision_contributions,
+           test="permutation of class decisions", score_outputs=lambda labels, scores: voc_map(scores, labels)),
+)}
+
+
 def _eleven_points(scores, labels) -> float:
     """Average over recall 0, .1, …, 1 of the best precision at that recall or more; scores, labels: [n]."""
     counted = labels != 0
@@ -104,3 +194,10 @@ def _single_label(scores, labels) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(f"expected labels in [0, {scores.shape[1]}), "
                          f"found {labels.min()} to {labels.max()}")
     return scores, labels
+
+
+def _same_shape(labels, outputs) -> tuple[np.ndarray, np.ndarray]:
+    labels, outputs = np.asarray(labels), np.asarray(outputs)
+    if not labels.size or labels.shape != outputs.shape:
+        raise ValueError(f"expected as many outputs as labels, one or more, found {labels.shape} and {outputs.shape}")
+    return labels, outputs

@@ -1,4 +1,4 @@
-"""Which networks a data set can tell apart: tests and intervals from the predictions beside the rows (appendix A.1)."""
+"""Which networks a data set can tell apart: tests and intervals from predictions beside records (appendix A.1)."""
 
 import hashlib
 from collections import defaultdict
@@ -8,53 +8,56 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
+from tfbench.errors import UserError
 from tfbench.results import store
 from tfbench.results.titles import dataset_title, record_label
-from tfbench.stats import accuracies, intervals, metrics, significance, transforms
+from tfbench.stats import accuracies, intervals, significance, transforms
 from tfbench.stats.correlation import named_logit
+from tfbench.stats.metrics import METRICS, Metric
 
-TESTS = {"top1": "exact McNemar", "mean_per_class": "permutation", "voc_map": "permutation of class decisions"}
-WRONG = "wrong"
 MEAN = "mean over data sets"  # stands for the data set where averages are compared
-TYPES = {"p_best": float, "p_best_holm": float, "like_best": "boolean", "like_best_holm": "boolean"}
-BEST = tuple(TYPES)  # how a network compares with the best one
-CELLS = ("regime", "network", "dataset", "low", "high", "interval", *BEST)
-PAIRS = ("regime", "dataset", "network", "other", "difference", "p", "test")
+BEST_TYPES = {"p_best": float, "p_best_holm": float, "like_best": "boolean", "like_best_holm": "boolean"}
+CELL_COLUMNS = ("regime", "network", "dataset", "low", "high", "interval", *BEST_TYPES)
+PAIR_COLUMNS = ("regime", "dataset", "network", "other", "difference", "p", "test")
 
 
-def on_data_sets(rows: list[dict]) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+def on_data_sets(records: list[dict]) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
     """Tests of all pairs of networks on each data set in each regime, and an interval for each accuracy.
 
     Args:
-      rows: of the main table (budgets.split), as store.read_records gives them.
+      records: of the main table (budgets.split), as store.read_records gives them.
 
     Returns:
-      (cells, pairs, notes). Cells, a line per row: CELLS, where low and high are the ends of the accuracy's 95 %
-      interval (fractions; NaN where there is none), interval its method, and p_best… compare the network with the best
-      one: p, p by Holm's correction for all the comparisons with the best, and whether they are above .05; NaN and <NA>
-      where not tested. Pairs, a line per pair tested: PAIRS, difference in accuracy (fractions). Notes, in words:
-      what could not be tested and why.
+      cells: CELL_COLUMNS, a row per record. low, high: ends of the accuracy's 95 % interval (fractions; NaN where there
+        is none); interval: its method. p_best…: the comparison with the best network: p, p by Holm's correction for all
+        the comparisons with the best, and whether either is above .05; NaN and <NA> where not tested.
+      pairs: PAIR_COLUMNS, a row per pair tested; difference in accuracy (fractions).
+      notes: in words, what could not be tested and why.
 
     Raises:
-      UserError: a damaged file of predictions.
+      UserError: a damaged file of predictions, or a metric that METRICS lacks.
     """
-    datasets = defaultdict(list)
-    for row in rows:
-        datasets[row["dataset"]].append(row)
-    cells, pairs, notes = [], [], []
-    for group in datasets.values():
-        for found, lines in zip((cells, pairs, notes), _on_one(group), strict=True):
-            found += lines
-    return cells_of(cells), pd.DataFrame(pairs, columns=PAIRS), notes
+    by_dataset = defaultdict(list)
+    for record in records:
+        by_dataset[record["dataset"]].append(record)
+    cells: list[pd.DataFrame] = []
+    pairs: list[pd.DataFrame] = []
+    notes: list[str] = []
+    for group in by_dataset.values():
+        cells_of_group, pairs_of_group, notes_of_group = _on_one(group)
+        cells += cells_of_group
+        pairs += pairs_of_group
+        notes += notes_of_group
+    return cells_of(cells), _pairs_of(pairs), notes
 
 
 def on_average(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The same for means over data sets, by paired t-tests of log-odds, of the data sets that all networks have.
 
     Returns:
-      (networks, pairs). Networks, a line per regime and network: regime, network, source_accuracy, datasets (number),
-      mean_log_odds, the same as accuracy, of BEST as in on_data_sets, adjusted log-odds and Morey's standard_error.
-      Pairs: PAIRS, the difference in log-odds.
+      networks: a row per regime and network: regime, network, source_accuracy, datasets (number), mean_log_odds, the
+        same as accuracy, p_best… as in on_data_sets, adjusted log-odds and Morey's standard_error.
+      pairs: PAIR_COLUMNS, the difference in log-odds.
 
     Raises:
       UserError: an accuracy of exactly 0 or 1 with an unknown number of examples.
@@ -62,113 +65,126 @@ def on_average(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     sources = table.drop_duplicates("network").set_index("network")["source_accuracy"]
     networks, pairs = [], []
     for regime in accuracies.regimes(table):
-        wide = accuracies.pivot(table, regime).dropna(axis=1)
-        names = list(wide.index)
-        if not wide.shape[1]:
+        accuracy = accuracies.pivot(table, regime).dropna(axis=1)
+        names = list(accuracy.index)
+        if not accuracy.shape[1]:
             continue
-        n = accuracies.pivot(table, regime, "n")[wide.columns].to_numpy()
-        x = named_logit(wide.to_numpy(), n, names, list(wide.columns))
+        n = accuracies.pivot(table, regime, "n")[accuracy.columns].to_numpy()
+        x = named_logit(accuracy.to_numpy(), n, names, list(accuracy.columns))
         means, p = x.mean(axis=1), significance.t_test(x)
-        beside = zip(names, means, transforms.adjusted(x).mean(axis=1), transforms.standard_errors(x), strict=True)
-        lines = [{"regime": regime, "network": name, "source_accuracy": sources[name], "datasets": wide.shape[1],
-                  "mean_log_odds": mean, "accuracy": special.expit(mean), "adjusted": adjusted, "standard_error": error}
-                 for name, mean, adjusted, error in beside]
-        networks += [line | best for line, best in zip(lines, _best(means, p), strict=True)]
-        pairs += _lines(regime, MEAN, names, means, p, "paired t-test")
-    columns = ("regime", "network", "source_accuracy", "datasets", "mean_log_odds", "accuracy", *BEST, "adjusted",
+        networks.append(pd.DataFrame({
+            "regime": regime, "network": names, "source_accuracy": sources[names].to_numpy(float),
+            "datasets": accuracy.shape[1], "mean_log_odds": means, "accuracy": special.expit(means),
+            **_against_the_best(means, p), "adjusted": transforms.adjusted(x).mean(axis=1),
+            "standard_error": transforms.standard_errors(x)}))
+        pairs.append(_tested(regime, MEAN, names, means, p, "paired t-test"))
+    columns = ("regime", "network", "source_accuracy", "datasets", "mean_log_odds", "accuracy", *BEST_TYPES, "adjusted",
                "standard_error")
-    frame = pd.DataFrame(networks, columns=columns).astype(
-        {"source_accuracy": float, "datasets": "Int64", "mean_log_odds": float, "accuracy": float, "adjusted": float,
-         "standard_error": float} | TYPES)
-    return frame, pd.DataFrame(pairs, columns=PAIRS)
+    frame = pd.concat(networks, ignore_index=True) if networks else pd.DataFrame(columns=columns)
+    return frame.astype({"datasets": "Int64", **BEST_TYPES}), _pairs_of(pairs)
 
 
-def cells_of(lines: list[dict]) -> pd.DataFrame:
-    """A table of CELLS; what `lines` do not say is missing."""
-    return pd.DataFrame(lines, columns=CELLS).astype({"low": float, "high": float} | TYPES)
+def cells_of(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    """One table of CELL_COLUMNS; what `tables` lack is missing."""
+    frame = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    return frame.reindex(columns=CELL_COLUMNS).astype({"low": float, "high": float} | BEST_TYPES)
 
 
-def _on_one(rows: list[dict]) -> tuple[list[dict], list[dict], list[str]]:
-    """on_data_sets for one data set, whose rows share a metric."""
-    metric = rows[0]["metric"]
+def _pairs_of(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    tables = [table for table in tables if len(table)]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=PAIR_COLUMNS)
+
+
+def _on_one(records: list[dict]) -> tuple[list[pd.DataFrame], list[pd.DataFrame], list[str]]:
+    """on_data_sets for one data set, whose records share a metric; tables per regime."""
+    name, dataset = records[0]["metric"], records[0]["dataset"]
+    if name not in METRICS:
+        raise UserError(f"row {record_label(records[0])}: expected a metric among {', '.join(METRICS)}, found "
+                        f"{name!r}: add it to METRICS (stats/metrics.py), or move the row away")
+    metric = METRICS[name]
     # Read one by one: NumPy's reader parses, and Python's parser can fail where several threads do (cpython#106905).
-    kept = [store.read_predictions(row) for row in rows]
+    kept = [store.read_predictions(record) for record in records]
     with ThreadPoolExecutor() as threads:  # NumPy lets go of the interpreter's lock
-        found = list(threads.map(_outputs, rows, kept))
-        notes = [f"the predictions beside {record_label(row)} do not give its accuracy: not tested"
-                 for row, outputs in zip(rows, found, strict=True) if outputs == WRONG]
-        found = [None if outputs == WRONG else outputs for outputs in found]
-        if absent := sum(outputs is None for outputs in found) - len(notes):
-            notes.append(f"{absent} of {len(rows)} rows on {dataset_title(rows[0]['dataset'])} have no predictions "
-                         "beside them: not tested")
-        between = list(threads.map(_interval, rows, found))
-    p = _p_values(rows, metric, found)
+        outputs = list(threads.map(lambda record, arrays: _checked(metric, record, arrays), records, kept))
+        ends = list(threads.map(lambda record, arrays: _interval(metric, record, arrays), records, outputs))
+    notes = [f"the predictions beside {record_label(record)} do not give its accuracy: not tested"
+             for record, arrays, checked in zip(records, kept, outputs, strict=True) if arrays and not checked]
+    if absent := kept.count(None):
+        notes.append(f"{absent} of {len(records)} rows on {dataset_title(dataset)} have no predictions "
+                     "beside them: not tested")
+    if not metric.contributions:
+        notes = [f"{metric.title}, on {dataset_title(dataset)}, has no test: not tested"]
     cells, pairs = [], []
-    for regime, (names, members, matrix) in p.items():
-        scores = np.array([rows[i]["accuracy"] for i in members])
-        pairs += _lines(regime, rows[0]["dataset"], names, scores, matrix, TESTS[metric])
-        for name, i, best in zip(names, members, _best(scores, matrix), strict=True):
-            cells.append({"regime": regime, "network": name, "dataset": rows[i]["dataset"]}
-                         | between[i] | best)
+    for regime, (indices, p) in _p_values(metric, records, outputs).items():
+        names = [records[i]["network"] for i in indices]
+        scores = np.array([records[i]["accuracy"] for i in indices])
+        low, high, method = zip(*(ends[i] for i in indices), strict=True)
+        cells.append(pd.DataFrame({"regime": regime, "network": names, "dataset": dataset, "low": low, "high": high,
+                                   "interval": method, **_against_the_best(scores, p)}))
+        pairs.append(_tested(regime, dataset, names, scores, p, metric.test))
     return cells, pairs, notes
 
 
-def _outputs(row: dict, found: dict | None) -> dict | str | None:
-    """{"labels", "outputs"} of a row's predictions, as significance and intervals take them; None where there are none,
-    WRONG where they do not give the row's accuracy (of a network that diverged, they do not)."""
-    if found is None:
+def _checked(metric: Metric, record: dict, arrays: dict | None) -> tuple[np.ndarray, np.ndarray] | None:
+    """Labels and outputs of a record's predictions; None unless they give its accuracy.
+
+    Those of a network that diverged do not.
+    """
+    if arrays is None:
         return None
-    labels, outputs = found["labels"], found["scores" if "scores" in found else "predictions"]
-    if len(labels) != row["n_test"] or len(outputs) != len(labels):
-        return WRONG
-    accuracy = (metrics.voc_map(outputs, labels) if row["metric"] == "voc_map"
-                else significance.contributions_of(row["metric"], labels, outputs).sum())
-    return {"labels": labels, "outputs": outputs} if abs(accuracy - row["accuracy"]) < 1e-4 else WRONG
+    labels, outputs = arrays["labels"], arrays["scores" if "scores" in arrays else "predictions"]
+    if len(labels) != record["n_test"] or len(outputs) != len(labels):
+        return None
+    accuracy = metric.check(labels, outputs)
+    if accuracy is None or abs(accuracy - record["accuracy"]) >= 1e-4:
+        return None
+    return labels, outputs
 
 
-def _p_values(rows, metric, found) -> dict[str, tuple[list[str], list[int], np.ndarray]]:
-    """Regime -> (networks, their places in `rows`, p of each pair, NaN where not tested on the same images)."""
-    regimes, pools = defaultdict(list), defaultdict(lambda: defaultdict(list))
-    for i, row in enumerate(rows):
-        place = len(regimes[row["regime"]])
-        regimes[row["regime"]].append(i)
-        if found[i] is not None:
-            same = ((row.get("test_split") or {}).get("sha256"),
-                    hashlib.sha256(np.ascontiguousarray(found[i]["labels"])).digest())
-            pools[same][row["regime"]].append((place, i))
-    p = {regime: np.full((len(members),) * 2, np.nan) for regime, members in regimes.items()}
-    for pool in pools.values():
-        groups = [np.stack([significance.contributions_of(metric, **found[i]) for _, i in members])
-                  for members in pool.values()]
-        tested = ([significance.mcnemar(group > 0) for group in groups] if metric == "top1"
-                  else significance.permutation(groups))
-        for (regime, members), matrix in zip(pool.items(), tested, strict=True):
-            places = [place for place, _ in members]
-            p[regime][np.ix_(places, places)] = matrix
-    return {regime: ([rows[i]["network"] for i in members], members, p[regime]) for regime, members in regimes.items()}
+def _interval(metric: Metric, record: dict, outputs: tuple | None) -> tuple[float, float, str]:
+    """Ends and method of one accuracy's interval."""
+    if metric.counts:
+        n = record["n_test"]
+        low, high = intervals.clopper_pearson(round(record["accuracy"] * n), n)
+        return float(low), float(high), "Clopper-Pearson"
+    if outputs and metric.interval:
+        return *metric.interval(*outputs), "bootstrap"
+    return np.nan, np.nan, ""
 
 
-def _interval(row: dict, outputs: dict | None) -> dict:
-    """{"low", "high", "interval"} of one accuracy."""
-    if row["metric"] == "top1":
-        n = row["n_test"]
-        low, high = intervals.clopper_pearson(round(row["accuracy"] * n), n)
-        return {"low": float(low), "high": float(high), "interval": "Clopper-Pearson"}
-    if outputs is None:
-        return {"low": np.nan, "high": np.nan, "interval": ""}
-    low, high = intervals.interval(row["metric"], **outputs)
-    return {"low": low, "high": high, "interval": "bootstrap"}
+def _p_values(metric: Metric, records: list[dict], outputs) -> dict[str, tuple[list[int], np.ndarray]]:
+    """Regime -> (indices into `records`, p of each pair of these, NaN where not tested on the same images)."""
+    by_regime: dict[str, list[int]] = defaultdict(list)
+    same_images: dict[tuple, dict[str, list]] = defaultdict(lambda: defaultdict(list))
+    for i, (record, kept) in enumerate(zip(records, outputs, strict=True)):
+        position = len(by_regime[record["regime"]])
+        by_regime[record["regime"]].append(i)
+        if kept is not None and metric.contributions:
+            labels = hashlib.sha256(np.ascontiguousarray(kept[0]).tobytes()).digest()
+            images = (record.get("test_split") or {}).get("sha256"), labels
+            same_images[images][record["regime"]].append((position, metric.contributions(*kept)))
+    p = {regime: np.full((len(indices),) * 2, np.nan) for regime, indices in by_regime.items()}
+    for group in same_images.values():
+        tested = metric.compare([np.stack([x for _, x in members]) for members in group.values()])
+        for (regime, members), matrix in zip(group.items(), tested, strict=True):
+            positions = [position for position, _ in members]
+            p[regime][np.ix_(positions, positions)] = matrix
+    return {regime: (indices, p[regime]) for regime, indices in by_regime.items()}
 
 
-def _best(scores: np.ndarray, p: np.ndarray) -> list[dict]:
-    """BEST of each network."""
-    found = significance.like_the_best(scores, p)
-    return [{"p_best": p, "p_best_holm": holm, "like_best": pd.NA if np.isnan(p) else p > significance.ALPHA,
-             "like_best_holm": pd.NA if np.isnan(holm) else holm > significance.ALPHA}
-            for p, holm in zip(found.p, found.p_holm, strict=True)]
+def _against_the_best(scores: np.ndarray, p: np.ndarray) -> dict:
+    """BEST_TYPES' columns for networks with these scores [M] and p of each pair [M, M]."""
+    best = significance.like_the_best(scores, p)
+
+    def like(values) -> pd.Series:
+        return pd.Series(values > significance.ALPHA, dtype="boolean").mask(np.isnan(values))
+
+    return dict(zip(BEST_TYPES, (best.p, best.p_holm, like(best.p), like(best.p_holm)), strict=True))
 
 
-def _lines(regime, dataset, names, scores, p, test) -> list[dict]:
-    """PAIRS of the pairs that were tested."""
-    return [dict(zip(PAIRS, (regime, dataset, names[i], names[j], scores[i] - scores[j], p[i, j], test), strict=True))
-            for i, j in zip(*np.triu_indices(len(names), 1), strict=True) if not np.isnan(p[i, j])]
+def _tested(regime: str, dataset: str, names: list[str], scores, p, test: str) -> pd.DataFrame:
+    """PAIR_COLUMNS of the pairs that were tested."""
+    i, j = np.nonzero(np.triu(~np.isnan(p), 1))
+    network, other = np.array(names, dtype=object)[[i, j]]
+    return pd.DataFrame({"regime": regime, "dataset": dataset, "network": network, "other": other,
+                         "difference": scores[i] - scores[j], "p": p[i, j], "test": test}, columns=PAIR_COLUMNS)

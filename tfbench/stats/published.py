@@ -6,9 +6,11 @@ import pathlib
 import numpy as np
 import pandas as pd
 
-from tfbench.stats.csv_table import NAMES, SETTINGS, from_csv
+from tfbench.stats.accuracies import from_csv
+from tfbench.stats.csv_table import NAMES, SETTINGS
 
 FOLDER = pathlib.Path(__file__).parent / "published"
+ORIGIN = "paper (digitised)"  # of what was read off the paper's figures
 READING_ERROR = 0.001  # of an accuracy digitised from figure 2, as a fraction; twice that where its marks crowd
 
 
@@ -29,7 +31,7 @@ def ablation() -> pd.DataFrame:
     table = pd.read_csv(FOLDER / "kornblith_v3_ablation.csv", keep_default_na=False)
     table["network"] = table["model"].map(NAMES)
     source = table[table["quantity"] == "imagenet_top1"].set_index(["network", "switches"])["value"]
-    lines = [{"origin": "paper (digitised)", "regime": SETTINGS[line.setting], "network": line.network,
+    lines = [{"origin": ORIGIN, "regime": SETTINGS[line.setting], "network": line.network,
               "setting": line.switches, "source_accuracy": source[line.network, line.switches] / 100,
               "mean_log_odds": line.value}
              for line in table[table["quantity"] == "mean_log_odds"].itertuples()]

@@ -1,14 +1,14 @@
 """Tests that tell two networks apart (Kornblith et al. v3, appendix A.1).
 
-    on one data set     top-1: exact binomial (McNemar) test of the examples that one network alone has right
-                        mean per class: permutation test that swaps the two networks' predictions, example by example
-                        VOC2007: the same on the share of right decisions over all classes, not on mAP
-    over data sets      paired t-test of log-odds
+    mcnemar       exact binomial test of the examples that one network alone has right
+    permutation   swaps the two networks' predictions, example by example
+    t_test        paired, of log-odds, over data sets
 
-All are two-sided.
+All are two-sided. METRICS (stats/metrics.py) says which of the first two a metric takes.
 """
 
 import dataclasses
+import warnings
 
 import numpy as np
 from scipy import stats
@@ -23,7 +23,7 @@ class Best:
     """Comparison of M networks with the best of them.
 
     Attributes:
-      index: the best one's place; of equal ones the first.
+      index: of the best one; of equal ones the first.
       p: [M], of each against the best; 1 for itself, NaN where not tested.
       p_holm: [M], the same by Holm's correction for all these comparisons.
     """
@@ -31,38 +31,6 @@ class Best:
     index: int
     p: np.ndarray
     p_holm: np.ndarray
-
-
-def contributions_of(metric: str, labels, outputs) -> np.ndarray:
-    """What each example adds to the score that is tested; for top1 and mean_per_class that is the accuracy itself.
-
-    Args:
-      metric: "top1", "mean_per_class" or "voc_map".
-      labels: [n] int, or [n, classes] in {+1, 0, -1} for voc_map, 0 being ignored.
-      outputs: predicted classes [n] int, or scores [n, classes], logits, for voc_map: a class is held to be
-        there where its score is above 0.
-
-    Returns:
-      [n] float64 that add up to the share of right predictions, to the mean over classes of that share (classes without
-      examples left out), or to the share of right decisions.
-
-    Raises:
-      ValueError: another metric, no examples, no class decision that counts, or shapes that differ.
-    """
-    labels, outputs = np.asarray(labels), np.asarray(outputs)
-    if not labels.size or labels.shape != outputs.shape:
-        raise ValueError(f"expected as many outputs as labels, one or more, found {labels.shape} and {outputs.shape}")
-    if metric == "top1":
-        return (labels == outputs) / len(labels)
-    if metric == "mean_per_class":
-        examples = np.bincount(labels)
-        return (labels == outputs) / (examples[labels] * np.count_nonzero(examples))
-    if metric == "voc_map":
-        counted = labels != 0
-        if not counted.any():
-            raise ValueError("expected labels +1 or -1, found 0 throughout")
-        return (((outputs > 0) == (labels > 0)) & counted).sum(axis=1) / counted.sum()
-    raise ValueError(f"expected a metric among top1, mean_per_class, voc_map, found {metric!r}")
 
 
 def mcnemar(correct) -> np.ndarray:
@@ -92,7 +60,7 @@ def permutation(groups, *, resamples: int = RESAMPLES, seed: int = 0) -> list[np
     becomes sum(x) - 2 sum(b x), so one product of coins and contributions serves all pairs.
 
     Args:
-      groups: arrays [M_g, n] of what each example adds to each network's score (contributions_of), e.g. one per regime.
+      groups: arrays [M_g, n] of what each example adds to each network's score, e.g. one per regime.
 
     Returns:
       p, [M_g, M_g] for each group: (1 + resamples whose difference is at least as large as the observed one, either
@@ -113,19 +81,16 @@ def permutation(groups, *, resamples: int = RESAMPLES, seed: int = 0) -> list[np
     observed, swapped = x.sum(axis=1), np.empty((resamples, len(x)), np.float32)
     rng, transposed = np.random.default_rng(seed), np.ascontiguousarray(x.T, dtype=np.float32)
     for first in range(0, resamples, CHUNK):
-        part = swapped[first:first + CHUNK]
-        bits = np.frombuffer(rng.bytes(len(part) * -(-x.shape[1] // 8)), np.uint8).reshape(len(part), -1)
-        np.matmul(np.unpackbits(bits, axis=1, count=x.shape[1]).astype(np.float32), transposed, out=part)
+        chunk = swapped[first:first + CHUNK]
+        bits = np.frombuffer(rng.bytes(len(chunk) * -(-x.shape[1] // 8)), np.uint8).reshape(len(chunk), -1)
+        np.matmul(np.unpackbits(bits, axis=1, count=x.shape[1]).astype(np.float32), transposed, out=chunk)
     resampled = (observed.astype(np.float32) - 2 * swapped).T.copy()  # [networks, resamples]
     # Equal differences count as at least as large. Sums in float32 are off by less than `tie`, a small part of what the
     # least contribution makes; scores that many examples make differ by more.
     tie = 1e-5 * np.abs(x).max(initial=0.0) * np.sqrt(max(x.shape[1], 1))
-    found, first = [], 0
-    for group in groups:
-        last = first + len(group)
-        found.append(_pair_values(observed[first:last], resampled[first:last], tie))
-        first = last
-    return found
+    ends = np.cumsum([len(group) for group in groups])[:-1]
+    return [_pair_values(scores, swapped, tie) for scores, swapped in zip(
+        np.split(observed, ends), np.split(resampled, ends), strict=True)]
 
 
 def _pair_values(observed, resampled, tie: float) -> np.ndarray:
@@ -148,14 +113,13 @@ def t_test(x) -> np.ndarray:
       p, [M, M], symmetric; 1 for equal networks, NaN below two data sets and where x is NaN.
     """
     x = np.asarray(x, np.float64)
-    networks, datasets = x.shape
-    if datasets < 2:
-        return np.full((networks, networks), np.nan)
-    difference = x[:, None] - x[None]
-    mean, error = difference.mean(axis=2), difference.std(axis=2, ddof=1) / np.sqrt(datasets)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        t = np.where(np.abs(mean) <= 1e-12, 0.0, np.abs(mean) / np.where(error <= 1e-15, 0.0, error))
-    return 2.0 * stats.t.sf(t, datasets - 1)
+    if x.shape[1] < 2:
+        return np.full((len(x), len(x)), np.nan)
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore", RuntimeWarning)  # of networks whose differences are all the same
+        p = stats.ttest_rel(x[:, None], x[None], axis=2).pvalue
+    equal = np.abs(x[:, None] - x[None]).max(axis=2) <= 1e-12
+    return np.where(equal, 1.0, p)
 
 
 def like_the_best(scores, p) -> Best:

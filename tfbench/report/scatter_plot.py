@@ -1,0 +1,89 @@
+"""Like the averages in the paper's figure 2: transfer against source accuracy, both on a logit scale."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from tfbench.regimes import REGIMES
+from tfbench.report.plots import (
+    INK,
+    LABEL_SIZE,
+    PAPER,
+    extent,
+    limits,
+    new_figure,
+    percent_axis,
+    place_label,
+    shortened,
+    style_axes,
+)
+from tfbench.results.titles import network_title
+from tfbench.stats.correlation import Correlation
+from tfbench.wording import count, decimal
+
+
+def scatter(correlation: Correlation, regime: str) -> Figure:
+    """Mean transfer accuracy against source accuracy of one regime's networks.
+
+    Bars are ± one standard error (transforms.standard_errors); the line is the least-squares fit
+    in log-odds, drawn where there is a correlation.
+
+    Raises:
+      ValueError: no networks, so nothing to draw.
+    """
+    if not correlation.networks:
+        raise ValueError(f"expected at least one network, found none: {correlation.reason}")
+    figure = new_figure(7.2, 5.4)
+    axes = figure.add_subplot()
+    style_axes(axes)
+    x, y, colour = correlation.source, correlation.transfer, REGIMES[regime].color
+    errors = np.nan_to_num(correlation.errors)
+    line = np.empty((0, 2))
+    if correlation.r is not None:
+        along = np.linspace(x.min(), x.max(), 100)
+        line = np.column_stack([along, np.polyval(np.polyfit(x, y, 1), along)])
+        axes.plot(*line[[0, -1]].T, color=colour, alpha=0.5, linewidth=1.5, zorder=1)
+    axes.errorbar(x, y, yerr=errors, fmt="none", ecolor=colour, elinewidth=1, alpha=0.7, zorder=2)
+    axes.plot(x, y, "o", color=colour, markersize=6, markeredgecolor=PAPER, markeredgewidth=0.8, zorder=3)
+    axes.set_xlim(limits(x, x, 0.08))
+    axes.set_ylim(limits(y - errors, y + errors, 0.10))
+    percent_axis(axes.xaxis, *axes.get_xlim())
+    percent_axis(axes.yaxis, *axes.get_ylim())
+    datasets = count(len(correlation.datasets), "data set")
+    axes.set_xlabel("source accuracy (%, logit scale)", color=INK)
+    axes.set_ylabel(f"transfer accuracy, mean over {datasets} (%, logit scale)", color=INK)
+    axes.set_title(_title(correlation, regime), color=INK, fontsize=12)
+    _label_points(axes, x, y, errors, line, [network_title(name) for name in correlation.networks])
+    return figure
+
+
+def _title(correlation: Correlation, regime: str) -> str:
+    name = REGIMES[regime].title.capitalize()
+    if correlation.r is None or correlation.rho is None:
+        return f"{name}: {correlation.reason}"
+    return f"{name}: r = {decimal(correlation.r)}, \N{GREEK SMALL LETTER RHO} = {decimal(correlation.rho)}"
+
+
+def _label_points(axes, x, y, errors, line, names) -> None:
+    """Writes each network's name near its point, greedily where it covers least of what is there."""
+    figure = axes.figure
+    figure.draw_without_rendering()  # settles the layout, so that pixels are final
+    figure.set_layout_engine("none")
+    frame = axes.get_window_extent()
+    points = axes.transData.transform(np.column_stack([x, y]))
+    bars = [axes.transData.transform([(a, b - e), (a, b + e)]) for a, b, e in zip(x, y, errors, strict=True)]
+    light = [(b[0, 0] - 2, b[0, 1], b[0, 0] + 2, b[1, 1]) for b in bars]
+    line = axes.transData.transform(line) if len(line) else line
+    light += [(px - 3, py - 2, px + 3, py + 2) for px, py in line]
+    heavy = [(px - 6, py - 6, px + 6, py + 6) for px, py in points]
+    for (px, py), name in zip(points, names, strict=True):
+        text = axes.text(0, 0, shortened(name), fontsize=LABEL_SIZE, color=INK, parse_math=False, va="bottom",
+                         transform=None, zorder=4)
+        size = extent(text)
+        box, leader = place_label(px, py, size.width, size.height, frame, heavy, light)
+        heavy.append(box)
+        text.set_transform(axes.transAxes)
+        text.set_position(axes.transAxes.inverted().transform(box[:2]))
+        if leader:
+            end = (min(max(px, box[0]), box[2]), min(max(py, box[1]), box[3]))
+            (x0, y0), (x1, y1) = axes.transData.inverted().transform([(px, py), end])
+            axes.plot([x0, x1], [y0, y1], color=INK, linewidth=0.5, alpha=0.5, zorder=1.5)
