@@ -210,14 +210,14 @@ def extract_features(network: str, examples: Examples, *, weights: str | None, i
                      len(examples.keys), "features")
 
 
-def fit_logistic_path(features, labels, l2_strengths: Sequence[float] = paper.L2_STRENGTHS, *, classes: int | None = None,
-                      max_iterations: int = 10_000) -> list[Fit]:
+def fit_logistic_path(features, labels, l2_strengths: Sequence[float] = paper.L2_STRENGTHS, *,
+                      classes: int | None = None, max_iterations: int = 10_000) -> list[Fit]:
     """L2-regularised logistic regression at every strength, each with a bound on how far it is from its optimum.
 
     Args:
       features: float [n, width], finite.
       labels: int [n] in [0, classes); or [n, classes] in {1, 0, -1}, a binary problem per class without the 0.
-      l2_strengths: λ > 0, any order: each multiplies half the squared norm of the weights against the *sum* of the losses.
+      l2_strengths: λ > 0, any order: each multiplies half the squared norm of the weights against the sum of the losses.
       classes: their number; None for what the labels show.
       max_iterations: of L-BFGS at each strength.
 

@@ -43,8 +43,8 @@ SETTINGS = {
                           "file (V1) or the prefix (V2)", WHAT),
     "output": Setting(None, "text", "weights file to write, ending in .weights.h5; unset: WEIGHTS_DIR/NAME.weights.h5; "
                       "required with --checkpoint", WHAT),
-    "imagenet_val": Setting(None, "text", "evaluate the weights on these ImageNet validation images: a folder of images "
-                            "by class, or a TFDS data folder with imagenet2012", WHAT),
+    "imagenet_val": Setting(None, "text", "evaluate the weights on these ImageNet validation images: a folder of "
+                            "images by class, or a TFDS data folder with imagenet2012", WHAT),
     "batch_size": Setting(64, "integer", "images per step of that evaluation (our choice)", WHAT, minimum=1),
     "weights_dir": FIELDS["weights_dir"],
 }

@@ -84,7 +84,8 @@ REGIMES = {regime.name: regime for regime in (
                "precision": {"choices": ("float32", "bfloat16"), "help": "of the network's convolutions and matrix "
                              "products; bfloat16 is faster where the processor has it"}}),
     Regime("finetune", "fine-tuning", "#d55e00", "////", pretrained=True, dark_color="#f58a3c",
-           published="finetune", runs="tfbench.training.search:run", trace_seconds=8.0, search=paper.FINE_TUNING, settings={**_search(paper.FINE_TUNING), **_WEIGHTS}),
+           published="finetune", runs="tfbench.training.search:run", trace_seconds=8.0, search=paper.FINE_TUNING,
+           settings={**_search(paper.FINE_TUNING), **_WEIGHTS}),
     Regime("train_from_scratch", "training from scratch", "#009e73", "....", pretrained=False, dark_color="#2fc79b",
            published="random_init", runs="tfbench.training.search:run", trace_seconds=1.0, search=paper.FROM_SCRATCH,
            settings={**_search(paper.FROM_SCRATCH), "bn_scale": {}}),

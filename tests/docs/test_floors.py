@@ -26,8 +26,8 @@ def room_of(path: pathlib.Path) -> str:
 def imports_of(path: pathlib.Path) -> set[str]:
     """Modules that a file imports anywhere, by their dotted names; what only a type checker sees is left out."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    checked = {id(node) for test in ast.walk(tree) if isinstance(test, ast.If) and "TYPE_CHECKING" in ast.dump(test.test)
-               for statement in test.body for node in ast.walk(statement)}
+    guards = [node for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)]
+    checked = {id(node) for guard in guards for statement in guard.body for node in ast.walk(statement)}
     names = set()
     for node in ast.walk(tree):
         if id(node) in checked:

@@ -302,6 +302,7 @@ def test_tensorflows_client_of_google_cloud_storage(data_dir, tmp_path):
     assert not [name for name in objects if "checkpoints" in name]
 
 
+@pytest.mark.ray
 @pytest.mark.slow
 def test_a_study_on_ray_writes_there(local, data_dir, tmp_path):
     done = subprocess.run([sys.executable, "-m", "tfbench.study", *MATRIX, f"--results_dir=file://{tmp_path}/study",

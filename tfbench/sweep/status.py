@@ -182,7 +182,7 @@ def with_work(states: list[State], work: dict) -> list[State]:
         changes[begun[0]] = "running", None
     for index, (new, reason) in changes.items():
         text = states[index].text.removesuffix(": the same command continues it").removesuffix(": not begun")
-        states[index] = dataclasses.reindex(states[index], state=new,
+        states[index] = dataclasses.replace(states[index], state=new,
                                            text=f"{text}: {new}" + (f": {reason}" if reason else ""))
     return states
 
@@ -270,8 +270,8 @@ def lines(states: list[State], caches: list[str], work: dict) -> list[str]:
     shared = f" ({duration(3600 * total['hours_left'] / at_once)} with {at_once} jobs at a time)" if at_once > 1 else ""
     left = f"about {duration(3600 * total['hours_left'])} left{shared}" if total["hours_left"] else "nothing left"
     text_lines.append(f"{total['finished']:,} of {count(len(states), 'run')} finished{others}, {total['fits_done']:,} "
-                      f"of {count(total['fits'], 'fit')}; {duration(3600 * total['hours_spent'])} of device time spent, "
-                      f"{left}")
+                      f"of {count(total['fits'], 'fit')}; {duration(3600 * total['hours_spent'])} of device time "
+                      f"spent, {left}")
     for number, what in ((total["diverged"], "trial that diverged, it counts as the worst"),
                          (total["uncertified"], "regression that is not certified to be solved")):
         if number:
