@@ -194,8 +194,6 @@ def extract_features(network: str, examples: Examples, *, weights: str | None, i
     from tfbench.linear import features
     from tfbench.models.lookup import check_image_size, get_network, weights_metadata
 
-    if not isinstance(examples, Examples):
-        raise UserError(f"expected examples, a split of load_dataset, found {type(examples).__name__}")
     if precision not in features.PRECISIONS:
         raise UserError(f"expected a precision among {', '.join(features.PRECISIONS)}, found {precision!r}")
     facts = get_network(network)
@@ -203,6 +201,8 @@ def extract_features(network: str, examples: Examples, *, weights: str | None, i
     check_image_size(facts, size)
     file = _weights_file(facts, weights)
     metadata = weights_metadata(facts, file) if file else {"sha256": None, "value_range": facts.value_range}
+    if not isinstance(examples, Examples):
+        raise UserError(f"expected examples, a split of load_dataset, found {type(examples).__name__}")
     extractor = features.make_extractor(
         facts.name, weights_file=file, weights_sha256=metadata["sha256"], image_size=size,
         value_range=metadata["value_range"], devices=0, precision=precision)
@@ -217,7 +217,7 @@ def fit_logistic_path(features, labels, l2_strengths: Sequence[float] = paper.L2
     Args:
       features: float [n, width], finite.
       labels: int [n] in [0, classes); or [n, classes] in {1, 0, -1}, a binary problem per class without the 0.
-      l2_strengths: λ > 0, any order: each multiplies half the squared norm of the weights against the sum of the losses.
+      l2_strengths: λ > 0, any order: each multiplies half the squared norm of the weights against the sum of losses.
       classes: their number; None for what the labels show.
       max_iterations: of L-BFGS at each strength.
 

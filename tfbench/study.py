@@ -92,7 +92,7 @@ def main(options) -> int | None:
         return show_status(options, runs)
     if options.export:
         number = archive.export(options.results_dir, options.export)
-        print(f"{count(number, 'record')} with predictions and metadata of weights: {options.export}")
+        print(f"{count(number, 'row')} with predictions and metadata of weights: {options.export}")
         return None
     if options.executor == "commands" and not options.plan:
         return executors.run(options, runs)

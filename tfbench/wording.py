@@ -1,4 +1,7 @@
-"""How numbers are worded for people: counts, durations, correlations."""
+"""How numbers and unknown names are worded for people."""
+
+import difflib
+from collections.abc import Iterable
 
 
 def count(number: int, noun: str) -> str:
@@ -36,3 +39,11 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """What to say of a name that is none of the `known`, with the nearest of them."""
+    names = list(known)
+    near = difflib.get_close_matches(str(name).lower(), names, n=1, cutoff=0)
+    guess = f", did you mean {near[0]!r}?" if near else "."
+    return f"there is no {kind} {name!r}{guess} Known: {', '.join(names)}"

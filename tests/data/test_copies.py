@@ -9,9 +9,9 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 from helpers import archives
+from helpers.programs import parse
 
 from tfbench import UserError, prepare_data
-from tfbench.cli import flags as cli
 from tfbench.data import copies, examples, index, manifests, prepare, verify
 from tfbench.data.builders import common
 from tfbench.data.catalog import DATASETS
@@ -182,15 +182,14 @@ def test_import_wants_a_source_and_one_data_set(tmp_path, run_program):
             run_program(prepare_data, *arguments, f"--data_dir={tmp_path}")
 
 
-def test_verify_is_printed_level_by_level(tmp_path, monkeypatch, capsys, run_program):
+def test_verify_is_printed_level_by_level(tmp_path, capsys, run_program):
     root = folder_copy(tmp_path / "mine", ("train", "test"), ("cat", "dog"), lambda split, label: [
         f"{i}.jpg" for i in range(6)])
     (root / "train" / "cat" / "grey.jpg").write_bytes(archives.picture(0, mode="L"))
     (root / "test" / "cat" / "twin.jpg").write_bytes((root / "train" / "cat" / "1.jpg").read_bytes())
     arguments = [f"--dataset=folder:{root}", f"--data_dir={tmp_path}"]
     assert "folder:mine: 10 / 3 / 13 images" in run_program(prepare_data, *arguments)
-    monkeypatch.setattr(prepare_data.cli, "own", lambda define: cli.parse(define, [*arguments, "--action=verify"]))
-    assert prepare_data.main([]) == 1  # an image is in two splits
+    assert prepare_data.main(parse(prepare_data, [*arguments, "--action=verify"])) == 1  # an image is in two splits
     output = capsys.readouterr().out
     assert [line.split()[:2] for line in output.splitlines() if line[2:6] in ("PASS", "FAIL", "UNKN")] == [
         [verify.UNKNOWN, "archives"], [verify.UNKNOWN, "counts"], [verify.UNKNOWN, "labels"], [verify.UNKNOWN, "keys"],

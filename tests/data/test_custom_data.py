@@ -7,11 +7,12 @@ import types
 import numpy as np
 import pytest
 from helpers import archives
-from helpers.programs import parse
+from helpers.programs import execute
 
 from tfbench import UserError, finetune, logistic_regression, prepare_data, pretrain
 from tfbench.data import examples, folders, index, lookup, manifests, prepare, verify
 from tfbench.data.catalog import DATASETS
+from tfbench.results import store
 
 
 def write(root, *parts, number=6, kind="JPEG", classes=("cat", "dog")):
@@ -204,10 +205,10 @@ def test_every_regime_takes_a_folder(tmp_path):
               "--model=mobilenet_v1", "--image_size=32", "--batch_size=8"]
 
     def call(program, *arguments):
-        return program.run(parse(program, [*shared, *arguments]), Quiet())
+        return execute(program, [*shared, *arguments])
 
     source, _ = call(pretrain, "--steps=2", "--learning_rate=0.01", "--weight_decay=0")
-    weights = pretrain.weights_file(f"{tmp_path}/results", source["spec"])
+    weights = store.weights_path(f"{tmp_path}/results", source["spec"])
     for program, arguments in ((logistic_regression, ["--l2=1,10"]),
                                (finetune, ["--steps=2", "--learning_rate=0.01", "--weight_decay=0"])):
         result, new = call(program, f"--weights={weights}", *arguments)

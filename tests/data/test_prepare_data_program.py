@@ -8,7 +8,6 @@ from helpers import archives
 from helpers.programs import parse
 
 from tfbench import UserError, prepare_data
-from tfbench.cli import flags as cli
 from tfbench.data import examples, index, manifests, pipeline, prepare
 from tfbench.data.builders import common
 from tfbench.data.catalog import DATASETS, PAPER_DATASETS, SOURCE_DATASETS
@@ -214,7 +213,7 @@ def test_imagenet_has_no_validation_split_and_never_its_unlabelled_images(tmp_pa
     assert len(found.files) == len(set(found.files.tolist())) == 2
 
 
-def test_imagenet_is_planned_prepared_and_verified(tmp_path, run_program, monkeypatch, capsys):
+def test_imagenet_is_planned_prepared_and_verified(tmp_path, run_program, capsys):
     arguments = ["--dataset=imagenet2012", f"--data_dir={tmp_path}"]
     manual = manifests.manual_folder(tmp_path)
     told = run_program(prepare_data, *arguments, "--action=plan")
@@ -235,8 +234,7 @@ def test_imagenet_is_planned_prepared_and_verified(tmp_path, run_program, monkey
     output = run_program(prepare_data, *arguments)  # what TFDS prepared before needs no archives
     assert "imagenet2012: 15 / 0 / 4 images" in output and "(the paper: 1,281,167 / 0 / 50,000)" in output
 
-    monkeypatch.setattr(prepare_data.cli, "own", lambda define: cli.parse(define, [*arguments, "--action=verify"]))
-    assert prepare_data.main([]) == 1
+    assert prepare_data.main(parse(prepare_data, [*arguments, "--action=verify"])) == 1
     lines = {line.split()[1]: line for line in capsys.readouterr().out.splitlines() if line.startswith("  ")}
     assert {name: line.split()[0] for name, line in lines.items()} == {
         "archives": "UNKNOWN", "counts": "FAIL", "labels": "FAIL", "keys": "FAIL", "images": "PASS", "leakage": "PASS"}
@@ -254,8 +252,8 @@ def test_imagenet_is_for_pretraining_only():
     from tfbench import finetune, logistic_regression, pretrain, train_from_scratch
 
     arguments = ["--model=resnet_50", "--dataset=imagenet2012"]
-    assert plan.cost("pretrain", parse(pretrain, arguments), 1e12).evaluated == 50000
+    assert plan.cost(parse(pretrain, arguments), 1e12).evaluated == 50000
     for program in (logistic_regression, finetune, train_from_scratch):
         regime = program.__name__.rpartition(".")[2]
         with pytest.raises(UserError, match=f"imagenet2012 has no validation split for {regime} to choose on"):
-            plan.cost(regime, parse(program, arguments), 1e12)
+            plan.cost(parse(program, arguments), 1e12)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from helpers import archives
+from helpers.programs import parse
 
 from tfbench import UserError, finetune, prepare_data
-from tfbench.cli import flags as cli
 from tfbench.data import catalog, examples, manifests
 from tfbench.data.catalog import Dataset
 from tfbench.data.sources import File, Source
@@ -45,8 +45,8 @@ def test_a_data_set_of_tfds_is_one_row(tmp_path, monkeypatch, run_program, liste
     prepared = examples.open_dataset(row, tmp_path)
     assert sorted(prepared.class_names) == sorted(CLASSES)
     assert np.bincount(prepared.load("test").labels).tolist() == [4] * 5
-    flags = cli.parse(finetune.define_flags, ["--model=mobilenet_v1", "--dataset=tulips", f"--data_dir={tmp_path}"])
-    assert plan.cost("finetune", flags, 1e12).evaluated > 0
+    flags = parse(finetune, ["--model=mobilenet_v1", "--dataset=tulips", f"--data_dir={tmp_path}"])
+    assert plan.cost(flags, 1e12).evaluated > 0
     assert catalog.group_of(row) == ""
 
 

@@ -262,7 +262,7 @@ def test_custom_features_need_no_network(tmp_path):
     """The program itself, without Keras: the solver is TensorFlow's."""
     np.savez(tmp_path / "mine.npz", **arrays())
     program = ("import sys; sys.modules['keras'] = None; from tfbench import logistic_regression as program; "
-               "from tfbench.cli import app; program.define_flags(); app.run(program.main)")
+               "from tfbench.sweep import run; run.start(program.__name__.split('.')[1], '', program.main)")
     done = subprocess.run([sys.executable, "-c", program, f"--features={tmp_path / 'mine.npz'}", "--l2=1,10",
                            f"--results_dir={tmp_path}"], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and "test images" in done.stdout, done.stdout + done.stderr

@@ -6,9 +6,9 @@ import types
 import pytest
 import tensorflow as tf
 from helpers.outcomes import timeless
-from helpers.programs import parse
+from helpers.programs import execute, parse
 
-from tfbench import UserError, finetune, pretrain, study, train_from_scratch
+from tfbench import UserError, finetune, pretrain, study
 from tfbench.benchmarks import search as search_benchmark
 from tfbench.cli.progress import Silent
 from tfbench.files import atomic
@@ -54,26 +54,26 @@ def test_rungs_of_the_papers_grid():
 
 def test_the_plan_counts_what_halving_saves():
     arguments = ["--model=inception_v4", "--dataset=pets"]
-    full, less = (plan.cost("finetune", parse(finetune, [*arguments, f"--search={search}"]), 1e12)
+    full, less = (plan.cost(parse(finetune, [*arguments, f"--search={search}"]), 1e12)
                   for search in ("grid", "halving"))
     assert (full.fits, less.fits) == (57, 56 + 18 + 6 + 1)
     assert less.trained == (56 * 2170 + 18 * 6510 + 6 * 19531 + 19531) * 256 < 0.36 * full.trained
 
 
-def test_units_wait_for_the_rung_before(tmp_path, data_dir):
+def test_jobs_wait_for_the_rung_before(tmp_path, data_dir):
     arguments = ["--models=mobilenet_v1", "--datasets=digits", "--regimes=train_from_scratch", "--source=imagenet",
                  f"--results_dir={tmp_path}", f"--data_dir={data_dir}", "--image_size=32",
                  "--train_from_scratch=--search=halving --steps=9 --grid=3x1"]
     runs = jobs.plan_runs(parse(study, arguments), 1e12)
     made, _ = jobs.make(runs, Silent())
-    assert [(unit.call[2], unit.needs) for unit in made] == [
-        (1, ()), (2, ()), (3, ()), (4, (0, 1, 2)), (5, (0, 1, 2)), (6, (0, 1, 2)), (jobs.REFIT, (3, 4, 5))]
-    folder = store.work_dir(tmp_path, jobs.spec_of(train_from_scratch, runs[0].config, {}))
+    assert [(job.call[0].trial, job.needs) for job in made] == [
+        ("1", ()), ("2", ()), ("3", ()), ("4", (0, 1, 2)), ("5", (0, 1, 2)), ("6", (0, 1, 2)), ("refit", (3, 4, 5))]
+    folder = store.work_dir(tmp_path, jobs.record_of(runs[0].config, {})[0])
     for number, score in ((1, 0.2), (2, 0.4), (3, 0.3)):
         atomic.write_json(store.trial_path(folder, number), {"validation_accuracy": score, "steps": 3})
     made, _ = jobs.make(runs, Silent())
-    assert [(unit.call[2], unit.needs) for unit in made] == [(5, ()), (jobs.REFIT, (0,))]
-    spec = jobs.spec_of(train_from_scratch, runs[0].config, {})
+    assert [(job.call[0].trial, job.needs) for job in made] == [("5", ()), ("refit", (0,))]
+    spec, _ = jobs.record_of(runs[0].config, {})
     assert [halving.is_not_needed(spec, folder, number) for number in range(1, 7)] == [True] * 4 + [False, True]
 
 
@@ -83,7 +83,8 @@ def test_a_grid_that_is_found_done_is_shown_once(tmp_path):
     shown = []
     trainer = types.SimpleNamespace(strategy=tf.distribute.OneDeviceStrategy("CPU:0"))
     task = types.SimpleNamespace(
-        spec={"search": "grid", "steps": 9, "learning_rate": [1.0, 2.0, 3.0], "weight_decay": [0.0]}, folder=tmp_path,
+        inputs=types.SimpleNamespace(config=parse(finetune, SMALL), spec={
+            "search": "grid", "steps": 9, "learning_rate": [1.0, 2.0, 3.0], "weight_decay": [0.0]}), folder=tmp_path,
         engine=types.SimpleNamespace(trainer=trainer),
         progress=types.SimpleNamespace(grid=lambda *arguments: shown.append(arguments)))
     assert len(search.search(task, None, None, None)) == 3
@@ -95,11 +96,10 @@ def rows(tmp_path_factory, data_dir):
     """The rows of fine-tuning by the full grid and by halving, and the arguments of the latter."""
     folder = tmp_path_factory.mktemp("results")
     arguments = [*SMALL, f"--results_dir={folder}", f"--data_dir={data_dir}"]
-    source, _ = pretrain.run(parse(pretrain, [*arguments, "--steps=60", "--learning_rate=0.02",
-                                                               "--warmup_epochs=0", "--ema=0"]), Silent())
-    arguments += [f"--weights={pretrain.weights_file(folder, source['spec'])}", "--steps=9",
+    source, _ = execute(pretrain, [*arguments, "--steps=60", "--learning_rate=0.02", "--warmup_epochs=0", "--ema=0"])
+    arguments += [f"--weights={store.weights_path(folder, source['spec'])}", "--steps=9",
                   "--learning_rate=0.0001,0.03,1", "--weight_decay=0"]
-    found = {search: finetune.run(parse(finetune, [*arguments, f"--search={search}"]), Silent())[0]
+    found = {search: execute(finetune, [*arguments, f"--search={search}"])[0]
              for search in ("grid", "halving")}
     return found | {"arguments": [*arguments, "--search=halving"]}
 
@@ -130,10 +130,10 @@ def test_the_row_says_how_it_searched(rows):
 
 def test_trials_by_several_processes_give_the_same_row(rows, tmp_path):
     arguments = [argument for argument in rows["arguments"] if not argument.startswith("--results_dir")]
-    options = parse(finetune, [*arguments, f"--results_dir={tmp_path}"])
-    computed = [finetune.run(options, Silent(), number)[1] for number in (3, 1, 2, 4, 5, 6)]
+    arguments.append(f"--results_dir={tmp_path}")
+    computed = [execute(finetune, [*arguments, f"--trial={number}"])[1] for number in (3, 1, 2, 4, 5, 6)]
     assert computed[:3] == [True] * 3 and sum(computed[3:]) == len(rows["halving"]["trials"]) - 3
-    row, _ = finetune.run(options, Silent(), jobs.REFIT)
+    row, _ = execute(finetune, [*arguments, "--trial=refit"])
     assert timeless(row) == timeless(rows["halving"])
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from tfbench.analysis import analyse
 from tfbench.data.catalog import PAPER_DATASETS, Dataset
 from tfbench.models.catalog import NETWORKS
+from tfbench.report.analyse import analyse
 from tfbench.stats import metrics, published
 
 NOISE = 0.5  # of what a network makes of an image, against how hard the image is: networks agree on most

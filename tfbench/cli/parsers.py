@@ -1,6 +1,5 @@
 """What flags take: numbers within bounds, names out of tables, lists of either, grids."""
 
-import difflib
 import fnmatch
 import math
 
@@ -11,6 +10,7 @@ from tfbench.data import folders, lookup
 from tfbench.data.catalog import DATASETS
 from tfbench.files.paths import is_address
 from tfbench.models.catalog import NETWORKS
+from tfbench.wording import unknown
 
 
 class NameParser(flags.ArgumentParser):
@@ -25,9 +25,7 @@ class NameParser(flags.ArgumentParser):
     def parse(self, argument):
         if argument in self.names:
             return argument
-        near = difflib.get_close_matches(str(argument).lower(), self.names, n=1, cutoff=0)
-        raise ValueError(f"there is no {self.kind} {argument!r}, did you mean {near[0]!r}? "
-                         f"Known: {', '.join(self.names)}")
+        raise ValueError(unknown(self.kind, argument, self.names))
 
 
 class DatasetParser(NameParser):

@@ -14,6 +14,7 @@ import pathlib
 from tfbench.data.catalog import DATASETS, Dataset
 from tfbench.data.folders import FOLDER, folder_dataset
 from tfbench.errors import UserError
+from tfbench.wording import unknown
 
 TFDS = "tfds:"  # --dataset=tfds:NAME
 MANIFEST = "tfbench_splits.json"  # of a prepared data set (data/manifests.py)
@@ -24,15 +25,16 @@ def get_dataset(name: str, data_dir, *, split_seed: int = 0, difficult: str = "i
     """The data set of a name, with its options of reading (see Dataset).
 
     Raises:
-      UserError: the folder is no data set, or the TFDS data set is not prepared.
-      KeyError: there is no such row.
+      UserError: there is no such name, the folder is no data set, or the TFDS data set is not prepared.
     """
     if name.startswith(FOLDER):
         dataset = folder_dataset(name.removeprefix(FOLDER))
     elif name.startswith(TFDS):
         dataset = _tfds_dataset(name, data_dir)
-    else:
+    elif name in DATASETS:
         dataset = DATASETS[name]
+    else:
+        raise UserError(unknown("data set", name, DATASETS))
     return dataclasses.replace(dataset, split_seed=split_seed, difficult=difficult if dataset.multi_label else "ignore",
                                crop_banner=crop_banner and dataset.banner > 0)
 

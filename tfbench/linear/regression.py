@@ -4,7 +4,10 @@ Every image passes through the network once. Every strength is fitted on the tra
 validation; the best is fitted again on both and tested once.
 """
 
+from __future__ import annotations
+
 import time
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,12 +18,15 @@ from tfbench.data.splits import split_hash
 from tfbench.errors import UserError
 from tfbench.files.atomic import check_writable
 from tfbench.inputs import RunInputs
-from tfbench.linear import cache, feature_file, features, logistic
+from tfbench.linear import cache, feature_file, logistic
 from tfbench.models.catalog import CUSTOM_FEATURES
 from tfbench.results import store
 from tfbench.results.record import Record, edge_warnings, make_record, source_of, test_predictions
 from tfbench.stats import metrics
 from tfbench.training.devices import processor, set_determinism
+
+if TYPE_CHECKING:
+    from tfbench.linear.features import FixedFeatures
 
 Labelled = tuple[np.ndarray, np.ndarray]  # features float [n, width], labels
 
@@ -28,6 +34,8 @@ Labelled = tuple[np.ndarray, np.ndarray]  # features float [n, width], labels
 def run(inputs: RunInputs, progress) -> Record:
     """Computes the regime for a network and a data set, and writes its record."""
     config, spec, data = inputs.config, inputs.spec, inputs.data
+    from tfbench.linear import features  # Keras: features of one's own need none
+
     assert inputs.metadata
     start = time.monotonic()
     set_determinism(config.deterministic)
@@ -98,7 +106,7 @@ def run_file(config: RunConfig, progress) -> tuple[Record, bool]:
     return store.write_record(config.results_dir, record, test_predictions(scores, test), config.flagfile()), True
 
 
-def labelled(fixed: features.FixedFeatures, train: Examples, validation: Examples,
+def labelled(fixed: FixedFeatures, train: Examples, validation: Examples,
              spec: dict) -> tuple[Labelled, Labelled, Labelled]:
     """Features and labels of the training and the validation examples, and of those of the refit, both together.
 

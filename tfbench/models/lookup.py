@@ -11,6 +11,7 @@ from tfbench.models import weights as weights_files
 from tfbench.models.catalog import NETWORKS, Network
 from tfbench.models.public_weights import PublicWeights
 from tfbench.models.weights import CUSTOM
+from tfbench.wording import unknown
 
 
 def is_custom(name: str) -> bool:
@@ -36,7 +37,7 @@ def get_network(network: str | Network) -> Network:
 
         return custom.network_of(network)
     if network not in NETWORKS:
-        raise UserError(f"there is no network {network!r}: expected MODULE:FUNCTION or one of {', '.join(NETWORKS)}")
+        raise UserError(unknown("network", network, NETWORKS))
     return NETWORKS[network]
 
 

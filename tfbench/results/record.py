@@ -202,6 +202,11 @@ def fits(trials: Iterable[dict], refit: dict | None) -> list[dict]:
     return [fit for fit in (*trials, refit) if isinstance(fit, dict)]
 
 
+def fits_of(record) -> list[dict]:
+    """The trials and the refit of a record."""
+    return fits(record.get("trials") or (), record.get("refit"))
+
+
 def images_per_second(done: Iterable[dict]) -> float | None:
     """Median over fits; None where none was a training."""
     speeds = [fit["images_per_second"] for fit in done if fit.get("images_per_second")]

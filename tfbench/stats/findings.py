@@ -8,7 +8,7 @@ import pandas as pd
 
 from tfbench.models.catalog import NETWORKS
 from tfbench.regimes import REGIMES
-from tfbench.results.record import fits, images_per_second
+from tfbench.results.record import fits_of, images_per_second
 from tfbench.results.titles import dataset_title
 from tfbench.stats import accuracies, additive, budgets, correlation, curves, pairs, published
 from tfbench.stats.budgets import Run
@@ -132,7 +132,7 @@ def _costs(records: list[dict]) -> pd.DataFrame:
     """By cell: number of trials, hours for everything, images per second in training (median over its fits)."""
     return pd.DataFrame([{
         **{name: record[name] for name in CELL}, "trials": len(record.get("trials") or ()),
-        "hours": (record.get("seconds") or np.nan) / 3600, "images_per_second": images_per_second(record)}
+        "hours": (record.get("seconds") or np.nan) / 3600, "images_per_second": images_per_second(fits_of(record))}
         for record in records], columns=[*CELL, *COST_TYPES]).astype(COST_TYPES)
 
 
@@ -156,7 +156,7 @@ def _solver(records: list[dict]) -> pd.DataFrame:
     """By logistic regression: how many of its fits are certified to be solved, iterations, largest gap."""
     lines = []
     for record in records:
-        solved = fits(record)
+        solved = fits_of(record)
         if REGIMES[record["regime"]].search or not solved:
             continue
         gap, objective, iterations = ([_number(fit.get(name)) for fit in solved]
