@@ -4,6 +4,7 @@ import importlib
 import itertools
 import json
 import pathlib
+import pickle
 import re
 import subprocess
 import sys
@@ -12,10 +13,9 @@ import keras
 import numpy as np
 import pytest
 from helpers.outcomes import outcomes
-from helpers.programs import FlagsError, parse
+from helpers.programs import FlagsError, execute, parse
 
-from tfbench import UserError, finetune, logistic_regression, pretrain, study, train_from_scratch
-from tfbench.cli import program
+from tfbench import UserError, finetune, inputs, logistic_regression, pretrain, study, train_from_scratch
 from tfbench.cli.progress import Silent
 from tfbench.files import atomic
 from tfbench.linear import features
@@ -23,8 +23,9 @@ from tfbench.models import custom, lookup, weights
 from tfbench.models.build import build_network, decayed_kernels, set_batch_norm
 from tfbench.models.catalog import NETWORKS
 from tfbench.models.families import untouched
-from tfbench.sweep import jobs, plan
-from tfbench.training.engine import _engine
+from tfbench.results import store
+from tfbench.sweep import jobs, plan, run
+from tfbench.training.engine import _engines
 
 ROOT = pathlib.Path(__file__).parents[2]
 EXAMPLE = re.search(r"```python\n(# nets.py.*?)```", (ROOT / "docs" / "manual.md").read_text(), re.DOTALL)[1]
@@ -230,7 +231,7 @@ def test_weights_that_are_not_what_they_are_called_are_told(module, tmp_path):
     refused("mobilenet_v1", "means those that a custom network loads")
     options = parse(finetune, [f"--model={module(EXAMPLE)}:small", "--dataset=digits"])
     with pytest.raises(UserError, match="has no public ImageNet weights: take --weights=own"):
-        program.weights_path(options)
+        inputs.weights_path(options)
 
 
 # ---- the programs --------------------------------------------------------------------------------
@@ -238,7 +239,7 @@ def test_weights_that_are_not_what_they_are_called_are_told(module, tmp_path):
 
 def call(regime, folder, data_dir, *arguments):
     shared = ["--image_size=32", "--batch_size=16", f"--results_dir={folder}/results", f"--data_dir={data_dir}"]
-    return regime.run(parse(regime, [*shared, *arguments]), Silent())
+    return execute(regime, [*shared, *arguments])
 
 
 def test_every_regime_takes_it(module, tmp_path, data_dir):
@@ -247,7 +248,7 @@ def test_every_regime_takes_it(module, tmp_path, data_dir):
     model, one = f"--model={name}", ("--learning_rate=0.01", "--weight_decay=0")
     source, _ = call(pretrain, tmp_path, data_dir, model, "--dataset=glyphs", "--steps=20", "--learning_rate=0.05",
                      "--warmup_epochs=0")
-    path = pretrain.weights_file(tmp_path / "results", source["spec"])
+    path = store.weights_path(tmp_path / "results", source["spec"])
     row = lookup.get_network(name)
     assert source["network"] == name and source["spec"]["architecture"] == row.architecture
     assert source["own_network"] == {"architecture": row.architecture, "parameters": row.parameters,
@@ -255,7 +256,7 @@ def test_every_regime_takes_it(module, tmp_path, data_dir):
     given = f"--weights={path}"
     fixed, _ = call(logistic_regression, tmp_path, data_dir, model, "--dataset=digits", given, "--l2=1,10")
     tuned, _ = call(finetune, tmp_path, data_dir, model, "--dataset=digits", given, "--steps=3", *one)
-    engine = next(iter(_engine.values()))  # what the fine-tuning began with
+    engine = next(iter(_engines.values()))  # what the fine-tuning began with
     began, body = engine.pretrained_weights(str(path)), engine.trainer.model.get_layer(untouched.BODY)
     trained = build_network(name, weights=str(path), image_size=32)
     assert trained.output["logits"].shape == (None, 37)  # the classifier of the file
@@ -324,12 +325,12 @@ def test_dropout_of_keras_goes_on_where_it_was(module, tmp_path, data_dir, devic
         f"--model={name}", "--dataset=digits_grid", "--steps=8", "--learning_rate=0.05", "--weight_decay=0",
         "--checkpoint_every=2", "--image_size=32", "--batch_size=16", f"--devices={devices}", "--strategy=mirrored",
         f"--results_dir={tmp_path}/{folder}", f"--data_dir={data_dir}"]) for folder in ("whole", "cut")]
-    row, _ = train_from_scratch.run(options[0], Silent())  # of this data set all scores are kept
+    row, _ = run.execute(options[0], Silent())  # of this data set all scores are kept
     assert row["distribution"]["replicas"] == devices
     with pytest.raises(KeyboardInterrupt):
-        train_from_scratch.run(options[1], Interrupted())
+        run.execute(options[1], Interrupted())
     assert list((tmp_path / "cut").glob("work/*/trial1/checkpoints/*.index"))
-    train_from_scratch.run(options[1], Silent())
+    run.execute(options[1], Silent())
     assert outcomes(tmp_path / "whole") == outcomes(tmp_path / "cut")
 
 
@@ -347,11 +348,11 @@ def planned(*arguments):
 def test_a_study_plans_it(module, tmp_path, data_dir):
     name = loading(module, tmp_path, SOURCE)
     options, runs = planned(f"--models=mobilenet_v1,{name}", "--source=imagenet", f"--data_dir={data_dir}")
-    taken = {(run.config.regime, run.config.model): run.config.weights for run in runs if "weights" in run.config}
+    taken = {(one.config.regime, one.config.model): one.config.weights for one in runs if one.config.kind.pretrained}
     assert taken["finetune", name] == "own" and taken["finetune", "mobilenet_v1"] == "imagenet"
     text = plan.describe(options, runs)
     assert "study of 2 networks" in text and "weights of mobilenet_v1" in text and f"weights of {name}" not in text
-    costs = {run.config.model: run.cost.seconds for run in runs if run.config.regime == "train_from_scratch"}
+    costs = {one.config.model: one.cost.seconds for one in runs if one.config.regime == "train_from_scratch"}
     assert 0 < costs[name] < costs["mobilenet_v1"]
 
 
@@ -359,13 +360,13 @@ def test_a_worker_finds_the_module_and_refuses_another(module, tmp_path, data_di
     name = f"{module(EXAMPLE)}:small"
     _, runs = planned(f"--models={name}", "--source=glyphs", f"--data_dir={data_dir}", f"--results_dir={tmp_path}/r")
     made, _ = jobs.make(runs, Silent())
-    (regime, arguments, part, expected), = (unit.call for unit in made[:1])
-    assert expected["folder"] == str(tmp_path) and f"--model={name}" in arguments
+    config, expected = made[0].call
+    assert expected["folder"] == str(tmp_path) and f"--model={name}" in config.to_flags()
     with pytest.raises(jobs.WrongWorker, match="another network nets[0-9]+:small than the machine that planned"):
-        jobs.work(regime, arguments, part, expected | {"network": "0123"})
-    script = ("import sys, json\nfrom tfbench.cli import units\n"
-              "print(jobs.work(*json.loads(sys.argv[1]))['line'])")
-    done = subprocess.run([sys.executable, "-c", script, json.dumps([regime, arguments, part, expected])], cwd=ROOT,
+        jobs.work(config, expected | {"network": "0123"})
+    script = ("import pickle, sys\nfrom tfbench.sweep import jobs\n"
+              "print(jobs.work(*pickle.loads(bytes.fromhex(sys.argv[1])))['line'])")
+    done = subprocess.run([sys.executable, "-c", script, pickle.dumps((config, expected)).hex()], cwd=ROOT,
                           text=True, capture_output=True, timeout=120)
     assert done.returncode == 0 and f"pretrain {name} glyphs" in done.stdout, done.stderr
 

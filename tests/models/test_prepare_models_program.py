@@ -15,7 +15,7 @@ from helpers import reference_networks
 from helpers.programs import parse
 from models.test_convert import training_checkpoint, write
 
-from tfbench import UserError, finetune, prepare_models
+from tfbench import UserError, finetune, inputs, prepare_models
 from tfbench.models import weights
 from tfbench.models.build import build_network
 from tfbench.models.catalog import NETWORKS
@@ -68,7 +68,7 @@ def test_public_checkpoint_is_fetched_converted_and_found_by_the_programs(tmp_pa
     np.testing.assert_allclose(model(reference_networks.images("inception_v1"))["logits"], expected, atol=1e-4)
 
     options = parse(finetune, [*arguments, "--dataset=digits"])
-    assert finetune.program.weights_path(options) == str(path)
+    assert inputs.weights_path(options) == str(path)
 
 
 def test_archive_on_disk_needs_no_network(tmp_path, archive, served, run_program):

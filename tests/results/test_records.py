@@ -1,6 +1,7 @@
 """Rows on disk: names, atomic writing, damage."""
 
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from tfbench.data.catalog import DATASETS
 from tfbench.files import atomic
 from tfbench.results import record as records
 from tfbench.results import store
+from tfbench.results.deviations import deviations
 
 SPEC = {"regime": "finetune", "network": "resnet_50", "dataset": "digits", "seed": 0, "image_size": 32,
         "source_dataset": "glyphs", "steps": 5, "batch_size": 64, "learning_rate": [0.1, 0.2, 0.3],
@@ -35,9 +37,9 @@ def test_names_are_the_hash_of_what_determines_the_run():
 
 
 def test_row_round_trip_with_what_lies_beside_it(tmp_path):
-    row = make()
-    path = write(tmp_path, row)
-    assert store.read_records(tmp_path) == [row | {"path": str(path)}] and store.finished(tmp_path, SPEC) == row
+    written = write(tmp_path, make())
+    path = pathlib.Path(written.path)
+    assert store.read_records(tmp_path) == [written] and store.finished(tmp_path, SPEC) == written
     assert store.finished(tmp_path, SPEC | {"seed": 1}) is None
     np.testing.assert_array_equal(np.load(path.with_suffix(".npz"))["labels"], [0, 1])
     assert path.with_suffix(".flags").read_text() == "# flags\n"
@@ -45,13 +47,13 @@ def test_row_round_trip_with_what_lies_beside_it(tmp_path):
 
 
 def test_cut_row_is_named_with_its_cure(tmp_path):
-    path = write(tmp_path, make())
+    path = pathlib.Path(write(tmp_path, make()).path)
     write(tmp_path, make(seed=1))
     path.write_text(path.read_text()[:200])
     with pytest.raises(UserError, match=f"{path.name} is damaged.*delete it.*{path.stem}.flags"):
         store.read_records(tmp_path)
     path.write_text(json.dumps({"accuracy": 1}))
-    with pytest.raises(UserError, match="is no row of tfbench .missing: dataset, key"):
+    with pytest.raises(UserError, match="is no record of tfbench .missing: dataset, key"):
         store.read_records(tmp_path)
 
 
@@ -63,8 +65,8 @@ def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     assert json.loads(path.read_text()) == {"old": 1}
     (tmp_path / "taken").write_text("")
     with pytest.raises(UserError, match="cannot write .*--results_dir"):
-        store.check_writable(tmp_path / "taken")
-    store.check_writable(tmp_path / "new")
+        atomic.check_writable(tmp_path / "taken" / "rows", cure=store.CURE)
+    atomic.check_writable(tmp_path / "new", cure=store.CURE)
     assert not (tmp_path / "new").exists()
     assert sorted(file.name for file in tmp_path.iterdir()) == ["file.json", "taken"]
 
@@ -73,11 +75,11 @@ def test_deviations_and_edges_are_declared():
     row = make()
     assert "other than 19,531 steps" in row["deviations"]
     assert "random crops of other than 8 to 100 % of the image" not in row["deviations"]
-    full = records.deviations(SPEC | {"dataset": "pets", "source_dataset": None, "image_size": 224, "steps": 19531,
+    full = deviations(SPEC | {"dataset": "pets", "source_dataset": None, "image_size": 224, "steps": 19531,
                                     "batch_size": 256, "learning_rate": list(paper.FINE_TUNING.learning_rates),
                                     "weight_decay": list(paper.FINE_TUNING.weight_decays)})
     assert full == []
-    other = records.deviations(SPEC | {"learning_rate": [0] * 7, "weight_decay": [0] * 8})
+    other = deviations(SPEC | {"learning_rate": [0] * 7, "weight_decay": [0] * 8})
     assert "other than the paper's grid of 7 learning rates by 8 weight decays" in other
     assert row["verification"] == {"archives": "UNKNOWN", "counts": "PASS", "labels": "UNKNOWN", "keys": "UNKNOWN",
                                    "images": "UNKNOWN", "leakage": "UNKNOWN"}
@@ -87,3 +89,23 @@ def test_deviations_and_edges_are_declared():
     assert records.edge_warnings(grids, {"learning_rate": 0.2, "weight_decay": 0.0}) == []
     assert records.edge_warnings(grids, {"learning_rate": 0.3, "weight_decay": 0.0}) == [
         "the selected learning_rate 0.3 lies on the edge of its grid"]
+
+
+def test_a_record_is_read_by_name_like_a_dictionary():
+    record = make()
+    assert record["accuracy"] == record.accuracy == record.get("accuracy") == dict(record)["accuracy"] == 0.5
+    assert record.get("search") is None and "search" not in record and "seconds" in record
+    with pytest.raises(KeyError, match="nothing"):
+        record["nothing"]
+
+
+def test_a_record_of_a_newer_tfbench_is_refused_and_one_of_an_older_is_read(tmp_path):
+    path = pathlib.Path(write(tmp_path, make()).path)
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"schema": config.SCHEMA + 1}))
+    with pytest.raises(UserError, match=f"{path.name} was written by a newer tfbench .*: update tfbench"):
+        store.read_records(tmp_path)
+    old = {name: content[name] for name in records.REQUIRED} | {"schema": 1}
+    path.write_text(json.dumps(old))
+    record, = store.read_records(tmp_path)
+    assert record.trials == [] and record.source is None and record.accuracy == 0.5

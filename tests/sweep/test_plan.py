@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from helpers.programs import FlagsError, parse
 
-from tfbench import UserError, analysis, config, study
-from tfbench.cli import flags as cli
+from tfbench import UserError, analysis, config, finetune, study
 from tfbench.data import lookup, manifests, verify
 from tfbench.data.catalog import PAPER_DATASETS
 from tfbench.files import atomic, sharing
 from tfbench.models import weights
 from tfbench.models.catalog import NETWORKS, PAPER
 from tfbench.results import archive, store
+from tfbench.results.record import Record
 from tfbench.sweep import jobs, plan, status
 
 WHOLE = ["--models=paper", "--datasets=paper", "--source=imagenet"]
@@ -84,12 +84,6 @@ def test_a_measured_throughput_gives_the_hours(tmp_path):
             plan.measured_rates(file)
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(5, "1 minute"), (700, "12 minutes"), (7200, "2.0 hours"),
-                                               (864000, "240 hours (10 days)")])
-def test_durations(seconds, text):
-    assert plan.duration(seconds) == text
-
-
 # ---- status --------------------------------------------------------------------------------------
 
 
@@ -99,10 +93,10 @@ NOBODY = {"at_work": None, "age": None, "report": None}
 
 
 def row(**more):
-    return {"regime": "finetune", "network": "resnet_50", "dataset": "pets", "metric": "top1", "accuracy": 0.9,
-            "n_test": 100, "selected": {}, "test_split": {}, "seconds": 1800.0, "warnings": [],
-            "spec": {"regime": "finetune", "steps": 19531},
-            "trials": [{"validation_accuracy": 0.8, "diverged": False, "images_per_second": 50.0}] * 56} | more
+    return Record(**{
+        "schema": 5, "key": "0" * 16, "regime": "finetune", "network": "resnet_50", "dataset": "pets", "metric": "top1",
+        "accuracy": 0.9, "n_test": 100, "seconds": 1800.0, "spec": {"regime": "finetune", "steps": 19531},
+        "trials": [{"validation_accuracy": 0.8, "diverged": False, "images_per_second": 50.0}] * 56} | more)
 
 
 def test_a_finished_run_tells_its_accuracy_and_what_to_mind():
@@ -223,19 +217,14 @@ def test_a_study_in_one_process_is_known_by_its_lock(tmp_path):
 
 def test_the_runs_of_a_curve_have_titles_and_flags_of_their_own():
     flags = options("--models=resnet_50", "--datasets=pets", "--source=imagenet", "--regimes=finetune")
-    flags["finetune"].value += " --steps_curve=76,7 --examples_per_class=4 --subset_seeds=0,1"
+    flags.finetune += " --steps_curve=76,7 --examples_per_class=4 --subset_seeds=0,1"
     runs = jobs.plan_runs(flags, 1e12)
     assert [run.variant for run in runs] == [f"{steps} steps, 4 per class, subset {seed}"
                                              for steps in (76, 7) for seed in (0, 1)]
     for run in runs:
-        again = parse(study.finetune, run.config.flags_into_string().splitlines())
-        assert {name: again[name].value for name in again} == {name: run.config[name].value for name in again}
-        assert len(cli.single_runs(run.config)) == 1
-    runs[0].config["weights"].value = "mine"
-    assert [run.config.weights for run in runs] == ["mine"] + ["imagenet"] * 3
-    assert all(flag in run.config.flags_by_module_dict()[module] for run in runs
-               for module, found in run.config.flags_by_module_dict().items() for flag in found
-               if run.config[flag.name] is flag)
+        for defaults in (False, True):
+            assert parse(finetune, run.config.to_flags(defaults=defaults)) == run.config
+        assert run.config.variants() == [run.config]
 
 
 # ---- status of a large study -----------------------------------------------------------------------
@@ -256,8 +245,8 @@ def made_up_study(folder):
         path = weights.imagenet_path(folder / "weights", name)
         atomic.write_atomically(path, name.encode())
         atomic.write_json(weights.metadata_path(path), {
-            "network": name, "dataset": "imagenet", "accuracy": 0.7, "n_test": 50000, "sha256": atomic.file_sha256(path),
-            "value_range": [-1, 1], "bn_scale": True})
+            "network": name, "dataset": "imagenet", "accuracy": 0.7, "n_test": 50000,
+            "sha256": atomic.file_sha256(path), "value_range": [-1, 1], "bn_scale": True})
     (folder / "rows").mkdir()
     trials, known = [{
         "learning_rate": 0.01, "weight_decay": 0.001 * number, "validation_accuracy": 0.5, "test_crop": "whole",
@@ -265,11 +254,11 @@ def made_up_study(folder):
         "images_per_second": 812.3456789, "input_wait": 0.0123456, "replicas": 1, "host": f"node{number % 4}"}
         for number in range(56)], {}
     refit = {"finite": True, "seconds": 100.0, "images_per_second": 800.0, "input_wait": 0.01, "images": 200}
-    texts = {number: json.dumps(row(trials=trials[:number], refit=refit, host="node0", warnings=["edge"]), indent=1)
-             for number in (6, 56)}
+    records = {number: row(trials=trials[:number], refit=refit, host="node0", warnings=["edge"]) for number in (6, 56)}
+    texts = {number: json.dumps(record.to_json(), indent=1) for number, record in records.items()}
     for number, run in enumerate(jobs.plan_runs(flags, 1e12)):
-        spec = jobs.spec_of(study.finetune, run.config, known)
-        text = texts[6 if number % 10 else 56].removesuffix("}") + f', "schema": 5, "key": "{config.key_of(spec)}"}}'
+        spec, _ = jobs.record_of(run.config, known)
+        text = texts[6 if number % 10 else 56].replace("0" * 16, config.key_of(spec))
         store.record_path(folder, spec).write_text(text)
     return flags
 
@@ -283,7 +272,7 @@ def test_twelve_thousand_rows_are_told_in_three_seconds(tmp_path, capsys):
 
     flags = made_up_study(tmp_path)
     for as_json in (False, True):
-        flags["json"].value = as_json
+        flags.json = as_json
         pairs = [(seconds(lambda: study.show_status(flags, jobs.plan_runs(flags, 1e12))),
                   seconds(lambda: store.read_records(tmp_path))) for _ in range(2)]
         text = capsys.readouterr().out
@@ -304,7 +293,7 @@ def results(folder, networks=("resnet_50", "vgg_16", "inception_v1")):
     labels = np.arange(100) % 5
     for i, network in enumerate(networks):
         right = np.arange(100) >= 10 * (3 - i)
-        found = row(network=network, accuracy=float(right.mean()), schema=5, key=f"{i:016x}",
+        found = row(network=network, accuracy=float(right.mean()), key=f"{i:016x}",
                     source={"dataset": "glyphs", "accuracy": 0.5 + i / 10, "n_test": 10},
                     test_split={"n": 100, "sha256": "a" * 64},
                     spec={"regime": "finetune", "network": network, "dataset": "pets", "steps": 19531})

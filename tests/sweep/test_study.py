@@ -6,9 +6,10 @@ import subprocess
 import sys
 
 import pytest
-from helpers.programs import parse
+from helpers.programs import parse, plan_runs
 
-from tfbench import UserError, study
+from tfbench import UserError, pretrain, study
+from tfbench.regimes import RUNS
 from tfbench.results import store
 from tfbench.sweep import jobs, plan
 
@@ -22,12 +23,12 @@ SHORT = ["--pretrain=--steps=15 --learning_rate=0.05 --warmup_epochs=0",
 
 
 def planned(*arguments):
-    return jobs.plan_runs(parse(study, [*MATRIX, *arguments]), rate=1e11)
+    return plan_runs(study, [*MATRIX, *arguments])
 
 
 def test_plan_counts_runs_and_images():
     runs = planned(*SHORT)
-    assert [run.config.regime for run in runs] == 2 * ["pretrain", "logistic_regression", "finetune", "train_from_scratch"]
+    assert [run.config.regime for run in runs] == 2 * list(RUNS)
     by_regime = {run.config.regime: run.cost for run in runs}
     assert by_regime["pretrain"].trained == 15 * 32
     assert by_regime["finetune"].trained == 2 * 3 * 32  # one point and the refit
@@ -51,7 +52,7 @@ def test_papers_grid_is_the_default():
 
 
 def test_cost_grows_with_the_network_and_the_machine_is_measured():
-    small, large = (plan.cost("pretrain", parse(study.pretrain, [
+    small, large = (plan.cost(parse(pretrain, [
         f"--model={name}", "--dataset=glyphs", "--image_size=224"]), 1e11).seconds
         for name in ("mobilenet_v1", "resnet_152"))
     assert large > 5 * small

@@ -199,8 +199,8 @@ def test_two_hosts_do_what_two_devices_do(data_dir, tmp_path):
     assert [worker.returncode for worker in workers] == [0, 0], outputs
     script = ("import sys, tensorflow as tf; tf.config.set_logical_device_configuration("
               "tf.config.list_physical_devices('CPU')[0], [tf.config.LogicalDeviceConfiguration()] * 2); "
-              "from tfbench import train_from_scratch as program; program.define_flags(); "
-              "from tfbench.cli import app; app.run(program.main)")
+              "from tfbench import train_from_scratch as program; from tfbench.sweep import run; "
+              "run.start('train_from_scratch', '', program.main)")
     flags += [f"--results_dir={tmp_path / 'devices'}", "--devices=2"]
     done = subprocess.run([sys.executable, "-c", script, *flags], cwd=ROOT, text=True, capture_output=True,
                           timeout=240)

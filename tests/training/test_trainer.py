@@ -233,7 +233,8 @@ def test_float16_scales_the_loss_and_leaves_overflows_out(devices, tmp_path):
     np.testing.assert_allclose(trainer.weights()[0], kernel, atol=2e-6)
 
     def overflowing(first_step, part):  # a finite loss whose scaled gradient is not: logits of 0, inputs of 1e36
-        huge = np.full((BATCH // part.num_batches, WIDTH), 1e36, np.float32), np.zeros(BATCH // part.num_batches, np.int64)
+        size = BATCH // part.num_batches
+        huge = np.full((size, WIDTH), 1e36, np.float32), np.zeros(size, np.int64)
         return tf.data.Dataset.from_tensors(huge).repeat()
 
     zeros = [np.zeros_like(value) for value in weights]
