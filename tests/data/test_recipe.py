@@ -6,6 +6,7 @@ from helpers import archives
 from helpers.programs import parse
 
 from tfbench import UserError, finetune, prepare_data
+from tfbench.cli.parsers import DatasetParser
 from tfbench.data import catalog, examples, manifests
 from tfbench.data.catalog import Dataset
 from tfbench.data.sources import File, Source
@@ -25,6 +26,7 @@ def test_a_data_set_of_tfds_is_one_row(tmp_path, monkeypatch, run_program, liste
     row = Dataset("tulips", "Tulips", "tf_flowers:3.0.1", 5, "top1", 64, 16, 20, source if listed else None, key="",
                   test_share=0.2)
     monkeypatch.setitem(catalog.DATASETS, row.name, row)
+    monkeypatch.setattr(type(DatasetParser), "_instances", {})  # absl keeps parsers, and these their names
 
     def call(action):
         with archives.patched_checksums(manifests.manual_folder(tmp_path)):
