@@ -281,9 +281,11 @@ def test_one_of_several_source_columns_is_named(tmp_path):
 def test_a_data_frame_is_a_table_as_its_file_is(tmp_path, form):
     path = published.FOLDER / "kornblith2019_v3_fig2_digitised.csv"
     if form == "long":
-        published.accuracies().assign(n=pd.array([None, *[7] * 575], "Int64")).to_csv(tmp_path / "long.csv", index=False)
+        counts = pd.array([None, *[7] * 575], "Int64")
         path = tmp_path / "long.csv"
-    pd.testing.assert_frame_equal(accuracies.from_frame(pd.read_csv(path, float_precision="round_trip")), from_csv(path))
+        published.accuracies().assign(n=counts).to_csv(path, index=False)
+    frame = pd.read_csv(path, float_precision="round_trip")
+    pd.testing.assert_frame_equal(accuracies.from_frame(frame), from_csv(path))
 
 
 @pytest.mark.parametrize(("frame", "words"), [
