@@ -158,11 +158,7 @@ class FixedFeatures:
 
 
 def rebatch(batches, sizes):
-    """Arrays in batches of other sizes: yields one array of each size, as soon as its rows are there.
-
-    Raises:
-      AssertionError: there are more rows than the sizes add up to.
-    """
+    """Arrays in batches of other sizes, which add up to all rows: yields each as soon as its rows are there."""
     pending, batches = [], iter(batches)
     for size in sizes:
         while sum(map(len, pending)) < size:

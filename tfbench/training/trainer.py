@@ -104,8 +104,6 @@ class Trainer(orbit.StandardTrainer):
         self._grad_fn = tf.function(self._loss_and_gradients, jit_compile=True
                                     ) if step.jit_compile else self._loss_and_gradients
 
-    # ---- what a trial sets and reads ---------------------------------------------------------------
-
     def weights(self) -> list[np.ndarray]:
         """Copies of all weights, trainable or not."""
         return [np.array(variable) for variable in self.model.variables]
@@ -142,8 +140,6 @@ class Trainer(orbit.StandardTrainer):
         self.l2.assign(l2)
         self.steps.assign(float(steps))
 
-    # ---- Orbit's loop ------------------------------------------------------------------------------
-
     def train_loop_begin(self):
         self.loss_sum.assign(0.0)
         self.input_wait_seconds.assign(0.0)
@@ -178,8 +174,6 @@ class Trainer(orbit.StandardTrainer):
     def _clock(self):
         """Seconds, float64; tf.timestamp refuses to be called where operations are held to be deterministic."""
         return tf.numpy_function(time.time, [], tf.float64) if self.step.deterministic else tf.timestamp()
-
-    # ---- one step on one device --------------------------------------------------------------------
 
     @as_written
     def _train_batch(self, images, labels):
@@ -234,8 +228,6 @@ class Trainer(orbit.StandardTrainer):
     def _loss(self, logits, labels):
         losses = example_losses(logits, labels, self.step.multi_label, self.step.label_smoothing)
         return tf.reduce_sum(losses) / self.step.batch_size
-
-    # ---- the update, over all devices --------------------------------------------------------------
 
     def _update(self, strategy, gradients, statistics):
         """What `optimizer.apply` does, without `all_reduce`; and batch norm's statistics, averaged over the devices.

@@ -110,10 +110,7 @@ def _train_loop(trainer, make_batches, first_step: int, steps: int, folder, chec
 
 @contextlib.contextmanager
 def _quiet_controller(trainer, folder, steps: int):
-    """Context manager that yields Orbit's loop: a function from the step to train up to, to the mean loss.
-
-    What Orbit prints goes into a file.
-    """
+    """Context manager that yields Orbit's loop, step to train up to → mean loss; what Orbit prints goes into a file."""
     losses: list[float] = []
     chief = is_chief(trainer.strategy)
     folder.mkdir(parents=True, exist_ok=True)
@@ -159,11 +156,7 @@ def delete_checkpoints(folder: Path) -> None:
 
 
 def check_same_on_all_hosts(strategy, number: int) -> None:
-    """Checks that all hosts have the same `number`: else they would train different things, or wait for ever.
-
-    Raises:
-      UserError: they have not.
-    """
+    """Raises UserError unless all hosts have the same `number`: they would train different things or wait for ever."""
     numbers = sorted(set(on_all_hosts(strategy, number)))
     if len(numbers) > 1:
         raise UserError(f"the hosts stand at different places ({', '.join(map(str, numbers))}): expected one "
