@@ -70,10 +70,10 @@ class RunConfig:
 
     regime: str
 
-    model: str | None = setting(
+    model: str = setting(
         None, "network", "network, or MODULE:FUNCTION of a custom one (docs/manual.md, \"Use a custom network\")",
         WHAT, required=True, alias="models")
-    dataset: str | None = setting(
+    dataset: str = setting(
         None, "dataset", "data set; or folder:PATH (PATH/CLASS/*.jpg, or the same in train/, val/ and test/ there); or "
         "tfds:NAME", WHAT, required=True, alias="datasets")
     weights: str | None = setting(
@@ -90,11 +90,11 @@ class RunConfig:
         10000, "integer", "of L-BFGS at each strength (our choice: one that is solved needs fewer)", SEARCH, minimum=1,
         in_spec=True)
 
-    steps: int | None = setting(None, "integer", "training steps", SEARCH, minimum=1)
+    steps: Any = setting(None, "integer", "training steps", SEARCH, minimum=1)
     steps_curve: tuple[int, ...] | None = setting(
         None, "integers", "instead of --steps: several numbers of steps; a run of its own, with its own best "
         "hyperparameters, for each (v3 section 4.6: 76,153,305,610,1221,…)", SEARCH, minimum=1)
-    grid: tuple[int, int] | None = setting(
+    grid: tuple[int, int] = setting(
         None, "grid", "how many of the paper's learning rates and weight decays to try, RATESxDECAYS, evenly spread "
         "over its grid", SEARCH)
     search: str | None = setting(
@@ -110,7 +110,7 @@ class RunConfig:
         ALL, "trial", "which part of the search to run: all that is missing; one trial by its number, from 1; or the "
         "refit, when all trials are there (for job arrays: study --executor=commands)", SEARCH)
 
-    epochs: float | None = setting(None, "number", "passes over the training images", TRAINING, minimum=0)
+    epochs: Any = setting(None, "number", "passes over the training images", TRAINING, minimum=0)
     warmup_epochs: float = setting(
         0.0, "number", "epochs over which the learning rate rises from 0, linearly", TRAINING, minimum=0, in_spec=True)
     decay_per_epoch: float = setting(
@@ -237,6 +237,7 @@ class RunConfig:
     def grid_values(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Learning rates and weight decays that a search tries."""
         search, (rates, decays) = self.kind.search, self.grid
+        assert search
         return (self.learning_rate or paper.evenly_spaced_subset(search.learning_rates, rates),
                 self.weight_decay or paper.evenly_spaced_subset(search.weight_decays, decays))
 
@@ -260,7 +261,7 @@ class RunConfig:
         parts = []
         if self.steps_curve:
             parts.append(f"{variant.steps:,} steps")
-        if self.examples_per_class:
+        if variant.examples_per_class and self.examples_per_class:
             number, seed = variant.examples_per_class[0], variant.subset_seeds[0]
             parts.append(f"{number} per class, subset {seed}")
         return ", ".join(parts)

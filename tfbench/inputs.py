@@ -132,7 +132,7 @@ def weights_path(config: RunConfig) -> str:
     Raises:
       UserError: public weights of a custom network.
     """
-    if config.weights != IMAGENET:
+    if config.weights and config.weights != IMAGENET:
         return config.weights
     if is_custom(config.model):
         raise UserError(f"{config.model} has no public ImageNet weights: take --weights={CUSTOM} for those that it "

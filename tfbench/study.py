@@ -89,7 +89,8 @@ def main(options) -> int | None:
     rate = plan.measured_rates(options.throughput) if options.throughput else plan.matrix_rate()
     runs = jobs.plan_runs(options, rate)
     if options.status or options.watch:
-        return show_status(options, runs)
+        show_status(options, runs)
+        return None
     if options.export:
         number = archive.export(options.results_dir, options.export)
         print(f"{count(number, 'row')} with predictions and metadata of weights: {options.export}")

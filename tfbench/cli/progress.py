@@ -37,7 +37,8 @@ class Display:
                              TimeElapsedColumn(), *left, console=self._console)
         self._task = self._bar.add_task("", total=total)
         self._name, self._done, self._end, self._per_image = "", 0.0, 0.0, 0.0
-        self._stage, self._how_far, self._grid, self._spoken = "", "", None, time.monotonic()
+        self._stage, self._how_far, self._spoken = "", "", time.monotonic()
+        self._grid: Table | None = None
         self._view = Live(get_renderable=self._render, console=self._console, redirect_stdout=False,
                           redirect_stderr=False, transient=True) if self._live else None
 

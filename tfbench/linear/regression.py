@@ -7,7 +7,7 @@ validation; the best is fitted again on both and tested once.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -36,7 +36,8 @@ def run(inputs: RunInputs, progress) -> Record:
     config, spec, data = inputs.config, inputs.spec, inputs.data
     from tfbench.linear import features  # Keras: features of one's own need none
 
-    assert inputs.metadata
+    metadata = inputs.metadata
+    assert metadata  # of pretrained weights, from which this regime starts
     start = time.monotonic()
     set_determinism(config.deterministic)
 
@@ -47,7 +48,7 @@ def run(inputs: RunInputs, progress) -> Record:
     kept = cache.open_cache(config.results_dir, cache.make_key(spec, data.manifest, processor=processor()))
     fixed = features.FixedFeatures(
         lambda precision: features.make_extractor(
-            inputs.network.name, weights_file=inputs.weights, weights_sha256=inputs.metadata["sha256"],
+            inputs.network.name, weights_file=inputs.weights, weights_sha256=metadata["sha256"],
             image_size=spec["image_size"], value_range=spec["value_range"], devices=config.devices,
             precision=precision),
         config.precision, kept, spec["image_size"], config.batch_size, progress)
@@ -68,7 +69,7 @@ def run(inputs: RunInputs, progress) -> Record:
                                   "TensorFlow computed in float32")
     record = make_record(
         spec, data.dataset, data.manifest, accuracy=metrics.score(data.dataset.metric, scores, test.labels),
-        test_split={"n": len(test.labels), "sha256": test.split_sha256}, source=source_of(inputs.metadata),
+        test_split={"n": len(test.labels), "sha256": test.split_sha256}, source=source_of(metadata),
         features={"folder": kept.folder.name, "precision": config.precision, "relative_error": error},
         seconds=time.monotonic() - start, **chosen)
     return store.write_record(config.results_dir, record, test_predictions(scores, test), config.flagfile())
@@ -80,13 +81,14 @@ def run_file(config: RunConfig, progress) -> tuple[Record, bool]:
     file = feature_file.read(config.features)
     sizes = {split: len(numbers) for split, numbers in file.rows.items()}
     metric = "voc_map" if file.labels.ndim == 2 else "top1"
-    dataset = Dataset(f"features:{file.name}", file.name, "", file.classes, metric, **sizes)
+    dataset = Dataset(f"features:{file.name}", file.name, "", file.classes, metric, sizes["train"],
+                      sizes["validation"], sizes["test"])
     keys = {split: [f"{number:09d}" for number in numbers] for split, numbers in file.rows.items()}
-    manifest = {"splits": {split: {"n": sizes[split], "sha256": split_hash(keys[split])} for split in sizes},
-                "content": file.sha256, "verification": {}}
+    splits: dict[str, dict] = {split: {"n": sizes[split], "sha256": split_hash(keys[split])} for split in sizes}
+    manifest = {"splits": splits, "content": file.sha256, "verification": {}}
     spec = {
         "schema": SCHEMA, "regime": config.regime, "network": CUSTOM_FEATURES, "dataset": dataset.name,
-        "data": {split: facts["sha256"] for split, facts in manifest["splits"].items()} | {"content": file.sha256},
+        "data": {split: facts["sha256"] for split, facts in splits.items()} | {"content": file.sha256},
         "source_dataset": None, "weights_sha256": None, "image_size": None, "precision": None,
         "l2": list(config.l2), "max_iterations": config.max_iterations}
     if finished := store.finished(config.results_dir, spec):
@@ -100,9 +102,9 @@ def run_file(config: RunConfig, progress) -> tuple[Record, bool]:
     refit, chosen = choose(parts["train"], parts["validation"], both, config, classes=file.classes,
                            metric=dataset.metric, progress=progress)
     scores = refit.scores(parts["test"][0])
-    test = Examples(None, parts["test"][1], keys["test"], manifest["splits"]["test"]["sha256"])
+    test = Examples(np.empty(0, object), parts["test"][1], keys["test"], splits["test"]["sha256"])
     record = make_record(spec, dataset, manifest, accuracy=metrics.score(dataset.metric, scores, test.labels),
-                         test_split=manifest["splits"]["test"], seconds=time.monotonic() - start, **chosen)
+                         test_split=splits["test"], seconds=time.monotonic() - start, **chosen)
     return store.write_record(config.results_dir, record, test_predictions(scores, test), config.flagfile()), True
 
 
@@ -133,7 +135,7 @@ def choose(train: Labelled, validation: Labelled, both: Labelled, config: RunCon
     Returns:
       (the refit; the fields of a record that say how it came about).
     """
-    options = {"classes": classes, "max_iterations": config.max_iterations}
+    options: dict[str, Any] = {"classes": classes, "max_iterations": config.max_iterations}
     trials: list[dict] = []
     best, best_fit = None, None
     progress.stage(f"logistic regression at {len(config.l2)} strengths")

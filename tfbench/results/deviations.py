@@ -22,6 +22,11 @@ def _other_steps(run: dict, search: paper.Search) -> bool:
     return _search(run) is search and run["steps"] != search.steps
 
 
+def _other_grid(run: dict) -> bool:
+    search, grid = _search(run), (run.get("learning_rate"), run.get("weight_decay"))
+    return search is not None and grid != (list(search.learning_rates), list(search.weight_decays))
+
+
 def _other_recipe(run: dict) -> bool:
     """Whether a pretraining departs from the paper's recipe for ImageNet, its four switches left aside."""
     switches = ("bn_scale", "label_smoothing", "dropout", "auxiliary_head")
@@ -48,8 +53,7 @@ DEVIATIONS = (
     (lambda run: _other_steps(run, paper.FINE_TUNING), f"other than {paper.FINE_TUNING.steps:,} steps"),
     (lambda run: _other_steps(run, paper.FROM_SCRATCH), f"other than {paper.FROM_SCRATCH.steps:,} steps"),
     (lambda run: _search(run) and run["batch_size"] != paper.BATCH_SIZE, f"batch size other than {paper.BATCH_SIZE}"),
-    (lambda run: _search(run) and (run["learning_rate"], run["weight_decay"]) != tuple(map(list, _search(run)[1:])),
-     "other than the paper's grid of 7 learning rates by 8 weight decays"),
+    (_other_grid, "other than the paper's grid of 7 learning rates by 8 weight decays"),
     (lambda run: run.get("search") == "halving", HALVING),
     (lambda run: run.get("min_crop_area", paper.MIN_CROP_AREA) != paper.MIN_CROP_AREA,
      "random crops of other than 8 to 100 % of the image"),

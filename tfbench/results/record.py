@@ -7,7 +7,7 @@ import os
 import platform
 import socket
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -25,8 +25,8 @@ PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "tf-models-official", 
 
 
 @dataclasses.dataclass(frozen=True)
-class Record:
-    """What a finished run found out. record["accuracy"] and record.get("search") work too, as of a dictionary.
+class Record(Mapping[str, Any]):
+    """What a finished run found out. It is a mapping too: record["accuracy"], record.get("search").
 
     Attributes:
       schema: version of this layout. key: hash of `spec`.
@@ -115,28 +115,26 @@ class Record:
         return {name: getattr(self, name) for name in FIELDS
                 if name not in ONLY_OF_SOME or getattr(self, name) is not None}
 
-    def keys(self) -> list[str]:
-        """Names of what the record has."""
-        return [*self.to_json(), *(["path"] if self.path else [])]
+    # A mapping of what the file holds, and "path": record["accuracy"] is record.accuracy.
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self.to_json()
+        if self.path:
+            yield "path"
+
+    def __len__(self) -> int:
+        return len(list(self))
 
     def __getitem__(self, name: str) -> Any:
-        if name not in self.__dataclass_fields__:
+        if name not in (*FIELDS, "path") or name in ONLY_OF_SOME and getattr(self, name) is None:
             raise KeyError(name)
         return getattr(self, name)
-
-    def __contains__(self, name: str) -> bool:
-        return name in self.keys()
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """The value of that name; `default` where the record has none."""
-        value = getattr(self, name, None)
-        return default if value is None else value
 
 
 FIELDS = [field.name for field in dataclasses.fields(Record) if field.name != "path"]
 REQUIRED = [field.name for field in dataclasses.fields(Record)
             if field.default is field.default_factory is dataclasses.MISSING]
-ONLY_OF_SOME = ("search", "refit", "features", "distribution", "own_network")
+ONLY_OF_SOME = ("search", "refit", "features", "distribution", "own_network", "path")
 
 
 def make_record(spec: dict, dataset: Dataset, manifest: dict, *, accuracy: float, test_split: dict, seconds: float,

@@ -18,6 +18,8 @@ import io
 import os
 import zipfile
 import zlib
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -119,7 +121,8 @@ def read_records(*results_dirs) -> list[Record]:
     return [read_record(path) for folder in results_dirs for path in sorted(as_path(folder).glob("rows/*.json"))]
 
 
-def read_predictions(record: Record, names=("labels", "predictions", "scores")) -> dict[str, np.ndarray] | None:
+def read_predictions(record: Mapping[str, Any],
+                     names=("labels", "predictions", "scores")) -> dict[str, np.ndarray] | None:
     """Those of the arrays `names` that lie beside a record of read_records; None where there is no file.
 
     Raises:
@@ -149,7 +152,7 @@ def write_record(results_dir, record: Record, predictions: dict[str, np.ndarray]
     """
     path = record_path(results_dir, record.spec)
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **predictions)
+    np.savez_compressed(buffer, **predictions)  # type: ignore[arg-type]
     atomic.write_atomically(path.with_suffix(".npz"), buffer.getvalue(), cure=CURE)
     atomic.write_atomically(path.with_suffix(".flags"), flagfile.encode(), cure=CURE)
     atomic.write_json(path, record.to_json(), cure=CURE)

@@ -1,5 +1,8 @@
 """The five ways to pretrain that the paper compares (v3, section 4.2, figures 3 and 5): what each does to transfer."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -18,7 +21,7 @@ COLUMNS = ("origin", "regime", "network", "setting", "source_accuracy", "mean_lo
 OURS = "ours"  # the origin of what was measured here
 
 
-def from_folders(folders: dict[str, list[dict]]) -> pd.DataFrame:
+def from_folders(folders: Mapping[str, Sequence[Mapping[str, Any]]]) -> pd.DataFrame:
     """What the studies of several folders, each with one way to pretrain, say.
 
     Args:
@@ -65,7 +68,7 @@ def together(tables: list[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
 
 
-def _settings(folder: str, records: list[dict]) -> dict[str, int]:
+def _settings(folder: str, records: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """Network -> number of the way it was pretrained."""
     settings = {}
     for record in records:

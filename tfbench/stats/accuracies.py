@@ -18,6 +18,8 @@ import itertools
 import math
 import re
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -83,7 +85,7 @@ def from_csv(path, source_column: str | None = None) -> pd.DataFrame:
     return from_frame(csv_table.read(path), source_column, origin=str(path))
 
 
-def from_records(records: list[dict], *, allow_unequal: bool = False) -> pd.DataFrame:
+def from_records(records: Sequence[Mapping[str, Any]], *, allow_unequal: bool = False) -> pd.DataFrame:
     """The table of a results folder's records (tfbench.results.store.read_records).
 
     Records of custom features belong to no network and are left out. So are those on a few examples per
@@ -122,14 +124,14 @@ def from_runs(runs: list[Run], *, allow_unequal: bool = False) -> pd.DataFrame:
     return table_of(results)
 
 
-def runs_of(records: list[dict]) -> list[Run]:
+def runs_of(records: Sequence[Mapping[str, Any]]) -> list[Run]:
     """budgets.runs_of records whose fields are what the statistics need; UserError names one that is damaged."""
     for record in records:
         _check_record(record)
     return budgets.runs_of(records)
 
 
-def _check_record(record: dict) -> None:
+def _check_record(record: Mapping[str, Any]) -> None:
     source = record.get("source")
     for name in ("source", "spec"):
         if not isinstance(record.get(name), dict | None):
@@ -154,7 +156,7 @@ def _check_record(record: dict) -> None:
             raise _damaged(record, f"spec.{name} as {expected}", value)
 
 
-def _damaged(record: dict, expected: str, value) -> UserError:
+def _damaged(record: Mapping[str, Any], expected: str, value) -> UserError:
     return UserError(f"row {record_label(record)}: expected {expected}, found {value!r}: delete the row and run its "
                      "command again")
 
@@ -171,7 +173,7 @@ SPEC_FIELDS = {  # of a specification, what the statistics read: field -> (what 
     "examples_per_class": _COUNT, "subset_seed": _SEED}
 
 
-def _sources(records: list[dict]) -> dict[str, tuple[float, int]]:
+def _sources(records: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, int]]:
     """Network name -> (source accuracy, its number of examples); UserError unless unique."""
     by_network: dict[str, dict] = defaultdict(dict)  # -> (data set, accuracy) -> (n, label of a record that says so)
     for record in records:
@@ -193,9 +195,9 @@ def _sources(records: list[dict]) -> dict[str, tuple[float, int]]:
             for (_, accuracy), (n, _) in values.items()}
 
 
-def _check_metrics(records: list[dict]) -> None:
+def _check_metrics(records: Sequence[Mapping[str, Any]]) -> None:
     """Raises UserError where two records measured one data set by different metrics."""
-    first: dict[str, dict] = {}
+    first: dict[str, Mapping[str, Any]] = {}
     for record in records:
         other = first.setdefault(record["dataset"], record)
         if record["metric"] != other["metric"]:
@@ -204,7 +206,7 @@ def _check_metrics(records: list[dict]) -> None:
                             "one metric: repeat the wrong runs")
 
 
-def mismatches(records: list[dict]) -> list[str]:
+def mismatches(records: Sequence[Mapping[str, Any]]) -> list[str]:
     """Data sets whose records were tested on unequal splits, with the splits and a record of each, in words."""
     by_dataset: dict[str, dict] = defaultdict(lambda: defaultdict(list))
     for record in records:

@@ -5,8 +5,8 @@ examples per class. A table that mixed them would compare what was spent, not ne
 runs of one budget, the largest, and leaves out the rest (stats/curves.py draws some of that).
 """
 
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 from tfbench.errors import UserError
 from tfbench.models.catalog import CUSTOM_FEATURES
@@ -62,7 +62,7 @@ class Run(NamedTuple):
       examples_per_class, subset_seed: of few-example training; None where it had all examples.
     """
 
-    record: dict
+    record: Mapping[str, Any]
     budget: Budget
     examples_per_class: int | None
     subset_seed: int | None
@@ -96,7 +96,7 @@ class Run(NamedTuple):
         return ", ".join(words)
 
 
-def budget(record: dict) -> Budget:
+def budget(record: Mapping[str, Any]) -> Budget:
     """The budget that a record's specification tells; of a transfer regime only, others have an empty one."""
     spec = record.get("spec") or {}
     if record["regime"] not in REGIMES:
@@ -108,7 +108,7 @@ def budget(record: dict) -> Budget:
     return Budget(spec.get("steps") or 0, whole, rates * decays, rates, decays, spec.get("batch_size") or 0)
 
 
-def runs_of(records: Iterable[dict]) -> list[Run]:
+def runs_of(records: Iterable[Mapping[str, Any]]) -> list[Run]:
     """Every record with its budget and subset, in order."""
     specs = [(record, record.get("spec") or {}) for record in records]
     return [Run(record, budget(record), spec.get("examples_per_class"), spec.get("subset_seed"))

@@ -2,6 +2,8 @@
 
 import dataclasses
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -128,7 +130,7 @@ def _incomplete(runs) -> list[str]:
             for (dataset, fault), number in faults.items()]
 
 
-def _costs(records: list[dict]) -> pd.DataFrame:
+def _costs(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """By cell: number of trials, hours for everything, images per second in training (median over its fits)."""
     return pd.DataFrame([{
         **{name: record[name] for name in CELL}, "trials": len(record.get("trials") or ()),
@@ -136,7 +138,7 @@ def _costs(records: list[dict]) -> pd.DataFrame:
         for record in records], columns=[*CELL, *COST_TYPES]).astype(COST_TYPES)
 
 
-def _sizes(networks, records: list[dict]) -> dict[str, list[float]]:
+def _sizes(networks, records: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
     """Parameters and 10^9 multiply-adds of each network, of the catalog or as records tell of custom ones; or NaN."""
     custom = {record["network"]: record["own_network"] for record in records
               if isinstance(record.get("own_network"), dict)}
@@ -152,7 +154,7 @@ def _cost(cells: pd.DataFrame) -> pd.DataFrame:
         images_per_second=("images_per_second", "median")).reset_index()
 
 
-def _solver(records: list[dict]) -> pd.DataFrame:
+def _solver(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """By logistic regression: how many of its fits are certified to be solved, iterations, largest gap."""
     lines = []
     for record in records:

@@ -2,7 +2,9 @@
 
 import hashlib
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +23,7 @@ CELL_COLUMNS = ("regime", "network", "dataset", "low", "high", "interval", *BEST
 PAIR_COLUMNS = ("regime", "dataset", "network", "other", "difference", "p", "test")
 
 
-def on_data_sets(records: list[dict]) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+def on_data_sets(records: Sequence[Mapping[str, Any]]) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
     """Tests of all pairs of networks on each data set in each regime, and an interval for each accuracy.
 
     Args:
@@ -95,7 +97,7 @@ def _pairs_of(tables: list[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=PAIR_COLUMNS)
 
 
-def _on_one(records: list[dict]) -> tuple[list[pd.DataFrame], list[pd.DataFrame], list[str]]:
+def _on_one(records: Sequence[Mapping[str, Any]]) -> tuple[list[pd.DataFrame], list[pd.DataFrame], list[str]]:
     """on_data_sets for one data set, whose records share a metric; tables per regime."""
     name, dataset = records[0]["metric"], records[0]["dataset"]
     if name not in METRICS:
@@ -125,7 +127,7 @@ def _on_one(records: list[dict]) -> tuple[list[pd.DataFrame], list[pd.DataFrame]
     return cells, pairs, notes
 
 
-def _checked(metric: Metric, record: dict, arrays: dict | None) -> tuple[np.ndarray, np.ndarray] | None:
+def _checked(metric: Metric, record: Mapping[str, Any], arrays: dict | None) -> tuple[np.ndarray, np.ndarray] | None:
     """Labels and outputs of a record's predictions; None unless they give its accuracy.
 
     Those of a network that diverged do not.
@@ -141,7 +143,7 @@ def _checked(metric: Metric, record: dict, arrays: dict | None) -> tuple[np.ndar
     return labels, outputs
 
 
-def _interval(metric: Metric, record: dict, outputs: tuple | None) -> tuple[float, float, str]:
+def _interval(metric: Metric, record: Mapping[str, Any], outputs: tuple | None) -> tuple[float, float, str]:
     """Ends and method of one accuracy's interval."""
     if metric.counts:
         n = record["n_test"]
@@ -152,7 +154,7 @@ def _interval(metric: Metric, record: dict, outputs: tuple | None) -> tuple[floa
     return np.nan, np.nan, ""
 
 
-def _p_values(metric: Metric, records: list[dict], outputs) -> dict[str, tuple[list[int], np.ndarray]]:
+def _p_values(metric: Metric, records: Sequence[Mapping[str, Any]], outputs) -> dict[str, tuple[list[int], np.ndarray]]:
     """Regime -> (indices into `records`, p of each pair of these, NaN where not tested on the same images)."""
     by_regime: dict[str, list[int]] = defaultdict(list)
     same_images: dict[tuple, dict[str, list]] = defaultdict(lambda: defaultdict(list))

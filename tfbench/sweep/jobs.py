@@ -20,7 +20,7 @@ import tfbench
 from tfbench.cli import app, flags
 from tfbench.cli.progress import Silent
 from tfbench.config import REFIT, RunConfig, key_of
-from tfbench.data import manifests
+from tfbench.data.examples import find_dataset, open_dataset
 from tfbench.data.folders import FOLDER
 from tfbench.errors import UserError
 from tfbench.files import sharing
@@ -222,8 +222,9 @@ def _absolute(config: RunConfig) -> RunConfig:
     def absolute(path: str) -> str:
         return path if is_address(path) else os.path.abspath(os.path.expanduser(path))
 
-    changed = {name: absolute(getattr(config, name)) for name in ("results_dir", "data_dir", "weights_dir")
-               if name in config.kind.settings}
+    changed: dict[str, Any] = {
+        name: absolute(getattr(config, name)) for name in ("results_dir", "data_dir", "weights_dir")
+        if name in config.kind.settings}
     if config.weights and config.weights not in (IMAGENET, CUSTOM):
         changed["weights"] = absolute(config.weights)
     if config.dataset and config.dataset.startswith(FOLDER):
@@ -321,9 +322,10 @@ def work(config: RunConfig, expected: dict) -> dict:
             sys.path.append(expected["folder"])
         check_same_hash(f"network {config.model}", expected["network"], custom_code(config.model)["network"])
     dataset = dataset_of(config)
-    sharing.wait_until_visible(lambda: manifests.read(dataset, config.data_dir) is not None,
+    sharing.wait_until_visible(lambda: find_dataset(dataset, config.data_dir) is not None,
                                f"the data set {dataset.name} in {config.data_dir}", "--data_dir")
-    check_same_hash(f"data set {dataset.name}", expected["data"], data_hash(manifests.read(dataset, config.data_dir)))
+    manifest = open_dataset(dataset, config.data_dir).manifest
+    check_same_hash(f"data set {dataset.name}", expected["data"], data_hash(manifest))
     if config.kind.pretrained and config.weights and config.weights not in (IMAGENET, CUSTOM):
         sharing.wait_until_visible(as_path(config.weights).exists, config.weights)
     record, new = run.execute(config, Silent())

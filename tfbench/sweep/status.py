@@ -73,7 +73,7 @@ def states(results_dir, runs: list[jobs.Run], work: dict) -> list[State]:
     for run in runs:
         config = jobs.use_weights(run.config, weights)
         spec, record = jobs.record_of(config, known)
-        if record:
+        if record and spec:
             jobs.keep_weights(config, spec, weights)
         folder = store.work_dir(results_dir, spec) if spec and not record else None
         states.append(state_of((config.regime, config.model, config.dataset, run.variant), run.cost, record, folder))
@@ -122,10 +122,10 @@ def _hosts(record: Record | None, done: list[dict]) -> dict[str, dict]:
     for fit in done:
         if host := fit.get("host") or writer:
             fits_of.setdefault(host, []).append(fit)
-    hosts = {host: {"fits": len(its), "seconds": sum(fit.get("seconds") or 0 for fit in its),
+    hosts: dict[str, dict] = {host: {"fits": len(its), "seconds": sum(fit.get("seconds") or 0 for fit in its),
                     "images_per_second": images_per_second(its)} for host, its in fits_of.items()}
-    if record and writer in hosts:
-        hosts[writer]["seconds"] += max(record.seconds - sum(host["seconds"] for host in hosts.values()), 0)
+    if record and writer and writer in hosts:
+        hosts[writer]["seconds"] += max(record.seconds - sum(part["seconds"] for part in hosts.values()), 0)
     return hosts
 
 
@@ -152,11 +152,11 @@ def read_work(results_dir) -> dict:
     """
     path = jobs.report_path(results_dir)
     report = atomic.read_json(path, cure="delete it") if path.exists() else None
-    age = None
+    age: float | None = None
     if report:
         written = datetime.datetime.fromisoformat(report["written"])
         age = (datetime.datetime.now(datetime.timezone.utc) - written).total_seconds()
-    live = report and not report["ended"] and age < STALE
+    live = report and age is not None and not report["ended"] and age < STALE
     return {"at_work": "ray" if live else "local" if sharing.is_locked(results_dir) else None, "age": age,
             "report": report}
 
@@ -167,7 +167,7 @@ def with_work(states: list[State], work: dict) -> list[State]:
     Of a study in one process, the first run that is begun is the running one: they go in the plan's order.
     """
     titles = {state.title: index for index, state in enumerate(states) if state.state != "finished"}
-    changes = {}
+    changes: dict[int, tuple[str, str | None]] = {}
     if work["report"]:
         # A job's title begins with its run's; what is running makes no less of what is set aside.
         for name, new in (("running", "running"), ("set_aside", "set aside")):
@@ -235,7 +235,7 @@ def totals(states: list[State]) -> dict:
 def by_host(states: list[State]) -> dict[str, dict]:
     """Machine → {"fits", "hours", "share": of all hours whose machine is known, "images_per_second": median over runs
     of what it trained, None without}."""
-    parts = {}
+    parts: dict[str, list[dict]] = {}
     for state in states:
         for host, part in state.hosts.items():
             parts.setdefault(host, []).append(part)

@@ -184,11 +184,11 @@ def _trial(task: Task, weights, train, validation, number: int, point: dict, ste
     name = f"trial{number}"
     outcome = task.train(train, weights, name, **trial_settings(**point, steps=steps), **estimate)
     start = time.monotonic()
-    scores = {crop: task.accuracy(task.predict(validation, crop), validation.labels) if outcome.finite else None
-              for crop in CROPS}
-    diverged = None in scores.values()
-    scores = {crop: score or 0.0 for crop, score in scores.items()}
-    best = max(scores, key=scores.get)
+    accuracies = {crop: task.accuracy(task.predict(validation, crop), validation.labels) if outcome.finite else None
+                  for crop in CROPS}
+    diverged = None in accuracies.values()
+    scores = {crop: score or 0.0 for crop, score in accuracies.items()}
+    best = max(scores, key=lambda crop: scores[crop])
     result = point | {
         "steps": steps, "validation_accuracy": 0.0 if diverged else scores[best], "test_crop": best,
         "validation": scores, "diverged": diverged, "seconds": round(outcome.seconds + time.monotonic() - start, 2),

@@ -22,6 +22,7 @@ import socket
 import threading
 import time
 import traceback
+from typing import Any
 
 import ray
 from ray.autoscaler.sdk import request_resources
@@ -86,18 +87,24 @@ def run_jobs(jobs: list[Job], do, resources: Resources, log, on_finished=lambda 
     Returns:
       The jobs that are set aside, in their order.
     """
-    dependents = collections.defaultdict(list)
+    dependents: dict[int, list[int]] = collections.defaultdict(list)
     for index, job in enumerate(jobs):
         for needed in job.needs:
             dependents[needed].append(index)
     open_needs = {index: len(job.needs) for index, job in enumerate(jobs)}
     attempt = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=0)(_attempt)
-    ready, waiting = ReadyQueue(jobs), []  # what can begin now; a heap of (when, index) of what is tried again then
+    ready = ReadyQueue(jobs)
+    waiting: list[tuple[float, int]] = []  # a heap: when a failed job is tried again, and which
     for index, number in open_needs.items():
         if not number:
             ready.add(index)
-    running, retrying, tried, unfit, failures = {}, {}, collections.Counter(), {}, {}
-    room, room_checked, ended = 0, -math.inf, []
+    running: dict[ray.ObjectRef, int] = {}
+    retrying: dict[int, str] = {}  # reasons
+    unfit: dict[str, str] = {}  # nodes, and why
+    failures: dict[int, Failure] = {}
+    ended: list[int] = []
+    tried: collections.Counter[int] = collections.Counter()
+    room, room_checked = 0, -math.inf
     while ready or waiting or running:
         while waiting and waiting[0][0] <= time.monotonic():
             ready.add(heapq.heappop(waiting)[1])
@@ -172,7 +179,7 @@ def _submit(attempt, call: tuple, title: str, resources: Resources, tried: int, 
     environment = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"} if resources.gpus % 1 else {}
     if tried:  # Ray gives another environment to another worker process: the one it failed in may be at fault
         environment["TFBENCH_ATTEMPT"] = str(tried + 1)
-    options = {"name": title}
+    options: dict[str, Any] = {"name": title}
     if environment:
         options["runtime_env"] = {"env_vars": environment}
     if unfit and _fit_nodes(unfit):  # where no node is fit, any of them says so
@@ -349,8 +356,9 @@ def run(make_jobs, flags: list[str], report: Path, dashboard: str | None, resour
     name = "study-" + hashlib.sha256(str(report.parent).encode()).hexdigest()[:16]
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     for _ in range(MAX_SCHEDULERS):
-        scheduler = Scheduler.options(name=name, namespace="tfbench", lifetime="detached", get_if_exists=True,
-                                      scheduling_strategy=here).remote()
+        scheduler = Scheduler.options(  # type: ignore[attr-defined]  # Ray's decorator adds it
+            name=name, namespace="tfbench", lifetime="detached", get_if_exists=True,
+            scheduling_strategy=here).remote()
         try:
             if refused := ray.get(scheduler.begin.remote(flags, code_hash(), make_jobs(), resources, str(report),
                                                          dashboard)):
