@@ -27,14 +27,16 @@ WHOLE = [*SMALL, "--source=glyphs", "--pretrain=--steps=3 --learning_rate=0.05 -
 STUDIES = {"grid": [*WHOLE, "--models=commands_nets:narrow,commands_nets:wide"],
            "halving": [*WHOLE, "--models=commands_nets:narrow", "--search=halving"]}
 STAGES = {"grid": [6, 8, 2], "halving": [3, 5, 3, 1]}  # lines: trials from scratch need no pretraining
-MODULE = """# commands_nets.py: networks that are traced in no time
+# Networks that are traced in no time. All layers have names: Keras numbers others through a process, and the hash of
+# a custom network's pretrained weights tells these numbers.
+MODULE = """
 import keras
 
 def net(image_size, width):
-    images = keras.Input([image_size, image_size, 3])
-    body = keras.layers.Conv2D(width, 3, strides=2, use_bias=False)(images)
-    body = keras.layers.ReLU()(keras.layers.BatchNormalization()(body))
-    return keras.Model(images, keras.layers.GlobalAveragePooling2D()(body))
+    images = keras.Input([image_size, image_size, 3], name="pictures")
+    body = keras.layers.Conv2D(width, 3, strides=2, use_bias=False, name="conv")(images)
+    body = keras.layers.ReLU(name="relu")(keras.layers.BatchNormalization(name="norm")(body))
+    return keras.Model(images, keras.layers.GlobalAveragePooling2D(name="pool")(body), name="net")
 
 def narrow(image_size):
     return net(image_size, 8)

@@ -123,7 +123,10 @@ class Record(Mapping[str, Any]):
             yield "path"
 
     def __len__(self) -> int:
-        return len(list(self))
+        return sum(1 for _ in self)
+
+    def __bool__(self) -> bool:
+        return True
 
     def __getitem__(self, name: str) -> Any:
         if name not in (*FIELDS, "path") or name in ONLY_OF_SOME and getattr(self, name) is None:

@@ -60,12 +60,12 @@ def cost(config: RunConfig, rate: float | dict[str, float]) -> Cost:
         trials = sum(halving.rungs(search).values())
         fits, trained = trials + 1, (halving.steps_left(search, {}) + config.steps) * config.batch_size
         evaluated = trials * 2 * dataset.validation + dataset.test  # at two crops
-    elif kind.pretrained:
-        fits, trained, evaluated = len(config.l2) + 1, 0, dataset.train + dataset.validation + dataset.test
-        kept = 4 * network.feature_width * evaluated
-    else:
+    elif "epochs" in kind.settings:  # pretraining
         fits, evaluated = 1, dataset.test
         trained = config.steps * config.batch_size if config.steps else round(config.epochs * dataset.train)
+    else:  # on fixed features
+        fits, trained, evaluated = len(config.l2) + 1, 0, dataset.train + dataset.validation + dataset.test
+        kept = 4 * network.feature_width * evaluated
     if isinstance(rate, dict):
         rate = rate.get(network.name) or float(np.median(list(rate.values())))
     seconds = kind.trace_seconds + (trained + evaluated) * IMAGE_SECONDS + operations(
