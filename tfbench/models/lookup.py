@@ -1,7 +1,7 @@
 """The network behind a name that --model takes: of the catalog, or custom.
 
     resnet_50          a row of NETWORKS
-    MODULE:FUNCTION    a function of the user's that returns a Keras model (BUILD.md, "Your own network")
+    MODULE:FUNCTION    a function of the user's that returns a Keras model (docs/manual.md, "Use a custom network")
 
 This module imports no TensorFlow; the module of a custom network does.
 """
