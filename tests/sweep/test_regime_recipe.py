@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md's recipe: a regime is one row of REGIMES and its run; study, plan, status and analysis then know it."""
+"""CONTRIBUTING.md's recipe: a regime is one row of REGIMES and its run, which study and analysis then know."""
 
 import json
 import os

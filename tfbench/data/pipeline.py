@@ -170,7 +170,8 @@ def _batched(elements: tf.data.Dataset, load, batch_size: int, finish=None) -> t
         batches = batches.map(finish)
     batches = batches.prefetch(2)
     options = tf.data.Options()
-    options.autotune.enabled = False  # it halves the rate in half of all runs on two cores (docs/measurements.md, "Input")
+    # It halves the rate in half of all runs on two cores (docs/measurements.md, "Input").
+    options.autotune.enabled = False
     return batches.with_options(options)
 
 

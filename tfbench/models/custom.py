@@ -1,7 +1,7 @@
 """Custom networks: calls MODULE:FUNCTION, checks what it returns, and derives its facts.
 
-docs/manual.md, "Use a custom network", says what the function must be. It is asked for two networks, from two seeds: they must
-have one architecture and, unless they are pretrained, different weights.
+docs/manual.md, "Use a custom network", says what the function must be. It is asked for two networks, from two seeds:
+they must have one architecture and, unless they are pretrained, different weights.
 """
 
 import difflib
