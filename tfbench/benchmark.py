@@ -35,7 +35,7 @@ PART, SIZE = "what to measure", "size of the measurement"  # groups of --help
 SETTINGS = {
     "what": Setting("input", "choice", "a part of tfbench, beside a plain way to do the same where there is one", PART,
                     choices=("input", "features", "linear", "training", "analysis", "search")),
-    "model": Setting("resnet_50", "name", "network of --what=features and training", PART, choices=tuple(NETWORKS),
+    "model": Setting("resnet_50", "name", "network of --what=features and training", PART, choices=NETWORKS,
                      alias="models"),
     "shapes": Setting(tuple(SHAPES), "names", "problems of --what=linear, comma-separated", PART,
                       choices=tuple(SHAPES)),

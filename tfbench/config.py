@@ -13,7 +13,6 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from tfbench import paper
-from tfbench.data import verify
 from tfbench.data.catalog import Dataset
 from tfbench.models.catalog import Network
 from tfbench.regimes import RUNS, Regime
@@ -285,6 +284,8 @@ class RunConfig:
           manifest: of the prepared data set (data/prepare.py).
           metadata: of the pretrained weights (models/weights.py), or None for random ones.
         """
+        from tfbench.data import verify  # NumPy: --help does without
+
         source = metadata or {"dataset": None, "sha256": None, "bn_scale": self.bn_scale,
                               "value_range": network.value_range}
         data = {split: manifest["splits"][split]["sha256"] for split in ("train", "validation", "test")}

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from tfbench import wording
 from tfbench.cli import progress
 
 RATES, DECAYS = (1e-4, 1e-3), (0.0, 1e-6)
@@ -44,7 +45,7 @@ def test_elsewhere_there_are_lines_and_one_a_minute(capsys, monkeypatch):
     assert lines == ["trial 1/4: learning rate 0.0001, weight decay 0",
                      "  validation 71.5 % on the whole image, 320 s",
                      "trial 2/4: learning rate 0.0001, weight decay 1e-06"]
-    monkeypatch.setattr(progress, "QUIET", 0.0)
+    monkeypatch.setattr(progress, "QUIET_SECONDS", 0.0)
     assert "  step 1,200/19,531  loss 0.531" in watch(capsys)
     assert watch(capsys, stages=False) == ""  # a study tells its runs only
 
@@ -52,4 +53,4 @@ def test_elsewhere_there_are_lines_and_one_a_minute(capsys, monkeypatch):
 @pytest.mark.parametrize("seconds, words", [(0, "0 s"), (59.6, "1 min 0 s"), (200, "3 min 20 s"),
                                             (3600 * 5 + 185, "5 h 3 min"), (86400 * 2 + 3600 * 4, "2 d 4 h")])
 def test_durations_are_said_as_people_do(seconds, words):
-    assert progress.duration(seconds) == words
+    assert wording.duration(seconds) == words

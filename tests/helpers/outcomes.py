@@ -2,15 +2,16 @@
 
 import json
 import pathlib
+from collections.abc import Mapping
 
 import numpy as np
 
-TIMES = {"seconds", "images_per_second", "input_wait", "finished", "host"}
+TIMES = {"seconds", "images_per_second", "input_wait", "finished", "host", "path"}
 
 
 def timeless(value):
-    """A row, or a part of one, without its TIMES."""
-    if isinstance(value, dict):
+    """A record, or a part of one, without its TIMES and its path."""
+    if isinstance(value, Mapping):
         return {name: timeless(part) for name, part in value.items() if name not in TIMES}
     return [timeless(part) for part in value] if isinstance(value, list) else value
 

@@ -186,8 +186,8 @@ def test_what_runs_on_ray_is_read_from_its_file(tmp_path):
     states, text = at_work(report(tmp_path, 3))
     assert states == ["running", "not begun", "set aside"]
     for words in ("finetune resnet_50 dtd: set aside: out of memory", "trial 3/56 on node1 for ", "again: ", "it died",
-                  "2 units running, 4 of 10 done", "http://head:8265",
-                  "3.0 hours left (1.5 hours with 2 units at a time)",
+                  "2 jobs running, 4 of 10 done", "http://head:8265",
+                  "3 h 0 min left (1 h 30 min with 2 jobs at a time)",
                   "0 of 3 runs finished, 1 running, 0 begun, 1 set aside, 1 not begun"):
         assert words in text
     states, text = at_work(report(tmp_path, 3600))

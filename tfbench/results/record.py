@@ -190,7 +190,8 @@ def summary(record) -> str:
     number = f"{record['n_test']:,}"
     if expected not in (None, record["n_test"]):
         number += f" of {expected:,}"
-    spec, search = record["spec"], RUNS[record["regime"]].search
+    spec = record["spec"]
+    search = RUNS[spec["regime"]].search
     variant = f" {spec['steps']:,} steps" if search and spec["steps"] != search.steps else ""
     if spec.get("examples_per_class"):
         variant += f" {spec['examples_per_class']} per class, subset {spec['subset_seed']}"

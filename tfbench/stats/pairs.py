@@ -88,7 +88,7 @@ def on_average(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def cells_of(tables: list[pd.DataFrame]) -> pd.DataFrame:
     """One table of CELL_COLUMNS; what `tables` lack is missing."""
-    frame = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    frame = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=CELL_COLUMNS)
     return frame.reindex(columns=CELL_COLUMNS).astype({"low": float, "high": float} | BEST_TYPES)
 
 
