@@ -32,7 +32,8 @@ CURE = atomic.make_writable("--weights_dir")
 
 
 SETTINGS = {
-    "model": Setting(None, "name", "network whose ImageNet weights are fetched", WHAT, choices=NETWORKS, required=True, alias="models"),
+    "model": Setting(None, "name", "network whose ImageNet weights are fetched", WHAT, choices=NETWORKS,
+                     required=True, alias="models"),
     "weights_source": Setting(None, "choice", "whose weights: TF-Slim's checkpoint or Keras Applications' file; unset: "
                               "TF-Slim's where there is one (DenseNets: Keras's)", WHAT, choices=SOURCES,
                               alias="source"),
