@@ -1,4 +1,4 @@
-"""A network of the user's own, --model=MODULE:FUNCTION, through every program."""
+"""A custom network, --model=MODULE:FUNCTION, through every program."""
 
 import importlib
 import itertools

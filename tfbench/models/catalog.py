@@ -89,7 +89,7 @@ class Network:
 
     @property
     def custom(self) -> bool:
-        """Whether it is a function of the user's, no row of NETWORKS."""
+        """Whether it is a custom network, no row of NETWORKS."""
         return bool(self.architecture)
 
     @property

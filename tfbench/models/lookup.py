@@ -1,7 +1,7 @@
 """The network behind a name that --model takes: of the catalog, or custom.
 
     resnet_50          a row of NETWORKS
-    MODULE:FUNCTION    a function of the user's that returns a Keras model (docs/manual.md, "Use a custom network")
+    MODULE:FUNCTION    a function that returns a Keras model (docs/manual.md, "Use a custom network")
 
 This module imports no TensorFlow; the module of a custom network does.
 """
@@ -15,7 +15,7 @@ from tfbench.wording import unknown
 
 
 def is_custom(name: str) -> bool:
-    """Whether a network's name is that of a function of the user's."""
+    """Whether a name is that of a custom network."""
     return ":" in name
 
 
