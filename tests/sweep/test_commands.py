@@ -149,6 +149,7 @@ def test_lines_make_the_records_of_one_process(local, print_commands, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("local", ["halving"], indirect=True)  # a process a line: the larger grid takes minutes
 def test_a_shell_makes_the_records_of_one_process(local, print_commands, tmp_path):
     check_lines(local, print_commands, tmp_path / "results", make_shell(tmp_path))
 
