@@ -40,9 +40,9 @@ def list_models() -> list[Network]:
     >>> [(model.name, model.image_size) for model in list_models()][:2]
     [('inception_v1', 224), ('bn_inception', 224)]
     """
-    from tfbench.models.catalog import NETWORKS
+    from tfbench.models.lookup import list_networks
 
-    return list(NETWORKS.values())
+    return list_networks()
 
 
 def list_datasets() -> list[Dataset]:
@@ -56,9 +56,9 @@ def list_datasets() -> list[Dataset]:
     >>> [(dataset.name, dataset.classes) for dataset in list_datasets()][:2]
     [('food101', 101), ('cifar10', 10)]
     """
-    from tfbench.data.catalog import DATASETS
+    from tfbench.data import catalog
 
-    return list(DATASETS.values())
+    return catalog.list_datasets()
 
 
 def build_network(name: str, *, weights: str | None = None, num_classes: int | None = None,
