@@ -139,21 +139,26 @@ def read_predictions(record: Mapping[str, Any],
                         "tests, or delete its row too and run its command again") from error
 
 
-def write_record(results_dir, record: Record, predictions: dict[str, np.ndarray], flagfile: str) -> Record:
+def write_record(results_dir, record: Record, predictions: dict[str, np.ndarray], flagfile: str,
+                 chief: bool = True) -> Record:
     """Writes predictions and flags, then the record: where a record is, everything beside it is whole.
 
     Args:
       record: its spec names the files.
       predictions: arrays with one entry per test example, in the order of the split's keys.
       flagfile: text that repeats the run as `--flagfile=NAME.flags`.
+      chief: False on the hosts of a run that write nothing.
 
     Returns:
       The record with its path.
     """
     path = record_path(results_dir, record.spec)
+    record = dataclasses.replace(record, path=str(path))
+    if not chief:
+        return record
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **predictions)  # type: ignore[arg-type]
     atomic.write_atomically(path.with_suffix(".npz"), buffer.getvalue(), cure=CURE)
     atomic.write_atomically(path.with_suffix(".flags"), flagfile.encode(), cure=CURE)
     atomic.write_json(path, record.to_json(), cure=CURE)
-    return dataclasses.replace(record, path=str(path))
+    return record

@@ -58,6 +58,7 @@ def run(inputs: RunInputs, progress) -> Record:
             "network": inputs.network.name, "dataset": data.dataset.name, "metric": data.dataset.metric,
             "accuracy": accuracy, "n_test": len(test.labels), "value_range": spec["value_range"], "spec": spec,
             "versions": versions()}, cure=store.CURE)
-        record = store.write_record(config.results_dir, record, test_predictions(logits, test), config.flagfile())
+    record = store.write_record(config.results_dir, record, test_predictions(logits, test), config.flagfile(),
+                                task.chief)
     task.forget(FOLDER)
     return record

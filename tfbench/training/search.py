@@ -270,9 +270,9 @@ def run(inputs: RunInputs, progress) -> Record | None:
         search=halving.facts(trials, spec), refit=outcome._asdict() | {"images": len(both.labels)},
         distribution=task.engine.distribution(),
         seconds=sum(trial["seconds"] for trial in trials) + outcome.seconds + other_seconds)
+    record = store.write_record(config.results_dir, record, test_predictions(np.nan_to_num(logits), test),
+                                config.flagfile(), task.chief)
     if task.chief:
-        predictions = test_predictions(np.nan_to_num(logits), test)
-        record = store.write_record(config.results_dir, record, predictions, config.flagfile())
         store.delete_trials(task.folder)
         for folder in task.folder.glob("*/checkpoints"):  # the refit's, and what a kill left of a recorded trial
             trial.delete_checkpoints(folder.parent)
