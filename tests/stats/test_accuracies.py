@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from tfbench import UserError
-from tfbench.stats import accuracies, budgets, csv_table, published
+from tfbench.results.titles import network_title
+from tfbench.stats import accuracies, budgets, csv_table, findings, published
 from tfbench.stats.accuracies import COLUMNS, from_csv, from_records, runs_of
 from tfbench.stats.csv_table import NAMES
 
@@ -107,6 +108,45 @@ def test_rows_that_do_not_go_together(rows, words):
     with pytest.raises(UserError) as error:
         from_records(rows)
     assert [word for word in words if word not in str(error.value)] == []
+
+
+# ---- image sizes ---------------------------------------------------------------------------------
+
+
+def sized(image_size, network="inception_v4", accuracy=0.9, *, key="k1", **more):
+    return row(network=network, accuracy=accuracy, key=key, **more) | {"spec": {"key": key, "image_size": image_size}}
+
+
+@pytest.mark.parametrize(("rows", "names"), [
+    ([sized(299), sized(448, key="k2")], ["inception_v4", "inception_v4 @ 448 px"]),
+    ([sized(32), sized(32, "vgg_16", key="k2")], ["inception_v4", "vgg_16"]),  # one size each: no news
+    ([sized(32), sized(64, key="k2"), pretrain("inception_v4", spec={"image_size": 32})],
+     ["inception_v4", "inception_v4 @ 64 px"]),
+    ([sized(8, "nets:small", own_network={"image_size": 8}), sized(9, "nets:small", key="k2")],
+     ["nets:small", "nets:small @ 9 px"]),
+])
+def test_runs_at_another_image_size_are_a_network_of_their_own(rows, names):
+    table = from_records(rows)
+    assert list(table["network"]) == names
+    assert [not np.isnan(source) for source in table["source_accuracy"]] == ["@" not in name for name in names]
+    assert [accuracies.parse_sized(name).image_size is None for name in names] == ["@" not in name for name in names]
+
+
+def test_a_larger_image_size_on_one_data_set_takes_nothing_from_the_others():
+    rows = [sized(299, network, 0.8 - 0.1 * i + 0.01 * j, key=f"{i}{j}", dataset=dataset, source=0.8 - 0.1 * i,
+                  path="absent.json")
+            for i, network in enumerate(("inception_v4", "inception_v3", "resnet_50"))
+            for j, dataset in enumerate(("digits", "diacritics"))]
+    runs = accuracies.runs_of([*rows, sized(448, accuracy=0.9, key="large", source=0.8, path="absent.json")])
+    found = findings.compute(accuracies.from_runs(runs), runs)
+    large = "inception_v4 @ 448 px"
+    assert network_title(large) == "Inception v4 @ 448 px"
+    assert found.missing == [] and large not in found.correlations["finetune"].networks
+    assert list(found.networks["datasets"]) == [2, 2, 2] and len(found.correlations["finetune"].datasets) == 2
+    best = found.rankings[found.rankings["dataset"] == "digits"].iloc[0]
+    assert best["network"] == large and best["multiply_adds"] == pytest.approx(12.252 * (448 / 299) ** 2)
+    csv = found.table.assign(network=found.table["network"].map(network_title))
+    pd.testing.assert_frame_equal(accuracies.from_frame(csv.astype(object)), found.table)
 
 
 # ---- budgets -------------------------------------------------------------------------------------

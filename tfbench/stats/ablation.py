@@ -8,7 +8,7 @@ import pandas as pd
 
 from tfbench.errors import UserError
 from tfbench.regimes import PRETRAIN, REGIMES
-from tfbench.results.titles import network_title
+from tfbench.results.titles import network_title, parse_sized
 from tfbench.stats import accuracies
 from tfbench.stats.correlation import named_logit
 
@@ -41,10 +41,11 @@ def from_folders(folders: Mapping[str, Sequence[Mapping[str, Any]]]) -> pd.DataF
         settings = _settings(folder, records)
         table = accuracies.from_records(records)
         table = table[[REGIMES[name].pretrained for name in table["regime"]]]
-        if unknown := sorted(set(table["network"]) - set(settings)):
+        pretrained = table["network"].map(lambda name: parse_sized(name).network)
+        if unknown := sorted(set(pretrained) - set(settings)):
             raise UserError(f"{folder}: expected the pretrain row of {unknown[0]}, which says how it was pretrained, "
                             "found none: copy it there, or leave the folder out of --ablation")
-        tables.append(table.assign(setting=table["network"].map(settings), folder=folder))
+        tables.append(table.assign(setting=pretrained.map(settings), folder=folder))
     cells = pd.concat(tables, ignore_index=True)
     if len(twice := cells[cells.duplicated(["regime", "network", "dataset", "setting"], keep=False)]):
         first = twice.iloc[0]

@@ -27,7 +27,7 @@ import pandas as pd
 from tfbench.data.catalog import DATASETS
 from tfbench.errors import UserError
 from tfbench.regimes import PRETRAIN, REGIMES, RUNS
-from tfbench.results.titles import dataset_title, record_label
+from tfbench.results.titles import dataset_title, parse_sized, record_label
 from tfbench.stats import budgets, csv_table
 from tfbench.stats.budgets import Run
 from tfbench.stats.csv_table import COLUMNS
@@ -92,7 +92,8 @@ def from_records(records: Sequence[Mapping[str, Any]], *, allow_unequal: bool = 
     class, and those of other than their regime's largest budget (budgets.split): the table may be empty.
 
     A record without a source of its own (training from scratch) takes the source accuracy of the same
-    network's pretraining or of its other records.
+    network's pretraining or of its other records. At another image size (budgets.by_size) a network has none: it was
+    not measured there.
 
     Args:
       allow_unequal: whether results of one data set on unequal test splits may stand side by side (see mismatches).
@@ -169,8 +170,8 @@ _COUNT = ("a positive whole number or null", _is_count)
 _SEED = ("a whole number or null", lambda value: _is_count(value, 0))
 _LIST = ("a list or null", lambda value: isinstance(value, list))
 SPEC_FIELDS = {  # of a specification, what the statistics read: field -> (what it is, whether a value is that)
-    "steps": _COUNT, "batch_size": _COUNT, "learning_rate": _LIST, "weight_decay": _LIST, "l2": _LIST,
-    "examples_per_class": _COUNT, "subset_seed": _SEED}
+    "steps": _COUNT, "batch_size": _COUNT, "image_size": _COUNT, "learning_rate": _LIST, "weight_decay": _LIST,
+    "l2": _LIST, "examples_per_class": _COUNT, "subset_seed": _SEED}
 
 
 def _sources(records: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, int]]:
@@ -180,7 +181,7 @@ def _sources(records: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, int
         source = record.get("source") or (record if record["regime"] == PRETRAIN.name else None)
         if source and source["accuracy"] is not None:
             key = (source["dataset"], round(float(source["accuracy"]), 9))
-            by_network[record["network"]].setdefault(key, (source["n_test"], record_label(record)))
+            by_network[parse_sized(record["network"]).network].setdefault(key, (source["n_test"], record_label(record)))
     for network, values in by_network.items():
         if len(values) > 1:
             seen = "; ".join(f"{accuracy:.4f} on {dataset} ({label})"
@@ -251,16 +252,23 @@ def pivot(table: pd.DataFrame, regime: str, column: str = "accuracy") -> pd.Data
     return wide.reindex(index=networks["network"], columns=cells["dataset"].unique())
 
 
+def without_partial_sizes(wide: pd.DataFrame) -> pd.DataFrame:
+    """A pivot without the networks at another image size (budgets.by_size) that lack one of its data sets."""
+    partial = [bool(parse_sized(network).image_size) and gaps.any() for network, gaps in wide.isna().iterrows()]
+    return wide[~np.array(partial, bool)]
+
+
 def missing(table: pd.DataFrame, left_out: list[Run] | tuple = ()) -> list[tuple[str, str, str]]:
     """(regime, network, data set) of the cells that are not in the table but ought to be.
 
     Those are the cells that their regime's other networks and data sets imply, and those that the runs `left_out`
-    (budgets.split) have on all training examples, at another budget than the table's.
+    (budgets.split) have on all training examples, at another budget than the table's. A network at another image size
+    (budgets.by_size) need not be on all data sets.
     """
     cells = []
     for regime in regimes(table):
         gaps = pivot(table, regime).isna()
-        cells += [(regime, network, dataset) for network in gaps.index
+        cells += [(regime, network, dataset) for network in gaps.index if not parse_sized(network).image_size
                   for dataset in gaps.columns if gaps.loc[network, dataset]]
     present = set(table[["regime", "network", "dataset"]].itertuples(index=False, name=None))
     elsewhere = [run.cell for run in left_out if run.has_all_examples and run.cell not in present]

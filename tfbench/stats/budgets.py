@@ -5,13 +5,16 @@ examples per class. A table that mixed them would compare what was spent, not ne
 runs of one budget, the largest, and leaves out the rest (stats/curves.py draws some of that).
 """
 
+import dataclasses
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from tfbench.errors import UserError
-from tfbench.models.catalog import CUSTOM_FEATURES
-from tfbench.regimes import REGIMES
-from tfbench.results.titles import record_label
+from tfbench.models.catalog import CUSTOM_FEATURES, NETWORKS
+from tfbench.regimes import PRETRAIN, REGIMES
+from tfbench.results.record import Record
+from tfbench.results.titles import at_size, record_label
 from tfbench.wording import count
 
 
@@ -109,10 +112,43 @@ def budget(record: Mapping[str, Any]) -> Budget:
 
 
 def runs_of(records: Iterable[Mapping[str, Any]]) -> list[Run]:
-    """Every record with its budget and subset, in order."""
-    specs = [(record, record.get("spec") or {}) for record in records]
+    """Every record, its network named by `by_size`, with its budget and subset, in order."""
+    specs = [(record, record.get("spec") or {}) for record in by_size(list(records))]
     return [Run(record, budget(record), spec.get("examples_per_class"), spec.get("subset_seed"))
             for record, spec in specs]
+
+
+def by_size(records: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The records, those of a network at another image size than its usual one under a name of their own.
+
+    As in v3's figure 6, "Inception v4 @ 448 px" stands beside Inception v4. The usual size is the one at which the
+    records say that the network was pretrained, else its ImageNet size. A network whose transfers are all of one size
+    keeps its name.
+    """
+    sizes: dict[str, set[int]] = defaultdict(set)  # network -> of its transfers
+    usual: dict[str, int | None] = {}
+    for record in records:
+        network, size = record["network"], _image_size(record)
+        if record["regime"] == PRETRAIN.name and size:
+            usual[network] = size
+        elif record["regime"] in REGIMES and size:
+            sizes[network].add(size)
+            custom = record.get("own_network")
+            own = custom.get("image_size") if isinstance(custom, dict) else None
+            usual.setdefault(network, NETWORKS[network].image_size if network in NETWORKS else own)
+    named = []
+    for record in records:
+        network, size = record["network"], _image_size(record)
+        if record["regime"] in REGIMES and size and len(sizes[network]) > 1 and size != usual[network]:
+            name = at_size(network, size)
+            record = dataclasses.replace(record, network=name) if isinstance(record, Record) else {
+                **record, "network": name}
+        named.append(record)
+    return named
+
+
+def _image_size(record: Mapping[str, Any]) -> int | None:
+    return (record.get("spec") or {}).get("image_size")
 
 
 def unique(runs: list[Run]) -> list[Run]:

@@ -23,6 +23,7 @@ from tfbench.errors import UserError
 from tfbench.files.paths import as_path
 from tfbench.models.catalog import NETWORKS
 from tfbench.regimes import REGIMES
+from tfbench.results.titles import at_size, parse_sized
 
 NAMES = {entry.title: name for catalog in (NETWORKS, DATASETS) for name, entry in catalog.items()}  # by their titles
 SETTINGS = {regime.published: name for name, regime in REGIMES.items() if regime.published}
@@ -143,7 +144,9 @@ def _regime(origin, label, text) -> str:
 def _name(origin, label, column, line) -> str:
     if not line[column]:
         raise UserError(f"{origin}, line {label}, column {column!r}: expected a name, found nothing: add it")
-    return NAMES.get(line[column], line[column])
+    name, image_size = parse_sized(line[column])
+    name = NAMES.get(name, name)
+    return at_size(name, image_size) if image_size else name
 
 
 def _number(origin, label, column, line) -> float:

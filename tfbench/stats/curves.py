@@ -12,6 +12,7 @@ import pandas as pd
 from tfbench.data.catalog import DATASETS
 from tfbench.models.catalog import NETWORKS
 from tfbench.regimes import REGIMES
+from tfbench.results.titles import parse_sized
 from tfbench.stats import budgets
 from tfbench.stats.budgets import Run
 from tfbench.wording import count, either
@@ -119,8 +120,8 @@ def _cell(run: Run) -> dict[str, str]:
 
 
 def _rank(name: str, column: str) -> tuple[int, str]:
-    catalog = CATALOGS[column]
-    return (catalog.index(name) if name in catalog else len(catalog), name)
+    catalog, network = CATALOGS[column], parse_sized(name).network
+    return (catalog.index(network) if network in catalog else len(catalog), name)
 
 
 def _ordered(lines: list[dict], types: dict) -> pd.DataFrame:

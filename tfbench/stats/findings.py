@@ -11,7 +11,7 @@ import pandas as pd
 from tfbench.models.catalog import NETWORKS
 from tfbench.regimes import REGIMES
 from tfbench.results.record import fits_of, images_per_second
-from tfbench.results.titles import dataset_title
+from tfbench.results.titles import dataset_title, parse_sized
 from tfbench.stats import accuracies, additive, budgets, correlation, curves, pairs, published
 from tfbench.stats.budgets import Run
 from tfbench.wording import count
@@ -139,10 +139,19 @@ def _costs(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def _sizes(networks, records: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
-    """Parameters and 10^9 multiply-adds of each network, of the catalog or as records tell of custom ones; or NaN."""
-    custom = {record["network"]: record["own_network"] for record in records
+    """Parameters and 10^9 multiply-adds of each network, of the catalog or as records tell of custom ones; or NaN.
+
+    A network named by its image size (budgets.by_size) has those of this size.
+    """
+    custom = {parse_sized(record["network"]).network: record["own_network"] for record in records
               if isinstance(record.get("own_network"), dict)}
-    facts = [vars(NETWORKS[name]) if name in NETWORKS else custom.get(name, {}) for name in networks]
+    facts = []
+    for name in networks:
+        network, image_size = parse_sized(name)
+        known = vars(NETWORKS[network]) if network in NETWORKS else custom.get(network, {})
+        if image_size and known:  # convolutions take as many more as there are pixels
+            known = known | {"multiply_adds": known["multiply_adds"] * (image_size / known["image_size"]) ** 2}
+        facts.append(known)
     return {size: [network.get(size, np.nan) for network in facts] for size in ("parameters", "multiply_adds")}
 
 

@@ -67,11 +67,11 @@ def on_average(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     sources = table.drop_duplicates("network").set_index("network")["source_accuracy"]
     networks, pairs = [], []
     for regime in accuracies.regimes(table):
-        accuracy = accuracies.pivot(table, regime).dropna(axis=1)
+        accuracy = accuracies.without_partial_sizes(accuracies.pivot(table, regime)).dropna(axis=1)
         names = list(accuracy.index)
         if not accuracy.shape[1]:
             continue
-        n = accuracies.pivot(table, regime, "n")[accuracy.columns].to_numpy()
+        n = accuracies.pivot(table, regime, "n").loc[names, accuracy.columns].to_numpy()
         x = named_logit(accuracy.to_numpy(), n, names, list(accuracy.columns))
         means, p = x.mean(axis=1), significance.t_test(x)
         networks.append(pd.DataFrame({
