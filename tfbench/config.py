@@ -19,6 +19,7 @@ from tfbench.regimes import RUNS, Regime
 
 SCHEMA = 6  # version of the layout of records and specifications
 READING = "JPEG by the accurate integer transform, resized as TensorFlow 1 did"  # data/pipeline.py
+UPDATE = "Nesterov momentum as TensorFlow 1's, the learning rate outside the velocity"  # training/trainer.py
 
 WHAT, SEARCH, TRAINING, EXAMPLES, READS, MACHINE, FOLDERS = (
     "what to run", "search", "training", "few examples", "how data are read", "machine", "folders")  # groups of --help
@@ -139,6 +140,10 @@ class RunConfig:
     min_crop_area: float = setting(
         paper.MIN_CROP_AREA, "number", "smallest random training crop, as a fraction of the image's area (Inception's "
         "0.08: the paper does not say; 1: the whole image)", TRAINING, minimum=0.01, maximum=1, in_spec=True)
+    resize: str = setting(
+        "bilinear", "choice", "how training crops and test images alike become the network's size, sampled as "
+        "TensorFlow 1 did (bilinear: TF-Slim's Inception preprocessing; the paper says bicubic, but of fixed features)",
+        TRAINING, choices=("bilinear", "bicubic"), in_spec=True)
     precision: str = setting(
         "float32", "choice", "of convolutions and matrix products; weights are float32 (mixed_float16: with a dynamic "
         "scale of the loss)", TRAINING, choices=("float32", "mixed_bfloat16", "mixed_float16"), in_spec=True,
@@ -302,6 +307,8 @@ class RunConfig:
             "bn_scale": None if network.custom else source["bn_scale"], "value_range": source["value_range"],
             "image_size": self.image_size or network.image_size,
             **{name: _plain(getattr(self, name)) for name, facts in known.items() if facts.in_spec}}
+        if self.kind.trains:
+            spec["update"] = UPDATE
         if network.custom:
             spec["architecture"] = network.architecture
         if "examples_per_class" in known:

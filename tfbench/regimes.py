@@ -37,6 +37,11 @@ class Regime:
     dark_color: str = "#a4a9b0"
     published: str = ""
 
+    @property
+    def trains(self) -> bool:
+        """Whether the whole network is trained, by training/trainer.py."""
+        return "checkpoint_every" in self.settings
+
     def run(self, inputs, progress):
         """Computes a run; imports TensorFlow. Returns its record, None for a part of a run."""
         module, _, function = self.runs.partition(":")
@@ -52,7 +57,7 @@ _RUN = _same("model", "dataset", "split_seed", "voc_difficult", "aircraft_banner
              "deterministic", "devices", "results_dir", "data_dir")
 _WEIGHTS = {"weights": {"default": "imagenet"}, "weights_dir": {}}
 _STEP = _same("strategy", "tpu", "sync_batch_norm", "precision", "jit_compile", "accumulate", "checkpoint_every",
-              "min_crop_area")
+              "min_crop_area", "resize")
 _SUBSETS = _same("examples_per_class", "subset_seeds")
 
 

@@ -155,13 +155,18 @@ def test_evaluation_is_ordered_whole_and_padded(examples):
     assert images.min() >= -1 and images.max() <= 1  # bicubic overshoot is clipped
 
 
-@pytest.mark.parametrize("function, compat", [("ResizeBilinear", "resize_bilinear"),
-                                              ("ResizeBicubic", "resize_bicubic")])
-def test_resizing_is_tensorflow_1s(function, compat):
+@pytest.mark.parametrize("method", ["bilinear", "bicubic"])
+def test_resizing_is_tensorflow_1s(method, examples):
     image = np.random.RandomState(0).randint(0, 255, (37, 50, 3), np.uint8)
-    expected = getattr(tf.compat.v1.image, compat)(image[None], [24, 24])[0]
-    np.testing.assert_allclose(resize(tf.constant(image), 24, getattr(tf.raw_ops, function)), expected, atol=1e-4)
-    assert np.abs(tf.image.resize(image, [24, 24], function[6:].lower()) - expected).max() > 1  # that one shifts
+    expected = getattr(tf.compat.v1.image, f"resize_{method}")(image[None], [24, 24])[0]
+    np.testing.assert_allclose(resize(tf.constant(image), 24, method), expected, atol=1e-4)
+    assert np.abs(tf.image.resize(image, [24, 24], method) - expected).max() > 1  # that one shifts
+    one = dataclasses.replace(examples, images=np.array([tf.io.encode_png(image).numpy()], object), labels=np.zeros(1))
+    (trained, _), _ = next(iter(training_batches(one, image_size=24, batch_size=1, seed=0, first_step=0, steps=1,
+                                                 min_crop_area=1.0, mirror=False, method=method)))
+    (tested, _), = evaluation_batches(one, image_size=24, batch_size=1, method=method)
+    for batch in (trained, tested):  # training and testing alike
+        np.testing.assert_allclose(batch[0], expected, atol=1e-4)
 
 
 def test_the_middle_is_seen_alone(examples):

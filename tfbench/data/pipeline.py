@@ -121,7 +121,7 @@ def training_order(count: int, first: int, seed: int) -> tf.data.Dataset:
 
 
 def training_batches(examples: Examples, *, image_size: int, batch_size: int, seed: int, first_step: int, steps: int,
-                     min_crop_area: float, mirror: bool,
+                     min_crop_area: float, mirror: bool, method: str = "bilinear",
                      shard: InputShard = WHOLE) -> tf.data.Dataset:
     """Batches of randomly cropped images for steps first_step … steps-1.
 
@@ -131,6 +131,7 @@ def training_batches(examples: Examples, *, image_size: int, batch_size: int, se
       seed: of order and augmentation.
       min_crop_area: smallest area of a crop, a fraction of the image's; 1 takes whole images.
       mirror: whether images are mirrored at random.
+      method: "bilinear" or "bicubic" (resize).
 
     Returns:
       A data set of (steps-first_step) · shard.num_batches elements ((images, mirrored), labels) of
@@ -144,7 +145,7 @@ def training_batches(examples: Examples, *, image_size: int, batch_size: int, se
     @as_written
     def load(index, position):
         draw = tf.stack([tf.constant(seed, tf.int64), position])
-        image = random_crop(encoded(index), image_size, min_crop_area, draw, jpeg=jpeg,
+        image = random_crop(encoded(index), image_size, min_crop_area, draw, method=method, jpeg=jpeg,
                             crop_bottom_rows=examples.crop_bottom_rows)
         return image, index, position
 
@@ -212,30 +213,33 @@ def decode(encoded, *, crop_bottom_rows: int = 0, jpeg: bool = False):
     return image[:tf.shape(image)[0] - crop_bottom_rows] if crop_bottom_rows else image
 
 
-def resize(image, size: int, method):
+def resize(image, size: int, method: str):
     """An image as a square, sampled as TensorFlow 1 did.
 
     Args:
       image: uint8 [height, width, 3].
-      method: tf.raw_ops.ResizeBilinear or tf.raw_ops.ResizeBicubic.
+      method: "bilinear" or "bicubic".
 
     Returns:
       float32 [size, size, 3]; bicubic overshoots [0, 255].
     """
+    kernel = {"bilinear": tf.raw_ops.ResizeBilinear, "bicubic": tf.raw_ops.ResizeBicubic}[method]
     image = tf.cast(image, tf.float32)  # the kernels are quicker on floats than on bytes
-    resized = method(images=image[None], size=[size, size], align_corners=False, half_pixel_centers=False)
+    resized = kernel(images=image[None], size=[size, size], align_corners=False, half_pixel_centers=False)
     return tf.ensure_shape(resized[0], [size, size, 3])
 
 
-def random_crop(encoded, size: int, min_area: float, draw, *, crop_bottom_rows: int = 0, jpeg: bool = False):
-    """A random crop of the image, min_area to 1 of its area, aspect 3/4 to 4/3, resized bilinearly.
+def random_crop(encoded, size: int, min_area: float, draw, *, method: str = "bilinear", crop_bottom_rows: int = 0,
+                jpeg: bool = False):
+    """A random crop of the image, min_area to 1 of its area, aspect 3/4 to 4/3, resized.
 
     Args:
       encoded, crop_bottom_rows, jpeg: see decode.
       draw: int64 [2], seed of the random choice.
+      method: see resize.
 
     Returns:
-      float32 [size, size, 3] in [0, 255].
+      float32 [size, size, 3]; bicubic overshoots [0, 255].
     """
     def choose(shape):
         begin, extent, _ = tf.image.stateless_sample_distorted_bounding_box(
@@ -257,7 +261,7 @@ def random_crop(encoded, size: int, min_area: float, draw, *, crop_bottom_rows: 
         image = decode(encoded, crop_bottom_rows=crop_bottom_rows, jpeg=jpeg)
     else:
         image = from_jpeg() if jpeg else tf.cond(tf.io.is_jpeg(encoded), from_jpeg, from_other)
-    return resize(image, size, tf.raw_ops.ResizeBilinear)
+    return resize(image, size, method)
 
 
 def central_crop(image, fraction: float):
@@ -270,13 +274,14 @@ def central_crop(image, fraction: float):
 
 
 def evaluation_batches(examples: Examples, *, image_size: int, batch_size: int, central_fraction: float = 1.0,
-                       shard: InputShard = WHOLE) -> tf.data.Dataset:
-    """Images, resized bicubically, in order; the last batch is padded to full size.
+                       method: str = "bicubic", shard: InputShard = WHOLE) -> tf.data.Dataset:
+    """Images, resized, in order; the last batch is padded to full size.
 
     Args:
       batch_size: images over all hosts and devices, a multiple of shard.num_hosts · shard.num_batches.
       central_fraction: of height and width, what is seen of each image: 1 (all) or 0.875, between which the paper
         chooses on validation where it trains the whole network.
+      method: "bicubic", the paper's for fixed features (v3 section 3.1), or "bilinear" (resize).
 
     Returns:
       Elements (images [n, image_size, image_size, 3] float32 for `to_network`, indices [n] int64) with
@@ -291,6 +296,6 @@ def evaluation_batches(examples: Examples, *, image_size: int, batch_size: int, 
     @as_written
     def load(index):
         image = decode(encoded(tf.maximum(index, 0)), crop_bottom_rows=examples.crop_bottom_rows, jpeg=jpeg)
-        return resize(central_crop(image, central_fraction), image_size, tf.raw_ops.ResizeBicubic), index
+        return resize(central_crop(image, central_fraction), image_size, method), index
 
     return _batched(tf.data.Dataset.from_tensor_slices(indices), load, shard.per_replica_batch_size(batch_size))

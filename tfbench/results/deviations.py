@@ -57,6 +57,11 @@ DEVIATIONS = (
     (lambda run: run.get("search") == "halving", HALVING),
     (lambda run: run.get("min_crop_area", paper.MIN_CROP_AREA) != paper.MIN_CROP_AREA,
      "random crops of other than 8 to 100 % of the image"),
+    (lambda run: run.get("resize", "bilinear") != "bilinear",
+     "images resized bicubically in training and testing (TF-Slim: bilinearly; the paper does not say)"),
+    (lambda run: "difficult" in run["data"] and _search(run),
+     "the loss is summed over the classes (the paper does not say): the gradient at each logit is then as large as "
+     "that of softmax cross-entropy, for which the learning rates were chosen"),
     (lambda run: run.get("accumulate", 1) > 1,
      "gradients of micro-batches are added: batch norm sees fewer images at once"),
     (lambda run: run.get("examples_per_class") and _search(run),

@@ -77,7 +77,7 @@ class Task:
             return training_batches(
                 examples, image_size=spec["image_size"], batch_size=config.batch_size, seed=config.seed,
                 first_step=first_step, steps=steps, min_crop_area=config.min_crop_area,
-                mirror=self.inputs.data.dataset.mirror, shard=shard)
+                mirror=self.inputs.data.dataset.mirror, method=config.resize, shard=shard)
 
         with preempt_on_lost_host(trainer.strategy):
             return trial.train(trainer, weights, batches, l2=l2, rates=rates, steps=steps,
@@ -88,7 +88,7 @@ class Task:
         def batches(shard):
             return evaluation_batches(examples, image_size=self.inputs.spec["image_size"], shard=shard,
                                       batch_size=EVAL_BATCH_FACTOR * self.inputs.config.batch_size,
-                                      central_fraction=CROPS[crop])
+                                      central_fraction=CROPS[crop], method=self.inputs.config.resize)
 
         with preempt_on_lost_host(self.engine.trainer.strategy):
             return self.engine.predict(batches, len(examples.labels), "logits", self.progress.images)

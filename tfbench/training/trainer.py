@@ -54,7 +54,7 @@ class Step:
 
 
 class Trainer(orbit.StandardTrainer):
-    """SGD with Nesterov momentum on one network and one classification task.
+    """SGD with Nesterov momentum, as TensorFlow 1's, on one network and one classification task.
 
     Args:
       strategy: where to train; `make_model` is called in its scope.
@@ -230,9 +230,9 @@ class Trainer(orbit.StandardTrainer):
         return tf.reduce_sum(losses) / self.step.batch_size
 
     def _update(self, strategy, gradients, statistics):
-        """What `optimizer.apply` does, without `all_reduce`; and batch norm's statistics, averaged over the devices.
+        """Adds up the gradients and applies them; averages batch norm's statistics over the devices. No `all_reduce`:
 
-        Each all_reduce in a traced function registers a gradient in a table of TensorFlow's that is never
+        each one in a traced function registers a gradient in a table of TensorFlow's that is never
         emptied (2.20), and with it keeps the function and the network's variables for good.
         """
         variables = [variable.value for variable in self.model.trainable_variables]
@@ -262,8 +262,9 @@ class Trainer(orbit.StandardTrainer):
         rate = tf.identity(self.optimizer.learning_rate)
 
         def apply_momentum(variable, gradient, momentum):
-            # optimizer.update_step as one operation instead of eight: BN-Inception's first trial starts a fifth sooner.
-            tf.raw_ops.ResourceApplyKerasMomentum(
+            # TensorFlow 1's MomentumOptimizer: v <- 0.9 v + g; w <- w - rate (g + 0.9 v). Keras's SGD has the rate
+            # inside v, so its v remembers old rates. One operation instead of eight: the first trial starts sooner.
+            tf.raw_ops.ResourceApplyMomentum(
                 var=variable.handle, accum=momentum.handle, lr=rate,
                 grad=gradient if scale is None else gradient / scale, momentum=paper.MOMENTUM, use_nesterov=True)
 
