@@ -9,6 +9,7 @@ import pytest
 from tfbench import UserError, config, paper
 from tfbench.data.catalog import DATASETS
 from tfbench.files import atomic
+from tfbench.models.catalog import NETWORKS
 from tfbench.results import record as records
 from tfbench.results import store
 from tfbench.results.deviations import deviations
@@ -21,8 +22,9 @@ SPEC = {"regime": "finetune", "network": "resnet_50", "dataset": "digits", "seed
 def make(**changes):
     spec = SPEC | changes
     manifest = {"verification": {"counts": {"result": "PASS", "found": ""}}}
-    return records.make_record(spec, DATASETS["digits"], manifest, accuracy=0.5, test_split={"n": 2, "sha256": "ab"},
-                         seconds=1.0, selected={"learning_rate": 0.3, "weight_decay": 0.0})
+    return records.make_record(spec, NETWORKS[spec["network"]], DATASETS["digits"], manifest, accuracy=0.5,
+                               test_split={"n": 2, "sha256": "ab"}, seconds=1.0,
+                               selected={"learning_rate": 0.3, "weight_decay": 0.0})
 
 
 def write(folder, row):
@@ -77,9 +79,9 @@ def test_deviations_and_edges_are_declared():
     assert "random crops of other than 8 to 100 % of the image" not in row["deviations"]
     full = deviations(SPEC | {"dataset": "pets", "source_dataset": None, "image_size": 224, "steps": 19531,
                                     "batch_size": 256, "learning_rate": list(paper.FINE_TUNING.learning_rates),
-                                    "weight_decay": list(paper.FINE_TUNING.weight_decays)})
+                                    "weight_decay": list(paper.FINE_TUNING.weight_decays)}, NETWORKS["resnet_50"])
     assert full == []
-    other = deviations(SPEC | {"learning_rate": [0] * 7, "weight_decay": [0] * 8})
+    other = deviations(SPEC | {"learning_rate": [0] * 7, "weight_decay": [0] * 8}, NETWORKS["resnet_50"])
     assert "other than the paper's grid of 7 learning rates by 8 weight decays" in other
     assert row["verification"] == {"archives": "UNKNOWN", "counts": "PASS", "labels": "UNKNOWN", "keys": "UNKNOWN",
                                    "images": "UNKNOWN", "leakage": "UNKNOWN"}

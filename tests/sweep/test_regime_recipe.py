@@ -25,8 +25,8 @@ def run(inputs, progress):
                    for examples in (train, test))
     means = np.array([known[train.labels == label].mean(0) for label in range(data.dataset.classes)])
     scores = -((seen[:, None] - means) ** 2).sum(-1)
-    record = make_record(inputs.spec, data.dataset, data.manifest, seconds=1.0, validation_accuracy=None,
-                         accuracy=metrics.score(data.dataset.metric, scores, test.labels),
+    record = make_record(inputs.spec, inputs.network, data.dataset, data.manifest, seconds=1.0,
+                         validation_accuracy=None, accuracy=metrics.score(data.dataset.metric, scores, test.labels),
                          test_split={"n": len(test.labels), "sha256": test.split_sha256})
     return store.write_record(config.results_dir, record, test_predictions(scores, test), config.flagfile())
 '''

@@ -55,14 +55,18 @@ class Display:
         lines = [Text(line) for line in (self._stage, self._how_far) if line]
         return Group(*([self._grid] if self._grid else []), *lines, self._bar)
 
-    def run(self, name: str, work: float, images: int) -> None:
-        """Starts a run of `work` units that will report about `images` images."""
+    def run(self, name: str, work: float, images: int = 1) -> None:
+        """Starts a run of `work` units that will report about `images` images (or see expect)."""
         self._advance_to(self._end)
         self._name, self._end = name, self._done + work
-        self._per_image = work / max(images, 1)
+        self.expect(images)
         self._stage = self._how_far = ""
         self._grid = None
         self._bar.update(self._task, description=name)
+
+    def expect(self, images: int) -> None:
+        """About how many images the run that was started will report."""
+        self._per_image = (self._end - self._done) / max(images, 1)
 
     def stage(self, text: str) -> None:
         """Says what the run is doing now."""

@@ -22,13 +22,15 @@ from tfbench.errors import UserError
 from tfbench.files import atomic
 from tfbench.linear.cache import SHARD_EXAMPLES, FeatureCache
 from tfbench.models.build import build_network
+from tfbench.models.catalog import Network
 from tfbench.training.devices import graph_rewriting, make_strategy, processor
 from tfbench.training.predictor import Predictor
 
 PRECISIONS = ("float32", "bfloat16")
 
 
-def freeze(network: str, weights_file: str | None, image_size: int, value_range: str, *, policy: str = "float32"):
+def freeze(network: str | Network, weights_file: str | None, image_size: int, value_range: str, *,
+           policy: str = "float32"):
     """The network in inference mode as a graph without variables.
 
     Args:
@@ -67,8 +69,8 @@ def _silenced_stderr():
 
 
 @functools.lru_cache(maxsize=2)  # the data sets of a study share what was traced
-def make_extractor(network: str, *, weights_file: str | None, weights_sha256: str | None, image_size: int,
-                   value_range: str, devices: int, precision: str) -> Predictor:
+def make_extractor(network: str | Network, *, weights_file: str | None, weights_sha256: str | None,
+                   image_size: int, value_range: str, devices: int, precision: str) -> Predictor:
     """The network on its devices, ready to compute features.
 
     Args:

@@ -48,7 +48,7 @@ def run(inputs: RunInputs, progress) -> Record:
     kept = cache.open_cache(config.results_dir, cache.make_key(spec, data.manifest, processor=processor()))
     fixed = features.FixedFeatures(
         lambda precision: features.make_extractor(
-            inputs.network.name, weights_file=inputs.weights, weights_sha256=metadata["sha256"],
+            inputs.network, weights_file=inputs.weights, weights_sha256=metadata["sha256"],
             image_size=spec["image_size"], value_range=spec["value_range"], devices=config.devices,
             precision=precision),
         config.precision, kept, spec["image_size"], config.batch_size, progress)
@@ -68,7 +68,8 @@ def run(inputs: RunInputs, progress) -> Record:
         chosen["warnings"].append("--precision=bfloat16 changed nothing: this processor has no such instructions, so "
                                   "TensorFlow computed in float32")
     record = make_record(
-        spec, data.dataset, data.manifest, accuracy=metrics.score(data.dataset.metric, scores, test.labels),
+        spec, inputs.network, data.dataset, data.manifest,
+        accuracy=metrics.score(data.dataset.metric, scores, test.labels),
         test_split={"n": len(test.labels), "sha256": test.split_sha256}, source=source_of(metadata),
         features={"folder": kept.folder.name, "precision": config.precision, "relative_error": error},
         seconds=time.monotonic() - start, **chosen)
@@ -103,7 +104,7 @@ def run_file(config: RunConfig, progress) -> tuple[Record, bool]:
                            metric=dataset.metric, progress=progress)
     scores = refit.scores(parts["test"][0])
     test = Examples(np.empty(0, object), parts["test"][1], keys["test"], splits["test"]["sha256"])
-    record = make_record(spec, dataset, manifest, accuracy=metrics.score(dataset.metric, scores, test.labels),
+    record = make_record(spec, None, dataset, manifest, accuracy=metrics.score(dataset.metric, scores, test.labels),
                          test_split=splits["test"], seconds=time.monotonic() - start, **chosen)
     return store.write_record(config.results_dir, record, test_predictions(scores, test), config.flagfile()), True
 

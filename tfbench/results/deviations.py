@@ -2,8 +2,8 @@
 
 from tfbench import paper
 from tfbench.data.catalog import DATASETS
-from tfbench.models.catalog import NETWORKS
-from tfbench.models.lookup import get_network, is_custom
+from tfbench.models.catalog import Network
+from tfbench.models.lookup import is_custom
 from tfbench.regimes import PRETRAIN, RUNS
 
 IMAGENET = ("imagenet", "imagenet2012")  # as a source: the public weights, or ImageNet as pretrained on here
@@ -73,9 +73,9 @@ DEVIATIONS = (
 )
 
 
-def deviations(spec: dict) -> list[str]:
-    """Where the run of a specification departs from the paper."""
-    dataset, network = DATASETS.get(spec["dataset"]), spec["network"]
-    size = get_network(network).image_size if network in NETWORKS or is_custom(network) else None
-    run = spec | {"embedded": bool(dataset and dataset.embedded), "custom_dataset": dataset is None, "own_size": size}
+def deviations(spec: dict, network: Network | None) -> list[str]:
+    """Where the run of a specification departs from the paper; its network is None on features of a file."""
+    dataset = DATASETS.get(spec["dataset"])
+    run = spec | {"embedded": bool(dataset and dataset.embedded), "custom_dataset": dataset is None,
+                  "own_size": network.image_size if network else None}
     return [text for applies, text in DEVIATIONS if applies(run)]

@@ -16,7 +16,7 @@ from tfbench.config import SCHEMA, key_of
 from tfbench.data import verify
 from tfbench.data.catalog import Dataset
 from tfbench.errors import UserError
-from tfbench.models.lookup import get_network, is_custom
+from tfbench.models.catalog import Network
 from tfbench.regimes import RUNS
 from tfbench.results.deviations import deviations
 from tfbench.version import __version__
@@ -140,25 +140,25 @@ REQUIRED = [field.name for field in dataclasses.fields(Record)
 ONLY_OF_SOME = ("search", "refit", "features", "distribution", "own_network", "path")
 
 
-def make_record(spec: dict, dataset: Dataset, manifest: dict, *, accuracy: float, test_split: dict, seconds: float,
-                **more) -> Record:
+def make_record(spec: dict, network: Network | None, dataset: Dataset, manifest: dict, *, accuracy: float,
+                test_split: dict, seconds: float, **more) -> Record:
     """The record of a run that has just ended, with the facts about this machine.
 
     Args:
-      spec: all that determines the outcome. dataset, manifest: of the prepared data set.
+      spec: all that determines the outcome. network: None on features of a file. dataset, manifest: of the prepared
+        data set.
       test_split: {"n", "sha256"}. The others: as of Record.
     """
-    network = spec["network"]
     custom = None
-    if is_custom(network):  # the analysis, which builds no network, is to know these
+    if network and network.custom:  # the analysis, which builds no network, is to know these
         names = ("architecture", "parameters", "multiply_adds", "image_size", "feature_width")
-        custom = {name: getattr(get_network(network), name) for name in names}
+        custom = {name: getattr(network, name) for name in names}
     return Record(
-        schema=SCHEMA, key=key_of(spec), regime=spec["regime"], network=network, dataset=spec["dataset"],
+        schema=SCHEMA, key=key_of(spec), regime=spec["regime"], network=spec["network"], dataset=spec["dataset"],
         metric=dataset.metric, accuracy=accuracy, n_test=test_split["n"],
         test_split={"n": test_split["n"], "sha256": test_split["sha256"],
                     "expected": None if dataset.custom else dataset.test},
-        verification=verify.results(manifest["verification"]), spec=spec, deviations=deviations(spec),
+        verification=verify.results(manifest["verification"]), spec=spec, deviations=deviations(spec, network),
         versions=versions(), hardware=hardware(), host=socket.gethostname(), seconds=round(seconds, 2),
         finished=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), own_network=custom, **more)
 

@@ -7,10 +7,11 @@ import numpy as np
 
 from tfbench.config import ALL, RunConfig
 from tfbench.data import manifests
+from tfbench.data.catalog import Dataset
 from tfbench.data.lookup import get_dataset
 from tfbench.errors import UserError
 from tfbench.files import atomic
-from tfbench.inputs import dataset_of
+from tfbench.inputs import RunInputs, dataset_of
 from tfbench.models.catalog import NETWORKS, Network
 from tfbench.models.lookup import get_network, is_custom
 from tfbench.models.weights import imagenet_path
@@ -53,7 +54,11 @@ def cost(config: RunConfig, rate: float | dict[str, float]) -> Cost:
     Raises:
       UserError: there is no such network or data set, or the kind of run cannot use it.
     """
-    network, dataset, kind = get_network(config.model), dataset_of(config), config.kind
+    return _cost(config, rate, get_network(config.model), dataset_of(config))
+
+
+def _cost(config: RunConfig, rate: float | dict[str, float], network: Network, dataset: Dataset) -> Cost:
+    kind = config.kind
     kept = CHECKPOINTS * 2 * 4 * network.parameters  # float32 weights and momenta
     if kind.search:
         search = config.search_spec()
@@ -74,9 +79,10 @@ def cost(config: RunConfig, rate: float | dict[str, float]) -> Cost:
     return Cost(fits, trained, evaluated, seconds, kept)
 
 
-def images_of(config: RunConfig) -> int:
+def images_of(inputs: RunInputs) -> int:
     """How many images go through the network in a run, or in the part of it that config.trial names, about."""
-    whole = cost(config, 1.0)
+    config = inputs.config
+    whole = _cost(config, 1.0, inputs.network, inputs.data.dataset)
     if config.trial == ALL:
         return whole.trained + whole.evaluated
     return (whole.trained + whole.evaluated) // whole.fits

@@ -31,6 +31,7 @@ def execute(config: RunConfig, progress) -> tuple[Record | None, bool]:
     inputs = resolve(config, progress)
     if record := store.finished(config.results_dir, inputs.spec):
         return record, False
+    progress.expect(plan.images_of(inputs))
     number = config.trial_number
     if number and halving.is_not_needed(inputs.spec, store.work_dir(config.results_dir, inputs.spec), number):
         return None, False
@@ -41,9 +42,8 @@ def execute_all(config: RunConfig) -> list[Record]:
     """Runs what a config asks for, one run after another, with a progress bar; says what came out."""
     records = []
     for variant in config.variants():
-        images = plan.images_of(variant)
-        with Display(images) as progress:
-            progress.run(f"{variant.model} {variant.dataset}", images, images)
+        with Display(1) as progress:
+            progress.run(f"{variant.model} {variant.dataset}", 1)
             record, new = execute(variant, progress)
             progress.finish_run()
         if record is None:

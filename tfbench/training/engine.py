@@ -10,6 +10,7 @@ from tfbench.data.pipeline import to_network
 from tfbench.errors import UserError
 from tfbench.inputs import RunInputs
 from tfbench.models.build import build_network, load_weights, set_batch_norm
+from tfbench.models.catalog import Network
 from tfbench.training.devices import kind_of, make_strategy
 from tfbench.training.predictor import Predictor
 from tfbench.training.schedules import Cosine, WarmupDecay
@@ -18,9 +19,9 @@ from tfbench.training.trainer import Step, Trainer
 
 @dataclasses.dataclass(frozen=True)
 class Engine:
-    """A network on its devices: its name, the traced training step, traced prediction, initial weights."""
+    """A network on its devices: the traced training step, traced prediction, initial weights."""
 
-    network: str
+    network: Network
     trainer: Trainer
     predict: Predictor
     random_weights: list[np.ndarray]
@@ -84,7 +85,7 @@ def make_engine(inputs: RunInputs, momentum: float) -> Engine:
 
     def make_model():
         model = build_network(
-            network.name, num_classes=dataset.classes, image_size=spec["image_size"], bn_scale=spec["bn_scale"],
+            network, num_classes=dataset.classes, image_size=spec["image_size"], bn_scale=spec["bn_scale"],
             dropout=network.dropout if config.dropout else 0.0, auxiliary_head=config.auxiliary_head, seed=config.seed,
             precision=config.precision)
         # Micro-batches update the moving statistics once each: together they decay as one step does.
@@ -99,4 +100,4 @@ def make_engine(inputs: RunInputs, momentum: float) -> Engine:
     trainer = Trainer(strategy, make_model, step, make_schedule=Cosine if config.kind.search else WarmupDecay,
                       to_input=lambda batch: to_network(batch[0], value_range, batch[1]))
     predictor = Predictor(strategy, lambda images: trainer.model(to_network(images, value_range), training=False))
-    return Engine(network.name, trainer, predictor, trainer.weights())
+    return Engine(network, trainer, predictor, trainer.weights())

@@ -48,7 +48,7 @@ def run(inputs: RunInputs, progress) -> Record:
 
     # ---- record: it comes last, so where it is, the weights are -------------------------------------
     record = make_record(
-        spec, data.dataset, data.manifest, accuracy=accuracy,
+        spec, inputs.network, data.dataset, data.manifest, accuracy=accuracy,
         selected={name: spec[name] for name in ("learning_rate", "weight_decay")},
         test_split={"n": len(test.labels), "sha256": test.split_sha256}, distribution=task.engine.distribution(),
         refit=outcome._asdict() | {"images": len(train.labels)},

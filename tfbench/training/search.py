@@ -263,7 +263,7 @@ def run(inputs: RunInputs, progress) -> Record | None:
     if accuracy is None:
         warnings.append("the refit diverged, other than the trial it repeats with more images; it counts as accuracy 0")
     record = make_record(
-        spec, data.dataset, data.manifest, accuracy=accuracy or 0.0,
+        spec, inputs.network, data.dataset, data.manifest, accuracy=accuracy or 0.0,
         test_split={"n": len(test.labels), "sha256": test.split_sha256}, selected=selected,
         validation_accuracy=best["validation_accuracy"], trials=trials,
         source=source_of(inputs.metadata) if inputs.metadata else None, warnings=warnings,

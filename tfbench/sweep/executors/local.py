@@ -14,7 +14,7 @@ def run(options, runs: list[jobs.Run]) -> None:
           Display(sum(planned.cost.seconds for planned in runs), stages=False) as progress):
         jobs.report_path(options.results_dir).unlink(missing_ok=True)  # an earlier study's on Ray
         for number, planned in enumerate(runs, start=1):
-            progress.run(planned.title, planned.cost.seconds, planned.cost.trained + planned.cost.evaluated)
+            progress.run(planned.title, planned.cost.seconds)
             config = jobs.use_weights(planned.config, weights)
             record, new = execute(config, progress)
             assert record  # of a whole run
