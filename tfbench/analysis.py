@@ -27,8 +27,8 @@ SETTINGS = {
     "dataset": Setting(None, "text", "analyse this data set only, and say which network to take for it; unset: all",
                        WHAT, alias="datasets"),
     "ablation": Setting((), "texts", "folders of studies that differ in how the networks were pretrained "
-                        "(flags/ablation_1.flags to ablation_5.flags; v3 figures 3 and 5), to compare these ways; "
-                        "\"paper\" stands for the paper's own", WHAT),
+                        "(flags/ablation_1.flags to ablation_5.flags; v3 figures 3 and 5, appendix C.2), to "
+                        "compare these ways; \"paper\" stands for the paper's own", WHAT),
     "allow_unequal_splits": Setting(False, "switch", "average over records that were tested on different images of one "
                                     "data set, instead of refusing them; the report lists them, and no test compares "
                                     "them", WHAT),

@@ -12,6 +12,7 @@ from tfbench import UserError, stats
 from tfbench.models import weights
 from tfbench.models.build import build_network, decayed_kernels, set_batch_norm
 from tfbench.models.catalog import NETWORKS, PAPER, PAPER_V1
+from tfbench.models.families import inception
 from tfbench.paper import batch_norm_momentum
 
 PUBLISHED = pathlib.Path(stats.__file__).parent / "published" / "kornblith_v3_networks.csv"
@@ -31,6 +32,13 @@ def test_catalog_is_the_papers_table():
         assert row.retrained_top1 == pytest.approx(float(values[5]) / 100), row.name
         if row.public_top1 is not None:
             assert row.public_top1 == pytest.approx(float(values[4]) / 100), row.name
+
+
+def test_the_catalog_tells_who_has_an_auxiliary_classifier():
+    definitions = {name: bool(definition.auxiliary_at) for name, definition in inception.FAMILY.items()}
+    assert {name for name, network in NETWORKS.items() if network.has_auxiliary_head} == {
+        *(name for name in definitions if definitions[name]),
+        *(name for name in NETWORKS if NETWORKS[name].builder in ("nasnet", "pnasnet"))}
 
 
 def test_candidates_of_the_first_version_are_there_too():

@@ -13,6 +13,7 @@ from scipy import special
 from tfbench.regimes import REGIMES
 from tfbench.report import comparison_plots, plots
 from tfbench.stats import published
+from tfbench.stats.ablation import FIXED, PRETRAINING_ONLY, SAME
 from tfbench.stats.accuracies import table_of
 
 LR, FT, SCRATCH = REGIMES
@@ -31,8 +32,9 @@ def table(networks=5, datasets=3, regimes=3, n=1000):
 
 def switches(networks=("a", "b"), origins=("ours",), regimes=(LR, FT)):
     """Lines of an ablation; source accuracies .70 to .74, means .1 to .5, and .1 more per regime."""
-    return pd.DataFrame([{"origin": origin, "regime": regime, "network": network, "setting": s,
-                          "source_accuracy": 0.69 + 0.01 * s + 0.02 * i, "mean_log_odds": 0.1 * s + 0.1 * j}
+    return pd.DataFrame([{"origin": origin, "regime": regime, "experiment": FIXED if regime == LR else SAME,
+                          "network": network, "setting": s, "source_accuracy": 0.69 + 0.01 * s + 0.02 * i,
+                          "mean_log_odds": 0.1 * s + 0.1 * j, "standard_error": np.nan}
                          for origin in origins for j, regime in enumerate(regimes)
                          for i, network in enumerate(networks) for s in range(1, 6)])
 
@@ -148,7 +150,7 @@ def test_ablation_draws_source_then_transfer():
     lines.loc[(lines["network"] == "b") & (lines["setting"] == 5), ["source_accuracy", "mean_log_odds"]] = np.nan
     figure = comparison_plots.ablation(lines)
     assert [axes.get_title() for axes in figure.axes] == [
-        "Source accuracy", "Logistic regression: mean over data sets", "Fine-tuning: mean over data sets"]
+        "Source accuracy", "Logistic regression (figure 3)", "Fine-tuning as pretrained (figure 5)"]
     source, first, second = ([line.get_xydata() for line in axes.lines] for axes in figure.axes)
     np.testing.assert_allclose(source[0][:, 1], special.logit([0.7, 0.71, 0.72, 0.73, 0.74]))
     np.testing.assert_allclose(source[1][:, 1], special.logit([0.72, 0.73, 0.74, 0.75]))
@@ -163,6 +165,19 @@ def test_ablation_tells_the_papers_lines_by_dashes_and_open_marks():
     assert styles["-"] == comparison_plots.TONES[0]
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend == ["a", published.ORIGIN, "ours"]
+
+
+def test_ablation_lays_the_papers_lines_over_the_same_experiment_only():
+    ours = switches(("a",), regimes=(FT,)).assign(experiment=PRETRAINING_ONLY, standard_error=0.05)
+    figure = comparison_plots.ablation(pd.concat([ours, switches(("a",), (published.ORIGIN,), (FT,))]))
+    panels = {axes.get_title(): axes for axes in figure.axes}
+    drawn = {title: [line.get_linestyle() for line in axes.lines] for title, axes in panels.items()}
+    assert drawn == {"Source accuracy": ["-", "--"], "Fine-tuning as pretrained (figure 5)": ["--"],
+                     "Fine-tuning without switches (appendix C.2)": ["-"]}
+    bars, = panels["Fine-tuning without switches (appendix C.2)"].collections
+    np.testing.assert_allclose(bars.get_segments()[0], [[1, 0.05], [1, 0.15]])
+    assert not panels["Source accuracy"].collections
+    assert overlaps(figure) == []
 
 
 def test_ablation_without_source_or_anything():

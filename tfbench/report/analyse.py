@@ -60,8 +60,12 @@ def analyse(results_dir=None, accuracies=None, output_dir=None, *, source_column
     ablation = list(ablation or ())
     studies = {folder: store.read_records(folder) for folder in ablation if folder != PAPER}
     ways = [published.ablation()] if PAPER in ablation else []
-    ways += [ablations.from_folders(studies)] if studies else []
-    findings = statistics.compute(table, runs, origin=origin, ablation=ablations.together(ways), mismatches=mismatches)
+    notes: list[str] = []
+    if studies:
+        measured, notes = ablations.from_folders(studies)
+        ways.append(measured)
+    findings = statistics.compute(table, runs, origin=origin, ablation=ablations.together(ways), mismatches=mismatches,
+                                  notes=notes)
     words = text.in_words(findings)
     index = write.write_report(findings, words, output_dir or default_dir)
 

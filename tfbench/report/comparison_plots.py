@@ -29,6 +29,7 @@ from tfbench.report.plots import (
 )
 from tfbench.results.titles import dataset_title, network_title
 from tfbench.stats import accuracies, published
+from tfbench.stats.ablation import FIXED, OTHER, PRETRAINING_ONLY, SAME
 from tfbench.wording import count, printable
 
 TONES = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#8a8a8a")  # Okabe and Ito's, and grey
@@ -37,6 +38,10 @@ SHADES = 41  # of the residuals' colours, odd so that 0 has one; matplotlib make
 BESIDE = 0.65  # inches next to a legend's title
 GROUP = 1.12  # inches of a data set's bars
 SETTINGS = ("1\n–", "2\n+BN\nscale", "3\n–label\nsmoothing", "4\n–dropout", "5\n–auxiliary\nhead")
+
+EXPERIMENTS = {  # of stats/ablation.py -> how a panel says which it is
+    FIXED: " (figure 3)", SAME: " as pretrained (figure 5)", PRETRAINING_ONLY: " without switches (appendix C.2)",
+    OTHER: " with other switches"}
 
 
 def regimes(table: pd.DataFrame) -> Figure:
@@ -112,34 +117,49 @@ def bars(table: pd.DataFrame, state_of_the_art: dict[str, float]) -> Figure:
 def ablation(lines: pd.DataFrame) -> Figure:
     """Source accuracy and mean transfer accuracy under the five training settings (the paper's figures 3 and 5).
 
+    A panel per regime and experiment, so that the paper's lines lie over the same experiment only; bars are ± one
+    standard error.
+
     Args:
-      lines: columns origin ("paper (digitised)" is drawn dashed and open, others solid and filled), regime, network,
-        setting (1 to 5), source_accuracy (fraction) and mean_log_odds (of transfer accuracy); NaN where missing.
+      lines: columns origin ("paper (digitised)" is drawn dashed and open, others solid and filled), regime, experiment
+        (a key of EXPERIMENTS), network, setting (1 to 5), source_accuracy (fraction), mean_log_odds (of transfer
+        accuracy) and its standard_error; NaN where missing.
 
     Raises:
       ValueError: nothing but NaN, so nothing to draw.
     """
     lines = lines.assign(network=[network_title(name) for name in lines["network"]],
                          source=drawn_logit(lines["source_accuracy"].to_numpy(float), np.nan))
-    source = lines.rename(columns={"source": "y"}).dropna(subset="y")
+    source = lines.assign(y=lines["source"], standard_error=np.nan).dropna(subset="y")
     panels = [("Source accuracy", source.drop_duplicates(["origin", "network", "setting"]))]
-    panels += [(f"{kind.title.capitalize()}: mean over data sets", lines[lines["regime"] == regime].rename(
-        columns={"mean_log_odds": "y"}).dropna(subset="y")) for regime, kind in REGIMES.items()]
+    panels += [(f"{kind.title.capitalize()}{words}", lines[(lines["regime"] == regime) & (
+        lines["experiment"] == experiment)].rename(columns={"mean_log_odds": "y"}).dropna(subset="y"))
+        for regime, kind in REGIMES.items() for experiment, words in EXPERIMENTS.items()]
     panels = [(title, points) for title, points in panels if len(points)]
     if not panels:
         raise ValueError("expected accuracies under training settings, found none")
     drawn = pd.concat([points for _, points in panels])
     networks, origins = list(drawn["network"].unique()), sorted(drawn["origin"].unique(), reverse=True)
-    figure = new_figure(4.3 * len(panels), 4.6)
-    for axes, (title, points) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+    columns = min(len(panels), 2 if len(panels) == 4 else 3)
+    ranks = -(-len(panels) // columns)
+    figure = new_figure(4.3 * columns, 4.1 * ranks + 0.5)
+    grid = figure.subplots(ranks, columns, squeeze=False).ravel()
+    for axes, (title, points) in zip(grid, panels, strict=False):
         for (origin, network), line in points.sort_values("setting").groupby(["origin", "network"], sort=False):
-            axes.plot(line["setting"], line["y"], **_line(networks.index(network), origin))
+            style = _line(networks.index(network), origin)
+            if line["standard_error"].notna().any():
+                axes.errorbar(line["setting"], line["y"], yerr=line["standard_error"], fmt="none",
+                              ecolor=style["color"], elinewidth=1, alpha=0.6)
+            axes.plot(line["setting"], line["y"], **style)
+        reach = points["standard_error"].fillna(0)
         axes.set_xlim(0.6, 5.4)
-        axes.set_ylim(limits(points["y"], points["y"], 0.08))
+        axes.set_ylim(limits(points["y"] - reach, points["y"] + reach, 0.08))
         percent_axis(axes.yaxis, *axes.get_ylim(), most=9)
         _decorate(axes, "training setting (each adds to the one before)", "%, logit scale")
         axes.set_xticks(range(1, 6), labels=SETTINGS, fontsize=LABEL_SIZE - 1)
-        axes.set_title(title, color=INK, fontsize=11)
+        axes.set_title(title, color=INK, fontsize=10)
+    for axes in grid[len(panels):]:
+        axes.remove()
     styles = [{"color": INK, "linestyle": _line(0, origin)["linestyle"]} for origin in origins]
     handles = [Line2D([], [], **_line(i, "")) for i in range(len(networks))] + [Line2D([], [], **s) for s in styles]
     _legend_below(figure, handles, [*map(shortened, networks), *(shortened(printable(name)) for name in origins)])

@@ -122,7 +122,10 @@ FIGURES = [
                  "error over subsets."),
     ReportFigure("ablation", ablation, "ablation", "Ways to pretrain",
                  "What batch-norm scale, label smoothing, dropout and the auxiliary head in pretraining do to source "
-                 "accuracy and to transfer (the paper's figures 3 and 5).", wide=True),
+                 "accuracy and to transfer, the mean over data sets. The paper's lines stand in the panel of their own "
+                 "experiment: its figure 3 for fixed features, its figure 5 for fine-tuning with the switches of "
+                 "pretraining. Bars: ± 1 standard error over data sets, differences between data sets removed (Morey).",
+                 wide=True),
 ]
 
 

@@ -44,7 +44,7 @@ def all_of(findings: Findings, words: Words, all_tables: dict[str, Table],
         ("regimes", "Regimes against each other", html["wins"]),
         ("residuals", "What the additive model leaves", _residuals(findings, figures)),
         ("curves", "Curves", _curves(findings, figures)),
-        ("ablation", "Ways to pretrain", html["ablation"]),
+        ("ablation", "Ways to pretrain", html["ablation_effects"] + html["ablation"]),
         ("paper", "Beside the paper", html["paper"]),
         ("missing", "What is missing, and what was left out", _coverage(findings, words)),
         ("deviations", "Deviations from the paper", _counted(findings, "deviations", "none declared")),
@@ -251,7 +251,7 @@ def _coverage(findings: Findings, words: Words) -> str:
          "the runs on all training examples with most steps, then with most grid points.", findings.left_out),
         ("Data sets that are not whole", "", findings.incomplete),
         ("Unequal test splits", "These were averaged because --allow_unequal_splits says so.", findings.mismatches),
-        ("Not tested", "", findings.notes)]
+        ("Not tested, or taken for something else", "", findings.notes)]
     return "".join(f"<h3>{heading}</h3>{f'<p>{text}</p>' if text else ''}{_items(items)}"
                    for heading, text, items in parts if items)
 

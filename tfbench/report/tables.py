@@ -61,6 +61,7 @@ KINDS = {  # kind -> the text of a value that is not missing; missing ones are "
     "percent": _number(".1f", 100),
     "points": _number("+.1f", 100),
     "log_odds": _number("+.2f"),
+    "log_odds_3": _number("+.3f"),
     "spread": _number(".2f"),
     "correlation": lambda value: decimal(value).replace("-", "−"),
     "p": _p,
@@ -70,7 +71,8 @@ KINDS = {  # kind -> the text of a value that is not missing; missing ones are "
     "millions": _number(".1f", 1e-6),
     "yes": lambda value: "yes" if value else "no",
 }
-NUMBERS = ("percent", "points", "log_odds", "spread", "correlation", "p", "count", "decimal", "small", "millions")
+NUMBERS = ("percent", "points", "log_odds", "log_odds_3", "spread", "correlation", "p", "count", "decimal", "small",
+           "millions")
 
 
 def shown(kind: str, value) -> str:
@@ -163,11 +165,22 @@ def _paper(findings: Findings) -> Table:
                   ("difference", "Difference", "points"), *_INTERVAL, ("within", "Within", "yes")))
 
 
+_EXPERIMENT = (("origin", "Origin", "text"), _REGIME, ("experiment", "Experiment", "text"), _NETWORK)
+
+
 def _ablation(findings: Findings) -> Table:
     return Table("Ways to pretrain, 1 to 5 (flags/ablation_1.flags to ablation_5.flags): ImageNet or other source "
-                 "accuracy, and mean log-odds of transfer.", findings.ablation,
-                 (("origin", "Origin", "text"), _REGIME, _NETWORK, ("setting", "Setting", "count"), _SOURCE,
-                  ("mean_log_odds", "Mean log-odds", "log_odds")))
+                 "accuracy, and mean log-odds of transfer ± one standard error over data sets (Morey). Experiments: "
+                 "fixed features (the paper's figure 3); fine-tuned with the same configuration as pretrained (figure "
+                 "5), or without the switches after pretraining with them (appendix C.2).", findings.ablation,
+                 (*_EXPERIMENT, ("setting", "Setting", "count"), _SOURCE,
+                  ("mean_log_odds", "Mean log-odds", "log_odds"), ("standard_error", "±", "spread")))
+
+
+def _ablation_effects(findings: Findings) -> Table:
+    return Table("What each step to the next setting does to the mean log-odds of transfer.", findings.ablation_effects,
+                 (*_EXPERIMENT, ("setting", "To setting", "count"), ("step", "Step", "text"),
+                  ("effect", "Effect", "log_odds_3"), ("networks", "Networks", "count")))
 
 
 def _solver(findings: Findings) -> Table:
@@ -210,7 +223,8 @@ def _runs(findings: Findings) -> Table:
 TABLES = {
     "accuracies": _accuracies, "ranking": _ranking, "correlations": _correlations,
     "correlations_by_dataset": _correlations_by_dataset, "networks": _networks, "pairs": _pairs, "wins": _wins,
-    "effects": _effects, "residuals": _residuals, "paper": _paper, "ablation": _ablation, "solver": _solver,
+    "effects": _effects, "residuals": _residuals, "paper": _paper, "ablation": _ablation,
+    "ablation_effects": _ablation_effects, "solver": _solver,
     "cost": _cost, "runs": _runs, "convergence": lambda findings: Table(curves.CONVERGENCE, findings.convergence),
     "few_examples": lambda findings: Table(curves.FEW_EXAMPLES, findings.few_examples),
 }

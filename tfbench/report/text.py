@@ -9,9 +9,10 @@ from tfbench.regimes import REGIMES
 from tfbench.report import tables
 from tfbench.results.titles import dataset_title, network_title
 from tfbench.stats import accuracies
+from tfbench.stats.ablation import GROUP, MEAN
 from tfbench.stats.correlation import ALL, Correlation
 from tfbench.stats.findings import Findings
-from tfbench.wording import count, decimal
+from tfbench.wording import count, decimal, printable
 
 
 class Words(NamedTuple):
@@ -50,6 +51,7 @@ def statements(findings: Findings) -> list[str]:
         ties = f" and equal in {win.equal}" if win.equal else ""
         lines.append(f"{_name(win.regime)} is better than {REGIMES[win.other].title} in {win.better} of "
                      f"{count(win.cells, 'comparison')}{ties}.")
+    lines += _ablation(findings.ablation_effects)
     return lines + _beside_the_paper(findings.paper) + _solver(findings.solver)
 
 
@@ -186,6 +188,17 @@ def _beside_the_paper(cells: pd.DataFrame) -> list[str]:
     if len(known):
         text += f"; the paper's accuracy lies within our 95 % interval in {int(known.sum())} of {len(known)}"
     return [text + "."]
+
+
+def _ablation(effects: pd.DataFrame) -> list[str]:
+    """What each step from one way to pretrain to the next does, on average over networks."""
+    lines = []
+    for (origin, regime, experiment), group in effects[effects["network"] == MEAN].groupby(GROUP, sort=False):
+        steps = ", ".join(f"{step.step} {tables.shown('log_odds_3', step.effect)} ({count(step.networks, 'network')})"
+                          for step in group.itertuples())
+        lines.append(f"Ways to pretrain, {REGIMES[regime].title}, {experiment}, {printable(origin)}, change of the "
+                     f"mean log-odds: {steps}.")
+    return lines
 
 
 def _solver(solver: pd.DataFrame) -> list[str]:

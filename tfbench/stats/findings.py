@@ -12,6 +12,7 @@ from tfbench.models.catalog import NETWORKS
 from tfbench.regimes import REGIMES
 from tfbench.results.record import fits_of, images_per_second
 from tfbench.results.titles import dataset_title, parse_sized
+from tfbench.stats import ablation as ablations
 from tfbench.stats import accuracies, additive, budgets, correlation, curves, pairs, published
 from tfbench.stats.budgets import Run
 from tfbench.wording import count
@@ -37,12 +38,14 @@ class Findings:
       models: per regime the additive model, where there is one (stats/additive.py).
       wins: in how many cells a regime is better than another.
       paper: cells beside the paper's; empty where there is none in common, or the table is the paper's own.
-      convergence, few_examples: curves (stats/curves.py). ablation: ways to pretrain (stats/ablation.py).
+      convergence, few_examples: curves (stats/curves.py).
+      ablation: ways to pretrain. ablation_effects: what each step from one to the next does (stats/ablation.py).
       solver: how well the logistic regressions were solved, by network and data set.
       cost: time by regime and network.
       missing: (regime, network, data set) of the cells that ought to be in the table.
-      notes: what could not be tested; left_out: which runs are not in the table; mismatches: unequal test splits;
-        incomplete: data sets that are not whole, or failed their verification. In words, an item each.
+      notes: what could not be tested, or was taken for something else; left_out: which runs are not in the table;
+        mismatches: unequal test splits; incomplete: data sets that are not whole, or failed their verification. In
+        words, an item each.
     """
 
     origin: str
@@ -61,6 +64,7 @@ class Findings:
     convergence: pd.DataFrame
     few_examples: pd.DataFrame
     ablation: pd.DataFrame
+    ablation_effects: pd.DataFrame
     solver: pd.DataFrame
     cost: pd.DataFrame
     missing: list[tuple[str, str, str]]
@@ -70,7 +74,7 @@ class Findings:
     incomplete: list[str]
 
 
-def compute(table: pd.DataFrame, runs=(), *, origin="", ablation=None, mismatches=()) -> Findings:
+def compute(table: pd.DataFrame, runs=(), *, origin="", ablation=None, mismatches=(), notes=()) -> Findings:
     """All statistics of an accuracies table.
 
     Args:
@@ -78,14 +82,16 @@ def compute(table: pd.DataFrame, runs=(), *, origin="", ablation=None, mismatche
       runs: those that the table came from (accuracies.runs_of); their predictions are read and tested.
       ablation: of stats/ablation.py, or None.
       mismatches: of accuracies.mismatches, where they were allowed.
+      notes: what else was taken for what, in words.
 
     Raises:
       UserError: an accuracy of exactly 0 or 1 with an unknown number of examples; damaged predictions.
     """
     unique, datasets = budgets.unique(list(runs)), set(table["dataset"])
+    lines = ablations.together([]) if ablation is None else ablation
     in_table, left_out = budgets.split(unique)
     records = [run.record for run in in_table if run.record["dataset"] in datasets]
-    tested, tested_pairs, notes = pairs.on_data_sets(records)
+    tested, tested_pairs, untested = pairs.on_data_sets(records)
     networks, average_pairs = pairs.on_average(table)
     if not runs:
         tested = pairs.cells_of([table[CELL]])  # a CSV file has no predictions
@@ -102,9 +108,10 @@ def compute(table: pd.DataFrame, runs=(), *, origin="", ablation=None, mismatche
         models={regime: model for regime, model in models.items() if model},
         wins=pd.DataFrame(accuracies.comparisons(table), columns=["regime", "other", "better", "equal", "cells"]),
         paper=published.beside_the_paper(beside_paper), convergence=curves.convergence(unique),
-        few_examples=curves.few_examples(unique), ablation=pd.DataFrame() if ablation is None else ablation,
-        solver=_solver(records), cost=_cost(cells), missing=accuracies.missing(table, left_out), notes=notes,
-        left_out=curves.left_out(unique), mismatches=list(mismatches), incomplete=_incomplete(runs))
+        few_examples=curves.few_examples(unique), ablation=lines, ablation_effects=ablations.effects(lines),
+        solver=_solver(records), cost=_cost(cells), missing=accuracies.missing(table, left_out),
+        notes=[*notes, *untested], left_out=curves.left_out(unique), mismatches=list(mismatches),
+        incomplete=_incomplete(runs))
 
 
 def ranked(cells: pd.DataFrame) -> pd.DataFrame:

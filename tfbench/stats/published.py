@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 import pandas as pd
 
+from tfbench.stats.ablation import FIXED, SAME
 from tfbench.stats.accuracies import from_csv
 from tfbench.stats.csv_table import NAMES, SETTINGS
 
@@ -27,13 +28,18 @@ def state_of_the_art() -> dict[str, float]:
 
 
 def ablation() -> pd.DataFrame:
-    """The paper's five ways to pretrain (v3, figures 3 and 5): columns and meaning as in stats/ablation.py."""
+    """The paper's five ways to pretrain (v3, figures 3 and 5): columns and meaning as in stats/ablation.py.
+
+    The figures' own error bars were not digitised.
+    """
     table = pd.read_csv(FOLDER / "kornblith_v3_ablation.csv", keep_default_na=False)
     table["network"] = table["model"].map(NAMES)
     source = table[table["quantity"] == "imagenet_top1"].set_index(["network", "switches"])["value"]
-    lines = [{"origin": ORIGIN, "regime": SETTINGS[line.setting], "network": line.network,
-              "setting": line.switches, "source_accuracy": source[line.network, line.switches] / 100,
-              "mean_log_odds": line.value}
+    experiments = {"logreg": FIXED, "finetune": SAME}
+    lines = [{"origin": ORIGIN, "regime": SETTINGS[line.setting], "experiment": experiments[line.setting],
+              "network": line.network, "setting": line.switches,
+              "source_accuracy": source[line.network, line.switches] / 100, "mean_log_odds": line.value,
+              "standard_error": np.nan}
              for line in table[table["quantity"] == "mean_log_odds"].itertuples()]
     return pd.DataFrame(lines)
 
