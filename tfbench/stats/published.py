@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 import pandas as pd
 
+from tfbench.regimes import REGIMES
 from tfbench.stats.ablation import FIXED, SAME
 from tfbench.stats.accuracies import from_csv
 from tfbench.stats.csv_table import NAMES, SETTINGS
@@ -35,8 +36,8 @@ def ablation() -> pd.DataFrame:
     table = pd.read_csv(FOLDER / "kornblith_v3_ablation.csv", keep_default_na=False)
     table["network"] = table["model"].map(NAMES)
     source = table[table["quantity"] == "imagenet_top1"].set_index(["network", "switches"])["value"]
-    experiments = {"logreg": FIXED, "finetune": SAME}
-    lines = [{"origin": ORIGIN, "regime": SETTINGS[line.setting], "experiment": experiments[line.setting],
+    lines = [{"origin": ORIGIN, "regime": SETTINGS[line.setting],
+              "experiment": SAME if REGIMES[SETTINGS[line.setting]].search else FIXED,
               "network": line.network, "setting": line.switches,
               "source_accuracy": source[line.network, line.switches] / 100, "mean_log_odds": line.value,
               "standard_error": np.nan}
