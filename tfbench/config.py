@@ -93,7 +93,7 @@ class RunConfig:
     steps: Any = setting(None, "integer", "training steps", SEARCH, minimum=1)
     steps_curve: tuple[int, ...] | None = setting(
         None, "integers", "instead of --steps: several numbers of steps; a run of its own, with its own best "
-        "hyperparameters, for each (v3 section 4.6: 76,153,305,610,1221,…)", SEARCH, minimum=1)
+        "hyperparameters, for each (v3 section 4.6: 76,152,305,610,1220,…)", SEARCH, minimum=1)
     grid: tuple[int, int] = setting(
         None, "grid", "how many of the paper's learning rates and weight decays to try, RATESxDECAYS, evenly spread "
         "over its grid", SEARCH)

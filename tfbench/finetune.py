@@ -8,7 +8,7 @@ RESULTS_DIR/rows. The same command again continues what was interrupted, or show
   python -m tfbench.finetune --model=resnet_50 --dataset=digits --image_size=32 --batch_size=64 \\
       --steps=100 --learning_rate=0.01,0.03 --weight_decay=0 --weights=results/weights/FILE.weights.h5
   python -m tfbench.finetune --model=inception_v4 --dataset=pets --steps=1000 --grid=3x2      cheaper
-  python -m tfbench.finetune --model=inception_v4 --dataset=pets --steps_curve=76,153,305,610,1221,2441,4883,9766,19531
+  python -m tfbench.finetune --model=inception_v4 --dataset=pets --steps_curve=76,152,305,610,1220,2441,4882,9765,19531
 """
 
 from tfbench.config import RunConfig

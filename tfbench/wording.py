@@ -1,7 +1,7 @@
 """How numbers and unknown names are worded for people."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 def count(number: int, noun: str) -> str:
@@ -23,6 +23,13 @@ def decimal(value: float) -> str:
 def printable(text) -> str:
     """`text` with control characters (line ends, terminal escapes) replaced by a question mark."""
     return "".join(c if c.isprintable() else "?" for c in str(text))
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of cells as lines: the first column to the left, the others to the right, two spaces between them."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.rjust(width) if i else cell.ljust(width)
+                      for i, (cell, width) in enumerate(zip(row, widths, strict=True))) for row in rows]
 
 
 def duration(seconds: float) -> str:

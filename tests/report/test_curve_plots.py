@@ -71,7 +71,7 @@ def test_a_panel_per_data_set_and_legends_that_tell_lines_apart():
 
 @pytest.mark.parametrize(("datasets", "networks"), [(1, 1), (2, 3), (12, 1), (5, 16)])
 def test_nothing_overlaps_or_leaves_the_figure(datasets, networks):
-    steps = [76, 153, 305, 610, 1221, 2441, 4883, 9766, 19531]
+    steps = [76, 152, 305, 610, 1220, 2441, 4882, 9765, 19531]
     rows = [run(0.1 + 0.04 * i + 0.01 * j, network=network, dataset=dataset, steps=s)
             for dataset in curves.CATALOGS["dataset"][:datasets]
             for j, network in enumerate(curves.CATALOGS["network"][:networks]) for i, s in enumerate(steps)]
@@ -95,7 +95,7 @@ def test_nothing_overlaps_or_leaves_the_figure(datasets, networks):
 
 @pytest.mark.parametrize(("values", "expected"), [
     ([7], [7]), ([1, 2, 4, 8, 16, 30], [1, 2, 4, 8, 16, 30]), ([100, 1, 99, 100], [1, 100]),
-    ([76, 153, 305, 610, 1221, 2441, 4883, 9766, 19531], [76, 305, 1221, 4883, 19531])])
+    ([76, 152, 305, 610, 1220, 2441, 4882, 9765, 19531], [76, 305, 1220, 4882, 19531])])
 def test_ticks_are_what_was_measured_and_has_room(values, expected):
     assert curve_plots.log_ticks(values) == expected
 

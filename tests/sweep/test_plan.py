@@ -2,13 +2,15 @@
 
 import datetime
 import json
+import pathlib
+import re
 import time
 
 import numpy as np
 import pytest
 from helpers.programs import FlagsError, parse
 
-from tfbench import UserError, analysis, config, finetune, study
+from tfbench import UserError, analysis, config, finetune, paper, study
 from tfbench.data import lookup, manifests, verify
 from tfbench.data.catalog import PAPER_DATASETS
 from tfbench.files import atomic, sharing
@@ -18,6 +20,7 @@ from tfbench.results import archive, store
 from tfbench.results.record import Record
 from tfbench.sweep import jobs, plan, status
 
+ROOT = pathlib.Path(__file__).parents[2]
 WHOLE = ["--models=paper", "--datasets=paper", "--source=imagenet"]
 
 
@@ -60,6 +63,26 @@ def test_the_whole_paper_is_planned_in_two_seconds():
     assert "8,832" in lines["logistic"]
     assert text.count("is not prepared") == 12 and text.count("tfbench.prepare_models --model=") == 16
     assert "food101 is not prepared (5.0 GB to fetch): python -m tfbench.prepare_data --dataset=food101" in text
+
+
+@pytest.mark.parametrize("rate", [1.0, 1e9, 1e14])
+def test_columns_of_the_plan_do_not_run_together(rate):
+    flags = options(f"--flagfile={ROOT}/flags/paper_v3.flags")
+    header, *lines = plan.table([(run.config.regime, run.cost) for run in jobs.plan_runs(flags, rate)])
+    assert len({len(line) for line in (header, *lines)}) == 1
+    assert [len(re.split(" {2,}", line.strip())) for line in (header, *lines)] == [5, 6, 6, 6]
+    units = {"years"} if rate < 1e12 else {"d", "h", "min", "s", "years"}
+    assert {line.split()[-1] for line in lines} <= units
+
+
+def test_the_convergence_study_has_the_papers_steps():
+    flags = options(f"--flagfile={ROOT}/flags/convergence.flags")
+    steps = {regime: [run.config.steps for run in jobs.plan_runs(flags, 1e12) if run.config.regime == regime
+                      and run.config.dataset == "pets"] for regime in flags.regimes}
+    assert tuple(steps["train_from_scratch"]) == paper.CONVERGENCE_STEPS
+    assert steps["finetune"] == [number for number in paper.CONVERGENCE_STEPS if number <= paper.FINE_TUNING.steps]
+    for name, search in (("finetune", paper.FINE_TUNING), ("train_from_scratch", paper.FROM_SCRATCH)):
+        assert steps[name][0] == 76 and steps[name][-1] == search.steps
 
 
 def test_embedded_data_and_pretrained_sources_miss_nothing():
@@ -232,7 +255,7 @@ def test_the_runs_of_a_curve_have_titles_and_flags_of_their_own():
 
 def made_up_study(folder):
     """Flags of a study of 12,096 runs, all of which are finished; prepared data and weights are made up too."""
-    curves = "--steps_curve=76,153,305,610,1221,2441,4883 --examples_per_class=1,2,4 --grid=3x2"
+    curves = "--steps_curve=76,152,305,610,1220,2441,4882 --examples_per_class=1,2,4 --grid=3x2"
     flags = parse(study, [*WHOLE, "--regimes=finetune", f"--data_dir={folder}/data",
                                            f"--results_dir={folder}",
                                            f"--finetune=--weights_dir={folder}/weights {curves}"])

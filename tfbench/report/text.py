@@ -12,7 +12,7 @@ from tfbench.stats import accuracies
 from tfbench.stats.ablation import GROUP, MEAN
 from tfbench.stats.correlation import ALL, Correlation
 from tfbench.stats.findings import Findings
-from tfbench.wording import count, decimal, printable
+from tfbench.wording import aligned, count, decimal, printable
 
 
 class Words(NamedTuple):
@@ -219,10 +219,7 @@ def _grid(table: pd.DataFrame, regime: str) -> list[str]:
     body = [[network_title(name), *(_percent(value) for value in (sources[name], *accuracy.loc[name]))]
             for name in accuracy.index]
     grid = [above, below, *body]
-    widths = [max(len(line[i]) for line in grid) for i in range(len(titles))]
-    return ["  " + "  ".join(cell.rjust(width) if i else cell.ljust(width)
-                             for i, (cell, width) in enumerate(zip(line, widths, strict=True))).rstrip()
-            for line in grid if any(line)]
+    return [f"  {line}".rstrip() for line in aligned([line for line in grid if any(line)])]
 
 
 def _percent(fraction: float) -> str:

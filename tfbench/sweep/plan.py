@@ -17,7 +17,7 @@ from tfbench.models.lookup import get_network, is_custom
 from tfbench.models.weights import imagenet_path
 from tfbench.regimes import REGIMES, RUNS
 from tfbench.training import halving
-from tfbench.wording import count, duration
+from tfbench.wording import aligned, count, duration
 
 IMAGENET = "imagenet"  # as a study's source: nothing is pretrained
 
@@ -94,13 +94,13 @@ def table(costs: list[tuple[str, Cost]]) -> list[str]:
     Args:
       costs: (regime, cost) of each run.
     """
-    lines = [f"  {'':<22}{'runs':>6}{'fits':>9}{'images trained on':>21}{'evaluated':>14}{'hours':>12}"]
+    rows = [("", "runs", "fits", "images trained on", "evaluated", "time")]
     for regime in dict.fromkeys(regime for regime, _ in costs):
         part = [cost for name, cost in costs if name == regime]
-        hours = sum(cost.seconds for cost in part) / 3600
-        lines.append(f"  {RUNS[regime].title:<22}{len(part):>6,}{sum(c.fits for c in part):>9,}"
-                     f"{sum(c.trained for c in part):>21,}{sum(c.evaluated for c in part):>14,}{hours:>12,.1f}")
-    return lines
+        numbers = (len(part), *(sum(getattr(cost, name) for cost in part) for name in ("fits", "trained", "evaluated")))
+        rows.append((RUNS[regime].title, *(f"{number:,}" for number in numbers),
+                     duration(sum(cost.seconds for cost in part))))
+    return [f"  {line}" for line in aligned(rows)]
 
 
 def describe(options, runs) -> str:
