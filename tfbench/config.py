@@ -135,7 +135,8 @@ class RunConfig:
         paper.BATCH_SIZE, "integer", "images per step over all devices (v3 appendix A.5)", TRAINING, minimum=1,
         in_spec=True, traced=True)
     image_size: int | None = setting(
-        None, "integer", "side of the square input in pixels; unset: the network's ImageNet size (v3 section 3)",
+        None, "integer", "side of the square input in pixels; unset: that at which the accuracy of public "
+        "weights was measured, else the network's ImageNet size (v3 section 3)",
         TRAINING, minimum=1)
     min_crop_area: float = setting(
         paper.MIN_CROP_AREA, "number", "smallest random training crop, as a fraction of the image's area (Inception's "
@@ -305,7 +306,7 @@ class RunConfig:
             "schema": SCHEMA, "regime": self.regime, "network": self.model, "dataset": dataset.name, "data": data,
             "source_dataset": source["dataset"], "weights_sha256": source["sha256"],
             "bn_scale": None if network.custom else source["bn_scale"], "value_range": source["value_range"],
-            "image_size": self.image_size or network.image_size,
+            "image_size": self.image_size or source.get("image_size") or network.image_size,
             **{name: _plain(getattr(self, name)) for name, facts in known.items() if facts.in_spec}}
         if self.kind.trains:
             spec["update"] = UPDATE

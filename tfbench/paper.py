@@ -38,8 +38,8 @@ class Search(NamedTuple):
 FINE_TUNING = Search(19531, log_spaced(1e-4, 1e-1, 7), (0.0, *log_spaced(1e-6, 1e-3, 7)))
 FROM_SCRATCH = Search(78125, log_spaced(1e-3, 1.0, 7), log_spaced(1e-5, 10 ** -1.5, 8))
 BATCH_SIZE = 256  # of both
-# Of the convergence curves (v3 section 4.6, figure 8), whose ticks are 5 million · 2^k examples: whole steps of 256. Each
-# regime's go up to its own number.
+# Of the convergence curves (v3 section 4.6, figure 8), whose ticks are 5 million · 2^k examples: whole steps of 256.
+# Each regime's go up to its own number.
 CONVERGENCE_STEPS = tuple((20_000_000 // 256) >> halvings for halvings in range(10, -1, -1))
 MOMENTUM = 0.9  # of both, and of pretraining: Nesterov's (v3 section 3.2 and appendix A.5)
 AUXILIARY_WEIGHT = 0.4  # of the auxiliary classifier's loss, as in the original networks

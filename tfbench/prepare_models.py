@@ -103,7 +103,7 @@ def convert(options, network: Network, public: PublicWeights, path: Path) -> dic
     else:
         file, origin = obtain(options, network, public)
         facts = {"accuracy": public.top1, "n_test": 50_000, "accuracy_is": "published", "source": public.source,
-                 "value_range": public.value_range}
+                 "value_range": public.value_range, "image_size": public.eval_size, "crop": public.crop}
 
     from tfbench.models import convert as conversion  # TensorFlow, only now that there is something to convert
     from tfbench.models import keras_files

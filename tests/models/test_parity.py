@@ -79,7 +79,8 @@ def test_network_is_the_original_function(name):
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
     assert {(layer.epsilon, layer.momentum, layer.scale, layer.center) for layer in norms} <= {
         (network.bn_epsilon, network.bn_momentum, network.bn_scale, True)}
-    assert multiply_adds(model) / 1e9 == pytest.approx(network.multiply_adds, abs=6e-4)
+    if model.input_shape[1] == network.image_size:  # ResNet v2's references are of 224 pixels
+        assert multiply_adds(model) / 1e9 == pytest.approx(network.multiply_adds, abs=6e-4)
     below = [variable for layer in model.layers for variable in layer.trainable_variables
              if layer.name != "logits" and "aux" not in layer.name.lower()]
     assert sum(int(np.prod(variable.shape)) for variable in below) == network.parameters

@@ -61,6 +61,7 @@ def test_public_checkpoint_is_fetched_converted_and_found_by_the_programs(tmp_pa
     metadata = json.loads((tmp_path / "inception_v1.json").read_text())
     assert metadata["dataset"] == "imagenet" and metadata["source"] == "slim"
     assert (metadata["accuracy"], metadata["accuracy_is"]) == (0.698, "published")
+    assert (metadata["image_size"], metadata["crop"]) == (224, "central")
     assert metadata["value_range"] == "inception" and metadata["not_needed"]["step"] == 2
     assert len(metadata["file_sha256"]) == 64 and metadata["classes"] == 1000
     model = build_network("inception_v1", weights=path)

@@ -9,6 +9,8 @@ import keras
 import pytest
 
 from tfbench import UserError
+from tfbench.config import RunConfig
+from tfbench.data.catalog import DATASETS
 from tfbench.models.catalog import NETWORKS, VALUE_RANGES
 from tfbench.models.lookup import get_network, list_networks, public_weights
 
@@ -51,9 +53,10 @@ def test_weights_are_well_formed(network, weights):
         assert weights.classes == (1000 if caffe else 1001)
         assert weights.value_range == network.value_range == ("rgb_mean" if caffe else "inception")
         assert weights.top1 == network.public_top1
-        assert weights.eval_size == (299 if network.family == "resnet_v2" else network.image_size)
+        assert weights.eval_size == network.image_size
     else:
-        assert weights.classes == 1000 and weights.eval_size == network.image_size
+        assert weights.classes == 1000
+        assert weights.eval_size == (224 if network.family == "resnet_v2" else network.image_size)
         assert weights.value_range == ("caffe" if caffe else network.value_range)
     assert weights.geometry == ("vgg" if caffe or network.family == "densenet" else "inception")
 
@@ -87,7 +90,7 @@ def test_slims_are_taken_unless_told_otherwise():
     assert public_weights(densenet).source == "keras"
     assert public_weights(densenet).value_range == "torch"
     assert (resnet.public_top1, resnet.top1) == (0.752, 0.769)
-    assert (densenet.public_top1, densenet.top1) == (None, 0.771)
+    assert (densenet.public_top1, densenet.top1) == (0.773, 0.771)
 
 
 def test_what_does_not_exist_is_told(monkeypatch):
@@ -104,3 +107,15 @@ def test_the_catalog_needs_no_tensorflow():
     code = ("import sys, tfbench.models.lookup, tfbench.files.downloads\n"
             "sys.exit(bool({'tensorflow', 'keras'} & set(sys.modules)))")
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize("metadata, option, size", [
+    ({"image_size": 299}, None, 299), ({"image_size": 224}, None, 224), ({}, None, 299), ({"image_size": 224}, 448, 448)])
+def test_networks_transfer_at_the_size_of_their_public_accuracy(metadata, option, size):
+    values = {"model": "resnet_v2_50", "dataset": "digits", "image_size": option}
+    manifest = {"splits": dict.fromkeys(("train", "validation", "test"), {"n": 2, "sha256": "a"}), "content": "b",
+                "verification": {}}
+    metadata = {"dataset": "imagenet", "sha256": "c", "bn_scale": True, "value_range": "inception"} | metadata
+    spec = RunConfig.from_flags("finetune", values).spec(
+        NETWORKS["resnet_v2_50"], DATASETS["digits"], manifest, metadata)
+    assert spec["image_size"] == size

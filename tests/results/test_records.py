@@ -19,11 +19,11 @@ SPEC = {"regime": "finetune", "network": "resnet_50", "dataset": "digits", "seed
         "weight_decay": [0.0], "min_crop_area": 0.08, "data": {}}
 
 
-def make(**changes):
+def make(source=None, **changes):
     spec = SPEC | changes
     manifest = {"verification": {"counts": {"result": "PASS", "found": ""}}}
     return records.make_record(spec, NETWORKS[spec["network"]], DATASETS["digits"], manifest, accuracy=0.5,
-                               test_split={"n": 2, "sha256": "ab"}, seconds=1.0,
+                               test_split={"n": 2, "sha256": "ab"}, seconds=1.0, source=source,
                                selected={"learning_rate": 0.3, "weight_decay": 0.0})
 
 
@@ -83,6 +83,13 @@ def test_deviations_and_edges_are_declared():
     assert full == []
     other = deviations(SPEC | {"learning_rate": [0] * 7, "weight_decay": [0] * 8}, NETWORKS["resnet_50"])
     assert "other than the paper's grid of 7 learning rates by 8 weight decays" in other
+    told = {"dataset": "imagenet", "accuracy": 0.8, "n_test": 50000, "sha256": "a", "image_size": 299, "crop": "central"}
+    source = records.source_of(told)
+    assert (source["image_size"], source["crop"]) == (299, "central")
+    assert records.source_of({name: told[name] for name in ("dataset", "accuracy", "n_test", "sha256")} | {
+        "spec": {"image_size": 32}})["image_size"] == 32
+    mixed = "the source accuracy is of another image size than the transfer"
+    assert [mixed in make(image_size=size, source=source)["deviations"] for size in (224, 299)] == [True, False]
     assert row["verification"] == {"archives": "UNKNOWN", "counts": "PASS", "labels": "UNKNOWN", "keys": "UNKNOWN",
                                    "images": "UNKNOWN", "leakage": "UNKNOWN"}
     assert row["test_split"]["expected"] == 359

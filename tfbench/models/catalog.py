@@ -55,7 +55,8 @@ class Network:
       title: the name in figures and tables.
       family: "inception", "resnet_v1", …: what its builder distinguishes.
       builder: the module of models/families/ that builds it.
-      image_size: side of the square input in pixels at which the network was trained on ImageNet.
+      image_size: side of the square input in pixels at which the network's ImageNet accuracy was measured, and at which
+        it transfers unless its weights' metadata name another (public_weights.PublicWeights.eval_size).
       minimum_size: smallest side for which it can be built.
       feature_width: number of penultimate activations, the input of the classifier.
       parameters: trainable parameters without the logits layer, with the original's batch norm.
@@ -101,15 +102,14 @@ class Network:
 
     @property
     def public_top1(self) -> float | None:
-        """ImageNet top-1 accuracy of TF-Slim's checkpoint, as in the paper's table, in [0, 1]; None without one."""
-        return next((weights.top1 for weights in self.weights if weights.source == "slim"), None)
+        """Published ImageNet top-1 accuracy in [0, 1] of the public weights that are taken unless told otherwise:
+        TF-Slim's, as in the paper's table, for DenseNets Keras's; None without any."""
+        return self.weights[0].top1 if self.weights else None
 
     @property
     def top1(self) -> float | None:
         """ImageNet top-1 accuracy in [0, 1]: of the paper's training, else of the first public weights, else None."""
-        if self.retrained_top1 is not None or not self.weights:
-            return self.retrained_top1
-        return self.weights[0].top1
+        return self.public_top1 if self.retrained_top1 is None else self.retrained_top1
 
 
 def _inception(name, title, size, minimum, width, parameters, multiply_adds, retrained, *weights, application=None):
@@ -123,8 +123,10 @@ def _resnet(layers, parameters, multiply_adds, retrained, *weights):
                    KerasApplication(f"ResNet{layers}", f"resnet_v1_{layers}"), weights)
 
 
+# TF-Slim's README: "ResNet V2 models use Inception pre-processing and input image size of 299". Its published accuracies
+# are of that size, so that these networks transfer at 299 pixels; Keras's files were measured at 224 and transfer at that.
 def _resnet_v2(layers, parameters, multiply_adds, *weights):
-    return Network(f"resnet_v2_{layers}", f"ResNet-{layers} v2", "resnet_v2", "keras_networks", 224, 32, 2048,
+    return Network(f"resnet_v2_{layers}", f"ResNet-{layers} v2", "resnet_v2", "keras_networks", 299, 32, 2048,
                    parameters, multiply_adds, "inception", True, 1e-5, .997, 0., None,
                    KerasApplication(f"ResNet{layers}V2", f"resnet_v2_{layers}"), weights)
 
@@ -222,15 +224,15 @@ NETWORKS = {network.name: network for network in (
          caffe("vgg_19_2016_08_28.tar.gz", .711, .898),
          keras_file("vgg19/vgg19" + KERAS_ENDING, "md5:cbe5617147190e668d6c5d5026f83318",
                     "caffe", "vgg", 224, .713, .900)),
-    _resnet_v2(50, 23_519_360, 3.480,
+    _resnet_v2(50, 23_519_360, 6.534,
                slim("resnet_v2_50_2017_04_14.tar.gz", 299, .756, .928),
                keras_file("resnet/resnet50v2" + KERAS_ENDING, "md5:3ef43a0b657b3be2300d5770ece849e0",
                           "inception", "inception", 224, .760, .930)),
-    _resnet_v2(101, 42_528_896, 7.192,
+    _resnet_v2(101, 42_528_896, 13.371,
                slim("resnet_v2_101_2017_04_14.tar.gz", 299, .770, .937),
                keras_file("resnet/resnet101v2" + KERAS_ENDING, "md5:6343647c601c52e1368623803854d971",
                           "inception", "inception", 224, .772, .938)),
-    _resnet_v2(152, 58_187_904, 10.905,
+    _resnet_v2(152, 58_187_904, 20.209,
                slim("resnet_v2_152_2017_04_14.tar.gz", 299, .778, .941),
                keras_file("resnet/resnet152v2" + KERAS_ENDING, "md5:a49b44d1979771252814e80f8ec446f9",
                           "inception", "inception", 224, .780, .942)),

@@ -36,7 +36,7 @@ class PublicWeights:
       value_range: of the images it takes, one of catalog.VALUE_RANGES.
       geometry: how the published accuracy was measured, see imagenet.central_part ("inception") and
         imagenet.central_square ("vgg"). Keras says no more than "single center crop"; its files have the original's.
-      eval_size: side of the images in pixels in that measurement.
+      eval_size: side of the images in pixels in that measurement, and in transfer (RunConfig.spec).
       top1, top5: the published accuracy on the 50,000 validation images, in [0, 1], or None.
     """
 
@@ -50,6 +50,12 @@ class PublicWeights:
     eval_size: int
     top1: float | None
     top5: float | None
+
+    @property
+    def crop(self) -> str:
+        """`geometry` in records' words: "central", 87.5 % of the sides (search.CROPS), or "central_square", 87.5 % of
+        the shorter one."""
+        return "central" if self.geometry == "inception" else "central_square"
 
 
 def slim(file: str, eval_size: int, top1: float, top5: float, size: int | None = None, checksum: str | None = None,

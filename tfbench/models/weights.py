@@ -36,7 +36,8 @@ def read_metadata(path, network: Network) -> dict:
 
     Returns:
       {"network", "dataset", "accuracy", "n_test", "sha256", "value_range", "bn_scale", "classes", ...}:
-      accuracy is the test accuracy on the source data set in [0, 1].
+      accuracy is the test accuracy on the source data set in [0, 1], "crop" what of each image was seen there (files
+      of before this was noted have none), "image_size" its size where the weights are public.
 
     Raises:
       UserError: the file or its metadata is missing, damaged or of another network.

@@ -1,5 +1,8 @@
 """DEVIATIONS: where a run departs from the paper, in words; every record lists its own, and the report gathers them."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from tfbench import paper
 from tfbench.data.catalog import DATASETS
 from tfbench.models.catalog import Network
@@ -35,7 +38,7 @@ def _other_recipe(run: dict) -> bool:
 
 
 # (applies?, what deviates). `run` is the specification with three facts of the catalogs: "embedded", "custom_dataset"
-# and "own_size", the network's ImageNet size.
+# and "own_size", the network's ImageNet size; and "source_size", at which its source accuracy was measured.
 DEVIATIONS = (
     (lambda run: run["embedded"], "embedded data set instead of one of the paper's twelve"),
     (lambda run: run["custom_dataset"], "the user's own data set instead of one of the paper's twelve"),
@@ -50,6 +53,8 @@ DEVIATIONS = (
      "public ImageNet weights (the paper trained all networks anew, with batch-norm scale, without label smoothing, "
      "dropout and auxiliary head)"),
     (lambda run: run["image_size"] != run["own_size"], "image size differs from the network's ImageNet size"),
+    (lambda run: run["source_size"] not in (None, run["image_size"]),
+     "the source accuracy is of another image size than the transfer"),
     (lambda run: _other_steps(run, paper.FINE_TUNING), f"other than {paper.FINE_TUNING.steps:,} steps"),
     (lambda run: _other_steps(run, paper.FROM_SCRATCH), f"other than {paper.FROM_SCRATCH.steps:,} steps"),
     (lambda run: _search(run) and run["batch_size"] != paper.BATCH_SIZE, f"batch size other than {paper.BATCH_SIZE}"),
@@ -73,9 +78,14 @@ DEVIATIONS = (
 )
 
 
-def deviations(spec: dict, network: Network | None) -> list[str]:
-    """Where the run of a specification departs from the paper; its network is None on features of a file."""
+def deviations(spec: dict, network: Network | None, source: Mapping[str, Any] | None = None) -> list[str]:
+    """Where the run of a specification departs from the paper.
+
+    Args:
+      network: None on features of a file. source: as in the run's record.
+    """
     dataset = DATASETS.get(spec["dataset"])
     run = spec | {"embedded": bool(dataset and dataset.embedded), "custom_dataset": dataset is None,
-                  "own_size": network.image_size if network else None}
+                  "own_size": network.image_size if network else None,
+                  "source_size": (source or {}).get("image_size")}
     return [text for applies, text in DEVIATIONS if applies(run)]

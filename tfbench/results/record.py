@@ -38,7 +38,10 @@ class Record(Mapping[str, Any]):
       trials: one dictionary per trial, with its accuracy and seconds. Where the whole network is trained: the accuracy
         at both crops in "validation", "diverged" (it counts as the worst), "images_per_second", "input_wait" (share of
         the time in [0, 1]), "replicas" and "steps".
-      source: data set, accuracy and weights' hash of the pretrained network; None without.
+      source: of the pretrained network, None without: {"dataset", "accuracy", "n_test", "weights_sha256"} and how its
+        accuracy was taken: "image_size" in pixels and "crop", "whole", "central" (87.5 % of the sides) or
+        "central_square" (of the shorter side); None where its metadata do not say. The dataset is "imagenet" for public
+        weights, "imagenet2012" for those trained here.
       test_split: {"n", "expected", "sha256"}: hash of the sorted keys of the test examples; "expected" is the number
         that the paper's data set has, None for a custom set.
       verification: {level: "PASS", "FAIL" or "UNKNOWN"} of the data set (data/verify.py).
@@ -158,15 +161,18 @@ def make_record(spec: dict, network: Network | None, dataset: Dataset, manifest:
         metric=dataset.metric, accuracy=accuracy, n_test=test_split["n"],
         test_split={"n": test_split["n"], "sha256": test_split["sha256"],
                     "expected": None if dataset.custom else dataset.test},
-        verification=verify.results(manifest["verification"]), spec=spec, deviations=deviations(spec, network),
+        verification=verify.results(manifest["verification"]), spec=spec,
+        deviations=deviations(spec, network, more.get("source")),
         versions=versions(), hardware=hardware(), host=socket.gethostname(), seconds=round(seconds, 2),
         finished=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), own_network=custom, **more)
 
 
 def source_of(metadata: dict) -> dict:
     """The `source` of a record: where the pretrained weights come from and how good they were."""
+    spec = metadata.get("spec") or {}  # of a pretraining here
     return {name: metadata[name] for name in ("dataset", "accuracy", "n_test")} | {
-        "weights_sha256": metadata["sha256"]}
+        "weights_sha256": metadata["sha256"], "image_size": metadata.get("image_size") or spec.get("image_size"),
+        "crop": metadata.get("crop")}
 
 
 def test_predictions(scores: np.ndarray, test) -> dict[str, np.ndarray]:
