@@ -114,7 +114,7 @@ def test_the_catalog_needs_no_tensorflow():
 def test_networks_transfer_at_the_size_of_their_public_accuracy(metadata, option, size):
     values = {"model": "resnet_v2_50", "dataset": "digits", "image_size": option}
     manifest = {"splits": dict.fromkeys(("train", "validation", "test"), {"n": 2, "sha256": "a"}), "content": "b",
-                "verification": {}}
+                "verification": dict.fromkeys(("counts", "labels", "keys"), {"result": "PASS"})}
     metadata = {"dataset": "imagenet", "sha256": "c", "bn_scale": True, "value_range": "inception"} | metadata
     spec = RunConfig.from_flags("finetune", values).spec(
         NETWORKS["resnet_v2_50"], DATASETS["digits"], manifest, metadata)
