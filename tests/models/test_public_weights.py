@@ -110,7 +110,8 @@ def test_the_catalog_needs_no_tensorflow():
 
 
 @pytest.mark.parametrize("metadata, option, size", [
-    ({"image_size": 299}, None, 299), ({"image_size": 224}, None, 224), ({}, None, 299), ({"image_size": 224}, 448, 448)])
+    ({"image_size": 299}, None, 299), ({"image_size": 224}, None, 224), ({}, None, 299),
+    ({"image_size": 224}, 448, 448)])
 def test_networks_transfer_at_the_size_of_their_public_accuracy(metadata, option, size):
     values = {"model": "resnet_v2_50", "dataset": "digits", "image_size": option}
     manifest = {"splits": dict.fromkeys(("train", "validation", "test"), {"n": 2, "sha256": "a"}), "content": "b",

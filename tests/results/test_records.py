@@ -83,7 +83,7 @@ def test_deviations_and_edges_are_declared():
     assert full == []
     other = deviations(SPEC | {"learning_rate": [0] * 7, "weight_decay": [0] * 8}, NETWORKS["resnet_50"])
     assert "other than the paper's grid of 7 learning rates by 8 weight decays" in other
-    told = {"dataset": "imagenet", "accuracy": 0.8, "n_test": 50000, "sha256": "a", "image_size": 299, "crop": "central"}
+    told = {"dataset": "imagenet", "accuracy": 0.8, "n_test": 100, "sha256": "a", "image_size": 299, "crop": "central"}
     source = records.source_of(told)
     assert (source["image_size"], source["crop"]) == (299, "central")
     assert records.source_of({name: told[name] for name in ("dataset", "accuracy", "n_test", "sha256")} | {

@@ -76,7 +76,7 @@ def test_columns_of_the_plan_do_not_run_together(rate):
 
 
 def test_the_convergence_study_has_the_papers_steps():
-    flags = options(f"--flagfile={ROOT}/flags/convergence.flags")
+    flags = parse(study, [f"--flagfile={ROOT}/flags/convergence.flags"])
     steps = {regime: [run.config.steps for run in jobs.plan_runs(flags, 1e12) if run.config.regime == regime
                       and run.config.dataset == "pets"] for regime in flags.regimes}
     assert tuple(steps["train_from_scratch"]) == paper.CONVERGENCE_STEPS

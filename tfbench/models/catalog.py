@@ -123,8 +123,8 @@ def _resnet(layers, parameters, multiply_adds, retrained, *weights):
                    KerasApplication(f"ResNet{layers}", f"resnet_v1_{layers}"), weights)
 
 
-# TF-Slim's README: "ResNet V2 models use Inception pre-processing and input image size of 299". Its published accuracies
-# are of that size, so that these networks transfer at 299 pixels; Keras's files were measured at 224 and transfer at that.
+# TF-Slim's README: "ResNet V2 models use Inception pre-processing and input image size of 299". Its published
+# accuracies are of that size, so they transfer at 299 pixels; Keras's files were measured, and transfer, at 224.
 def _resnet_v2(layers, parameters, multiply_adds, *weights):
     return Network(f"resnet_v2_{layers}", f"ResNet-{layers} v2", "resnet_v2", "keras_networks", 299, 32, 2048,
                    parameters, multiply_adds, "inception", True, 1e-5, .997, 0., None,
