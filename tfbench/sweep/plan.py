@@ -94,7 +94,7 @@ def table(costs: list[tuple[str, Cost]]) -> list[str]:
     Args:
       costs: (regime, cost) of each run.
     """
-    rows = [("", "runs", "fits", "images trained on", "evaluated", "time")]
+    rows: list[tuple[str, ...]] = [("", "runs", "fits", "images trained on", "evaluated", "time")]
     for regime in dict.fromkeys(regime for regime, _ in costs):
         part = [cost for name, cost in costs if name == regime]
         numbers = (len(part), *(sum(getattr(cost, name) for cost in part) for name in ("fits", "trained", "evaluated")))
