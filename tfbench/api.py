@@ -64,7 +64,7 @@ def list_datasets() -> list[Dataset]:
 def build_network(name: str, *, weights: str | None = None, num_classes: int | None = None,
                   image_size: int | None = None, bn_scale: bool | None = None, dropout: float = 0.0,
                   auxiliary_head: bool = False, initializer: str = "original", seed: int = 0,
-                  precision: str = "float32") -> keras.Model:
+                  precision: str = "float32", drop_path: bool = False) -> keras.Model:
     """A network as a Keras model with features and logits.
 
     Args:
@@ -75,10 +75,11 @@ def build_network(name: str, *, weights: str | None = None, num_classes: int | N
       image_size: side of the square input in pixels; None for the network's ImageNet size.
       bn_scale: whether batch norm has a scale; None for what the original or the weights have.
       dropout: fraction of the features dropped in training, in [0, 1).
-      auxiliary_head: whether to build the auxiliary classifier, where the network has one.
+      auxiliary_head: whether to build the auxiliary classifier; refused where the network has none.
       initializer: "original", or "keras" for Glorot uniform everywhere.
       seed: with the network it determines all initial weights.
       precision: Keras's dtype policy: "float32", "mixed_bfloat16" or "mixed_float16".
+      drop_path: whether NASNet-A Large and PNASNet-5 Large drop paths in training; the paper did without.
 
     Returns:
       A keras.Model. Input: images [batch, image_size, image_size, 3] float32 in the network's value range. Output:
@@ -107,7 +108,7 @@ def build_network(name: str, *, weights: str | None = None, num_classes: int | N
     return build.build_network(
         network, weights=_weights_file(network, weights), num_classes=num_classes, image_size=image_size,
         bn_scale=bn_scale, dropout=dropout, auxiliary_head=auxiliary_head, initializer=initializer, seed=seed,
-        precision=precision)
+        precision=precision, drop_path=drop_path)
 
 
 class Splits(dict):

@@ -14,7 +14,7 @@ from typing import Any
 
 from tfbench import paper
 from tfbench.data.catalog import Dataset
-from tfbench.models.catalog import Network
+from tfbench.models.catalog import SWITCHES, Network
 from tfbench.regimes import RUNS, Regime
 
 SCHEMA = 6  # version of the layout of records and specifications
@@ -42,6 +42,7 @@ class Setting:
       required: whether it must be given.
       alias: another name of the flag.
       in_spec: whether a run's outcome depends on it: it is a part of the specification as it is.
+      changes_spec: the same, but at its default it is left out: hashes of before it came stay.
       traced: whether a traced training step depends on it.
     """
 
@@ -56,6 +57,7 @@ class Setting:
     required: bool = False
     alias: str = ""
     in_spec: bool = False
+    changes_spec: bool = False
     traced: bool = False
 
 
@@ -128,9 +130,12 @@ class RunConfig:
     auxiliary_head: bool = setting(
         False, "switch", "the network's own auxiliary classifier, where it has one (v3 figure 3)", TRAINING,
         in_spec=True, traced=True)
-    bn_scale: bool = setting(
+    bn_scale: bool | None = setting(
         True, "switch", "whether batch norm has a scale, also in networks whose original has none (v3 figure 3)",
         TRAINING)
+    drop_path: bool = setting(
+        False, "switch", "drop paths as the definitions of NASNet-A Large and PNASNet-5 Large say (the paper trained "
+        "without)", TRAINING, changes_spec=True, traced=True)
     batch_size: int = setting(
         paper.BATCH_SIZE, "integer", "images per step over all devices (v3 appendix A.5)", TRAINING, minimum=1,
         in_spec=True, traced=True)
@@ -247,6 +252,11 @@ class RunConfig:
                 self.weight_decay or paper.evenly_spaced_subset(search.weight_decays, decays))
 
     @property
+    def switches(self) -> dict[str, bool]:
+        """Name → value of the switches that only some networks' definitions have (models.catalog.SWITCHES)."""
+        return {name: getattr(self, name) for name in SWITCHES}
+
+    @property
     def trial_number(self) -> int | None:
         """The number of the one trial to run, from 1; None for the whole search and for its refit."""
         return int(self.trial) if self.trial not in (ALL, REFIT) else None
@@ -302,12 +312,14 @@ class RunConfig:
         if dataset.banner:
             data["crop_banner"] = dataset.crop_banner
         known = settings_of(self.kind)
+        bn_scale = self.bn_scale if "bn_scale" in known and self.bn_scale is not None else source["bn_scale"]
         spec = {
             "schema": SCHEMA, "regime": self.regime, "network": self.model, "dataset": dataset.name, "data": data,
             "source_dataset": source["dataset"], "weights_sha256": source["sha256"],
-            "bn_scale": None if network.custom else source["bn_scale"], "value_range": source["value_range"],
+            "bn_scale": None if network.custom else bn_scale, "value_range": source["value_range"],
             "image_size": self.image_size or source.get("image_size") or network.image_size,
-            **{name: _plain(getattr(self, name)) for name, facts in known.items() if facts.in_spec}}
+            **{name: _plain(getattr(self, name)) for name, facts in known.items()
+               if facts.in_spec or facts.changes_spec and getattr(self, name) != facts.default}}
         if self.kind.trains:
             spec["update"] = UPDATE
         if network.custom:

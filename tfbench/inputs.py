@@ -5,7 +5,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from tfbench.config import RunConfig
+from tfbench.config import RunConfig, settings_of
 from tfbench.data.catalog import Dataset
 from tfbench.data.examples import PreparedDataset, find_dataset, open_dataset
 from tfbench.data.lookup import get_dataset
@@ -14,7 +14,7 @@ from tfbench.errors import UserError
 from tfbench.files.atomic import check_writable, make_writable
 from tfbench.files.paths import as_path
 from tfbench.models.catalog import Network
-from tfbench.models.lookup import check_image_size, get_network, is_custom, weights_metadata
+from tfbench.models.lookup import check_image_size, check_switches, get_network, is_custom, weights_metadata
 from tfbench.models.weights import CUSTOM, IMAGENET, imagenet_path
 from tfbench.regimes import PRETRAIN
 
@@ -52,8 +52,7 @@ def resolve(config: RunConfig, progress) -> RunInputs:
       UserError: something is not there or does not go together, or a folder cannot be written. TensorFlow is not
         imported before, except to prepare a data set and for a custom network.
     """
-    network = get_network(config.model)
-    check_image_size(network, config.image_size or network.image_size)
+    network = network_of(config)
     dataset = dataset_of(config)
     data = (find_dataset if dataset.prepared_on_demand else open_dataset)(dataset, config.data_dir)
     weights, metadata = weights_of(config, network)
@@ -89,14 +88,29 @@ def resolve_prepared(config: RunConfig, known: dict[Any, Any]) -> RunInputs:
             known[key] = read()
         return known[key]
 
-    network = once(("network", config.model), lambda: get_network(config.model))
-    check_image_size(network, config.image_size or network.image_size)
+    network = once(("network", config.regime, config.model), lambda: network_of(config))
     reading = (config.dataset, config.data_dir, config.split_seed, config.voc_difficult, config.aircraft_banner)
     data = once(("data", config.regime == PRETRAIN.name, *reading),
                 lambda: open_dataset(dataset_of(config), config.data_dir))
     weights, metadata = once(("weights", config.kind.pretrained, config.model, config.weights, config.weights_dir),
                              lambda: weights_of(config, network))
     return RunInputs(config, network, data, weights, metadata)
+
+
+def network_of(config: RunConfig) -> Network:
+    """The network that a config names.
+
+    Raises:
+      UserError: there is none, the images are too small for it, or its definition lacks what a switch asks for.
+    """
+    network = get_network(config.model)
+    check_image_size(network, config.image_size or network.image_size)
+    check_switches(network, **config.switches)
+    own = settings_of(config.kind).get("bn_scale")
+    if network.builder == "untouched" and own and config.bn_scale != own.default:
+        raise UserError(f"{network.name} is taken with its own batch norm: leave out --{'no' * (not config.bn_scale)}"
+                        "bn_scale")
+    return network
 
 
 def dataset_of(config: RunConfig) -> Dataset:
@@ -123,7 +137,11 @@ def weights_of(config: RunConfig, network: Network) -> tuple[str | None, dict | 
     if not config.kind.pretrained:
         return None, None
     weights = weights_path(config)
-    return weights, weights_metadata(network, weights)
+    metadata = weights_metadata(network, weights)
+    if config.bn_scale is False and metadata["bn_scale"]:
+        raise UserError(f"--nobn_scale would drop the batch-norm scales that {weights} has: leave it out, or take "
+                        f"weights that `python -m tfbench.pretrain --model={network.name} --nobn_scale` made")
+    return weights, metadata
 
 
 def weights_path(config: RunConfig) -> str:

@@ -58,6 +58,9 @@ _RUN = _same("model", "dataset", "split_seed", "voc_difficult", "aircraft_banner
 _WEIGHTS = {"weights": {"default": "imagenet"}, "weights_dir": {}}
 _STEP = _same("strategy", "tpu", "sync_batch_norm", "precision", "jit_compile", "accumulate", "checkpoint_every",
               "min_crop_area", "resize")
+_REGULARISATION = {  # v3 figure 5; off at the default, which their specifications leave out
+    **{name: {"in_spec": False, "changes_spec": True} for name in ("label_smoothing", "dropout", "auxiliary_head")},
+    "drop_path": {}}
 _SUBSETS = _same("examples_per_class", "subset_seeds")
 
 
@@ -65,7 +68,7 @@ def _search(search: paper.Search) -> dict[str, dict]:
     """The settings of a search over the paper's grid."""
     rates, decays = search.learning_rates, search.weight_decays
     return {
-        **_RUN, **_STEP, **_SUBSETS, **_same("steps_curve", "search", "trial"),
+        **_RUN, **_STEP, **_REGULARISATION, **_SUBSETS, **_same("steps_curve", "search", "trial"),
         "steps": {"default": search.steps, "help": "training steps of each trial (v3 appendix A.5)"},
         "grid": {"default": (len(rates), len(decays))},
         "learning_rate": {"help": "initial learning rates to try instead, comma-separated; unset: "
@@ -90,7 +93,9 @@ REGIMES = {regime.name: regime for regime in (
                              "products; bfloat16 is faster where the processor has it"}}),
     Regime("finetune", "fine-tuning", "#d55e00", "////", pretrained=True, dark_color="#f58a3c",
            published="finetune", runs="tfbench.training.search:run", trace_seconds=8.0, search=paper.FINE_TUNING,
-           settings={**_search(paper.FINE_TUNING), **_WEIGHTS}),
+           settings={**_search(paper.FINE_TUNING), **_WEIGHTS, "bn_scale": {
+               "default": None, "help": "whether batch norm has a scale, 1 at first where the weights have none; "
+               "unset: as the weights have it (v3 figure 5)"}}),
     Regime("train_from_scratch", "training from scratch", "#009e73", "....", pretrained=False, dark_color="#2fc79b",
            published="random_init", runs="tfbench.training.search:run", trace_seconds=1.0, search=paper.FROM_SCRATCH,
            settings={**_search(paper.FROM_SCRATCH), "bn_scale": {}}),
@@ -98,7 +103,7 @@ REGIMES = {regime.name: regime for regime in (
 PRETRAIN = Regime(
     "pretrain", "pretraining", "#666666", "", pretrained=False, runs="tfbench.training.pretraining:run",
     trace_seconds=8.0, settings={
-        **_RUN, **_STEP,
+        **_RUN, **_STEP, "drop_path": {},
         "batch_size": _recipe("batch_size", "images per step over all devices"),
         "epochs": _recipe("epochs", "passes over the training images"),
         "steps": {"help": "training steps instead of --epochs"},

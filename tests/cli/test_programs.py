@@ -12,7 +12,9 @@ import pytest
 from helpers.programs import execute, parse
 
 from tfbench import UserError, finetune, logistic_regression, paper, pretrain, train_from_scratch
+from tfbench.cli.progress import Silent
 from tfbench.files import atomic
+from tfbench.inputs import resolve
 from tfbench.results import store
 from tfbench.sweep.run import execute_all
 
@@ -191,6 +193,63 @@ def test_ablation_flags_are_the_papers_switches(setting):
     recipe = {name: getattr(options, name) for name in paper.PRETRAINING if name not in switches}
     assert recipe == {"batch_size": 4096, "epochs": 300, "learning_rate": 1.6, "weight_decay": 8e-5,
                       "warmup_epochs": 10, "decay_per_epoch": 0.975, "ema": 0.9999}
+
+
+def test_the_regimes_regularise_where_they_are_told(folders, weights, tmp_path):
+    flags = [f"--results_dir={tmp_path}", folders[1], "--dataset=digits", "--steps=2", "--learning_rate=0.05",
+             "--weight_decay=0", "--min_crop_area=1"]
+    switched = ["--label_smoothing=0.1", "--dropout"]
+    for program, source in ((finetune, [f"--weights={weights}"]), (train_from_scratch, [])):
+        plain = resolve(parse(program, [*SMALL, *flags, *source]), Silent()).spec
+        record, _ = run(program, *flags, *source, *switched)
+        assert not {"label_smoothing", "dropout", "auxiliary_head", "drop_path"} & set(plain)
+        assert record["spec"] == plain | {"label_smoothing": 0.1, "dropout": True}
+        assert ("trained with label smoothing, dropout or an auxiliary head, as for the paper's figure 5, not as for "
+                "its others") in record["deviations"]
+        flagfile = store.record_path(tmp_path, record["spec"]).with_suffix(".flags")
+        assert parse(program, [f"--flagfile={flagfile}"]).label_smoothing == 0.1
+        same = resolve(parse(program, [*SMALL, *flags, *source, "--bn_scale"]), Silent()).spec
+        assert same == plain  # it is on anyhow
+
+
+@pytest.mark.parametrize("program", [pretrain, finetune, train_from_scratch])
+def test_switches_reach_the_network(program, weights, folders, monkeypatch, tmp_path):
+    from tfbench.training import engine
+
+    class Built(Exception):
+        pass
+
+    def build(name, **options):
+        raise Built({switch: options[switch] for switch in ("bn_scale", "dropout", "auxiliary_head", "drop_path")})
+
+    monkeypatch.setattr(engine, "build_network", build)
+    monkeypatch.setattr("tfbench.inputs.weights_of", lambda config, network: (
+        ("w", {"dataset": "glyphs", "sha256": "0", "bn_scale": False, "value_range": "inception"})
+        if config.kind.pretrained else (None, None)))
+    flags = ["--image_size=80", "--model=nasnet_large", "--dataset=digits", folders[1], f"--results_dir={tmp_path}"]
+    expected = {"bn_scale": program is not finetune, "dropout": 0.0, "auxiliary_head": False, "drop_path": False}
+    for more, changed in ([], {}), (["--dropout", "--auxiliary_head", "--drop_path"], {
+            "dropout": 0.5, "auxiliary_head": True, "drop_path": True}):
+        engine._engines.clear()
+        with pytest.raises(Built) as built:
+            execute(program, [*flags, *more])
+        assert built.value.args[0] == expected | changed
+
+
+@pytest.mark.parametrize("program", [pretrain, finetune, train_from_scratch])
+@pytest.mark.parametrize("model, switch, name, other", [
+    ("mobilenet_v1", "auxiliary_head", "auxiliary head", "inception_v3"),
+    ("resnet_50", "dropout", "dropout", "inception_v1"),
+    ("nasnet_mobile", "drop_path", "drop path", "nasnet_large")])
+def test_a_switch_that_a_network_lacks_is_refused(program, model, switch, name, other, folders):
+    with pytest.raises(UserError, match=f"the definition of {model} has no {name}: leave out --{switch}, or take a "
+                       f"network that has, e.g. {other}"):
+        execute(program, [f"--model={model}", "--dataset=digits", *folders, f"--{switch}"])
+
+
+def test_batch_norm_scales_are_not_dropped(folders, weights):
+    with pytest.raises(UserError, match="--nobn_scale would drop the batch-norm scales that .* has: leave it out"):
+        run(finetune, *folders, "--dataset=digits", f"--weights={weights}", "--nobn_scale")
 
 
 def test_network_that_is_too_small_a_grid_or_set_is_refused(folders):

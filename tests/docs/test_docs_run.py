@@ -29,7 +29,7 @@ RUN = {
     f"{MINIATURE} --executor=commands": SHORT_STUDY,
     f"{MINIATURE} --results_dir=results/ablation_1": "--models=mobilenet_v1,mobilenet_v2 "
     "--datasets=digits --regimes=logistic_regression "
-    f"--logistic_regression=--l2=1,100 '--pretrain={PRETRAIN} --flagfile=flags/ablation_1.flags'",
+    f"--logistic_regression=--l2=1,100 '--pretrain={PRETRAIN} --flagfile=flags/ablation_1.flags --noauxiliary_head'",
     "study --flagfile=flags/paper_v3.flags --plan": "",
     "study --flagfile=flags/paper_v3.flags --executor=commands": "",
     "logistic_regression --model=inception_v4": "",

@@ -47,7 +47,7 @@ def test_drop_path_is_behind_every_operation(name, cells, last, operations):
     network = NETWORKS[name]
     keras.backend.clear_session()
     images, features, _ = builder_of(network).body(
-        network, 64, BuildOptions(True, 1e-3, .9997, 0., 10, False, True))
+        network, 64, BuildOptions(True, 1e-3, .9997, 0., 10, False, True, drop_path=True))
     layers = [layer for layer in keras.Model(images, features).layers if isinstance(layer, DropPath)]
     expected = {round(1 - (cell + 1) / cells * (1 - last), 9) for cell in range(cells)}
     assert {round(layer.final_keep, 9) for layer in layers} == expected
@@ -60,8 +60,23 @@ def test_drop_path_is_behind_every_operation(name, cells, last, operations):
         assert deepest["reduction_add_1_stem_1"] == pytest.approx(1 - 0.3 / 22)
         assert deepest["reduction_add_1_reduce_6"] == pytest.approx(1 - 9 / 22 * 0.3)
         assert deepest["normal_add_1_7"] == pytest.approx(1 - 10 / 22 * 0.3)
+        images, features, _ = builder_of(network).body(
+            network, 64, BuildOptions(True, 1e-3, .9997, 0., 10, False, True))
+        assert not [layer for layer in keras.Model(images, features).layers if isinstance(layer, DropPath)]
     else:
         assert len(layers) == 9 * cells
+
+
+@pytest.mark.parametrize("on", [False, True])
+def test_drop_path_is_built_only_when_asked_for(on, monkeypatch):
+    from tfbench.models.families import pnasnet
+
+    monkeypatch.setitem(pnasnet.FAMILY, "pnasnet_large", (3, 8, 8))  # NASNet's is the slow test above
+    keras.backend.clear_session()
+    images, features, _ = pnasnet.body(NETWORKS["pnasnet_large"], 32, BuildOptions(
+        True, 1e-3, .9997, 0., 10, False, True, drop_path=on))
+    found = [layer for layer in keras.Model(images, features).layers if isinstance(layer, DropPath)]
+    assert len(found) == (9 * 5 if on else 0)
 
 
 def test_drop_path_keeps_or_drops_whole_examples():

@@ -63,16 +63,51 @@ def test_cost_grows_with_the_network_and_the_machine_is_measured():
     (["--finetune=--steps=0"], "tfbench.finetune refuses --finetune='--steps=0'"),
     (["--finetune=--weights"], "tfbench.finetune refuses"),
     (["--models=inception_v4"], "inception_v4 needs images of at least 75 pixels"),
-    (["--image_size=16"], "at least 32 pixels")])
+    (["--image_size=16"], "at least 32 pixels"),
+    ([f"--pretrain=--flagfile={ROOT}/flags/ablation_1.flags"], "the definition of mobilenet_v1 has no auxiliary head: "
+     "leave out --auxiliary_head, or take a network that has, e.g. inception_v3")])
 def test_impossible_studies_are_refused_before_anything_runs(arguments, expected):
     with pytest.raises(UserError, match=re.escape(expected)):
         planned(*arguments)
 
 
-@pytest.mark.parametrize("pretraining", [[], [f"--pretrain=--flagfile={ROOT}/flags/ablation_1.flags --steps=200"]])
+SETTING_1 = f"--pretrain=--flagfile={ROOT}/flags/ablation_1.flags --steps=200"
+
+
+@pytest.mark.parametrize("pretraining", [[], [f"{SETTING_1} --noauxiliary_head"]])
 def test_the_miniature_plans_also_with_the_papers_settings_of_pretraining(pretraining):
     options = parse(study, [f"--flagfile={ROOT}/flags/miniature.flags", *pretraining])
     assert plan.describe(options, jobs.plan_runs(options, 1e11)).startswith("study of 5 networks × 3 data sets")
+
+
+# (network, bn_scale, label_smoothing, dropout, auxiliary_head) of the settings of the paper's figures 3 and 5.
+SETTINGS = {1: (False, 0.1, True, True), 2: (True, 0.1, True, True), 3: (True, 0, True, True),
+            4: (True, 0, False, True), 5: (True, 0, False, False)}
+NO_HEAD = {"inception_v1", "bn_inception"}
+
+
+@pytest.mark.parametrize("name", [*(f"figure_5_{n}" for n in SETTINGS), *(f"appendix_c2_{n}" for n in (1, 2, 3, 4))])
+def test_the_two_experiments_of_the_ablation_are_flagfiles(name, monkeypatch):
+    """Figure 5 fine-tunes with the setting of the pretraining, appendix C.2 without it."""
+    monkeypatch.chdir(ROOT)
+    runs = plan_runs(study, [f"--flagfile=flags/{name}.flags"])
+    number = int(name[-1])
+    models = {"inception_v3", "inception_v4", "inception_resnet_v2"} | (NO_HEAD if number < 5 else set())
+    assert {run.config.model for run in runs} == models
+    plain, alike = (False, 0, False, False), name.startswith("figure")
+    for run in runs:
+        config = run.config
+        assert config.results_dir == f"results/{name}"
+        if config.regime == "logistic_regression":
+            continue
+        expected = SETTINGS[number] if alike or config.regime == "pretrain" else plain
+        found = tuple(getattr(config, switch) for switch in ("bn_scale", "label_smoothing", "dropout",
+                                                             "auxiliary_head"))
+        assert found[1:] == (*expected[1:3], expected[3] and config.model not in NO_HEAD)
+        assert found[0] == (expected[0] if alike or config.regime == "pretrain" else None)  # None: as the weights
+    lines = jobs.notes(runs)
+    assert lines == ([] if number == 5 else ["--auxiliary_head is left out for inception_v1, bn_inception: their "
+                                             "definitions have no auxiliary head"])
 
 
 def test_study_from_plan_to_report_and_again(tmp_path, data_dir):

@@ -11,17 +11,17 @@ from tfbench.models import weights as weights_files
 from tfbench.models.catalog import Network
 from tfbench.models.families import builder_of, untouched
 from tfbench.models.layers import BuildOptions, Dropout
-from tfbench.models.lookup import check_image_size, get_network, weights_metadata
+from tfbench.models.lookup import check_image_size, check_switches, get_network, weights_metadata
 
 
 def build_network(network: str | Network, *, weights: str | None = None, num_classes: int | None = None,
                   image_size: int | None = None, bn_scale: bool | None = None, dropout: float = 0.0,
-                  auxiliary_head: bool = False, initializer: str = "original", seed: int = 0,
-                  precision: str = "float32") -> keras.Model:
+                  auxiliary_head: bool = False, drop_path: bool = False, initializer: str = "original",
+                  seed: int = 0, precision: str = "float32") -> keras.Model:
     """A network of the catalog, the same function as the original (TF-Slim; DenseNet: torchvision).
 
     The four options of the paper's ablation (v3 appendix) are `bn_scale`, `dropout`, `auxiliary_head` and the label
-    smoothing of the loss. They are independent of each other.
+    smoothing of the loss. They are independent of each other, and so is `drop_path`.
 
     Args:
       network: a key of NETWORKS, "MODULE:FUNCTION" for a custom network, or what get_network returns for them. To
@@ -36,7 +36,9 @@ def build_network(network: str | Network, *, weights: str | None = None, num_cla
         the weights have. Weights without one can be loaded into a network with it: it starts at 1.
       dropout: fraction of the features dropped in training; the original's is `Network.dropout`.
       auxiliary_head: whether to build the auxiliary classifier. Inception v3, v4, Inception-ResNet v2, NASNet and
-        PNASNet have one; the others ignore it.
+        PNASNet have one; for the others it is refused.
+      drop_path: whether to drop paths in training, as the definitions of NASNet-A Large and PNASNet-5 Large say; for
+        others it is refused. The paper trained without.
       initializer: "original" for the network's own initialisers, "keras" for Glorot uniform everywhere.
       seed: with the network it determines all initial weights: Keras's global seed is set.
       precision: Keras's dtype policy: "float32", "mixed_bfloat16" or "mixed_float16". Weights, features and logits
@@ -51,14 +53,15 @@ def build_network(network: str | Network, *, weights: str | None = None, num_cla
       before dropout.
 
     Raises:
-      UserError: there is no such network, the size is too small, the weights do not fit, or a custom function
-        returns no network.
+      UserError: there is no such network, it lacks what is asked for, the size is too small, the weights do not fit, or
+        a custom function returns no network.
     """
     if initializer not in ("original", "keras"):
         raise ValueError(f"initializer is 'original' or 'keras', not {initializer!r}")
     network = get_network(network)
     size = image_size or network.image_size
     check_image_size(network, size)
+    check_switches(network, auxiliary_head=auxiliary_head, drop_path=drop_path)
     classes = num_classes
     if weights:
         metadata = weights_metadata(network, weights)
@@ -67,7 +70,7 @@ def build_network(network: str | Network, *, weights: str | None = None, num_cla
     options = BuildOptions(
         bn_scale=network.bn_scale if bn_scale is None else bn_scale, bn_epsilon=network.bn_epsilon,
         bn_momentum=network.bn_momentum, dropout=dropout, num_classes=classes or 1000,
-        auxiliary_head=auxiliary_head, original_initializer=initializer == "original")
+        auxiliary_head=auxiliary_head, original_initializer=initializer == "original", drop_path=drop_path)
 
     keras.utils.set_random_seed(seed)
     with _dtype_policy(precision):

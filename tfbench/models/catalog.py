@@ -31,6 +31,10 @@ VALUE_RANGES = {  # name -> what images a network takes; how they become so is i
 WITH_AUXILIARY_HEAD = ("inception_v3", "inception_v4", "inception_resnet_v2")  # and NASNet and PNASNet
 
 
+SWITCHES = {  # name of a flag -> what it switches on, where the network's definition has it
+    "dropout": "dropout", "auxiliary_head": "auxiliary head", "drop_path": "drop path"}
+
+
 @dataclasses.dataclass(frozen=True)
 class KerasApplication:
     """How Keras Applications calls a network.
@@ -68,6 +72,8 @@ class Network:
       retrained_top1: ImageNet top-1 accuracy of the paper's training in [0, 1], or None.
       keras_application: None for a network that Keras Applications lacks.
       weights: its public ImageNet weights; the first are taken unless told otherwise.
+      auxiliary_head: whether the original has an auxiliary classifier that is built here.
+      drop_path_keep: keep probability of the original's drop path in the last cell at the end of training; 1: none.
       architecture: of a custom network (models/custom.py) a hash of what it computes; else "".
     """
 
@@ -88,7 +94,16 @@ class Network:
     retrained_top1: float | None = None
     keras_application: KerasApplication | None = None
     weights: tuple[PublicWeights, ...] = ()
+    auxiliary_head: bool = False
+    drop_path_keep: float = 1.0
     architecture: str = ""
+
+    @property
+    def switches(self) -> tuple[str, ...]:
+        """Which of SWITCHES its definition has."""
+        has = {"dropout": self.dropout > 0, "auxiliary_head": self.auxiliary_head,
+               "drop_path": self.drop_path_keep < 1}
+        return tuple(name for name in SWITCHES if has[name])
 
     @property
     def custom(self) -> bool:
@@ -112,9 +127,10 @@ class Network:
         return self.public_top1 if self.retrained_top1 is None else self.retrained_top1
 
 
-def _inception(name, title, size, minimum, width, parameters, multiply_adds, retrained, *weights, application=None):
+def _inception(name, title, size, minimum, width, parameters, multiply_adds, retrained, *weights, application=None,
+               auxiliary_head=False):
     return Network(name, title, "inception", "inception", size, minimum, width, parameters, multiply_adds, "inception",
-                   False, 1e-3, .9997, .2, retrained, application, weights)
+                   False, 1e-3, .9997, .2, retrained, application, weights, auxiliary_head)
 
 
 def _resnet(layers, parameters, multiply_adds, retrained, *weights):
@@ -143,9 +159,10 @@ def _mobilenet(name, title, width, parameters, multiply_adds, bn_momentum, dropo
                    True, 1e-3, bn_momentum, dropout, retrained, application, weights)
 
 
-def _nasnet(name, title, family, size, width, parameters, multiply_adds, retrained, *weights, application=None):
+def _nasnet(name, title, family, size, width, parameters, multiply_adds, retrained, *weights, application=None,
+            drop_path_keep=1.0):
     return Network(name, title, family, family, size, 32, width, parameters, multiply_adds, "inception",
-                   True, 1e-3, .9997, .5, retrained, application, weights)
+                   True, 1e-3, .9997, .5, retrained, application, weights, True, drop_path_keep)
 
 
 def _vgg(layers, parameters, multiply_adds, *weights):
@@ -166,15 +183,16 @@ NETWORKS = {network.name: network for network in (
     _inception("inception_v3", "Inception v3", 299, 75, 2048, 21_768_352, 5.711, .786,
                slim("inception_v3_2016_08_28.tar.gz", 299, .780, .939),
                keras_file("inception_v3/inception_v3" + KERAS_ENDING, "md5:9a0d58056eeedaa3f26cb7ebd46da564",
-                          "inception", "inception", 299, .779, .937), application=KerasApplication("InceptionV3")),
+                          "inception", "inception", 299, .779, .937), application=KerasApplication("InceptionV3"),
+               auxiliary_head=True),
     _inception("inception_v4", "Inception v4", 299, 75, 1536, 41_111_232, 12.252, .799,
-               slim("inception_v4_2016_09_09.tar.gz", 299, .802, .952)),
+               slim("inception_v4_2016_09_09.tar.gz", 299, .802, .952), auxiliary_head=True),
     _inception("inception_resnet_v2", "Inception-ResNet v2", 299, 75, 1536, 54_276_192, 13.154, .803,
                slim("inception_resnet_v2_2016_08_30.tar.gz", 299, .804, .953, None,
                     "md5:9e0f18e1259acf943e30690460d96123"),
                keras_file("inception_resnet_v2/inception_resnet_v2" + KERAS_ENDING,
                           "md5:e693bd0210a403b3192acc6073ad2e96", "inception", "inception", 299, .803, .953),
-               application=KerasApplication("InceptionResNetV2")),
+               application=KerasApplication("InceptionResNetV2"), auxiliary_head=True),
     _resnet(50, 23_508_032, 3.856, .769,
             caffe("resnet_v1_50_2016_08_28.tar.gz", .752, .922),
             keras_file("resnet/resnet50" + KERAS_ENDING, "md5:2cb95161c43110f7111970584f804107",
@@ -215,7 +233,8 @@ NETWORKS = {network.name: network for network in (
     _nasnet("nasnet_large", "NASNet-A Large", "nasnet", 331, 4032, 84_720_150, 23.779, .808,
             slim("nasnet-a_large_04_10_2017.tar.gz", 331, .827, .962, None, "md5:5286bdbb29bab27c4d3431c70f8becf9"),
             keras_file("nasnet/NASNet-large.h5", "md5:11577c9a518f0070763c2b964a382f17",
-                       "inception", "inception", 331, .825, .960), application=KerasApplication("NASNetLarge")),
+                       "inception", "inception", 331, .825, .960), application=KerasApplication("NASNetLarge"),
+            drop_path_keep=.7),
     _vgg(16, 134_260_544, 15.466,
          caffe("vgg_16_2016_08_28.tar.gz", .715, .898, 513_324_920),
          keras_file("vgg16/vgg16" + KERAS_ENDING, "md5:64373286793e3c8b2b4e3219cbf3544b",
@@ -239,7 +258,7 @@ NETWORKS = {network.name: network for network in (
     _nasnet("pnasnet_mobile", "PNASNet-5 Mobile", "pnasnet", 224, 1080, 3_983_487, .586, None,
             slim("pnasnet-5_mobile_2017_12_13.tar.gz", 224, .742, .919)),
     _nasnet("pnasnet_large", "PNASNet-5 Large", "pnasnet", 331, 4320, 81_736_668, 24.933, None,
-            slim("pnasnet-5_large_2017_12_13.tar.gz", 331, .829, .962)),
+            slim("pnasnet-5_large_2017_12_13.tar.gz", 331, .829, .962), drop_path_keep=.6),
 )}
 
 PAPER = tuple(name for name, network in NETWORKS.items() if network.retrained_top1 is not None)  # of the CVPR version

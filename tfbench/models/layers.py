@@ -20,6 +20,7 @@ class BuildOptions:
       num_classes: width of the logits, and of the auxiliary ones.
       auxiliary_head: whether the auxiliary classifier is built.
       original_initializer: the network's own initialisers; otherwise Keras's default (Glorot uniform).
+      drop_path: whether the network's own drop path is built.
     """
 
     bn_scale: bool
@@ -29,6 +30,7 @@ class BuildOptions:
     num_classes: int
     auxiliary_head: bool
     original_initializer: bool
+    drop_path: bool = False
 
     def initializer(self, original: keras.initializers.Initializer) -> keras.initializers.Initializer:
         """`original`, or Keras's default when the network is built without its own initialisers."""

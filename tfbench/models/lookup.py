@@ -8,7 +8,7 @@ This module imports no TensorFlow; the module of a custom network does.
 
 from tfbench.errors import UserError
 from tfbench.models import weights as weights_files
-from tfbench.models.catalog import NETWORKS, Network
+from tfbench.models.catalog import NETWORKS, SWITCHES, Network
 from tfbench.models.public_weights import PublicWeights
 from tfbench.models.weights import CUSTOM
 from tfbench.wording import unknown
@@ -50,6 +50,15 @@ def check_image_size(network: Network, image_size: int) -> None:
     elif image_size < network.minimum_size:
         raise UserError(f"{network.name} needs images of at least {network.minimum_size} pixels a side, not "
                         f"{image_size}: raise --image_size")
+
+
+def check_switches(network: Network, **switches: bool) -> None:
+    """Raises UserError where one is on, by its name of catalog.SWITCHES, that the network's definition lacks."""
+    for name, on in switches.items():
+        if on and name not in network.switches:
+            other = next(known for known, other in NETWORKS.items() if name in other.switches)
+            raise UserError(f"the definition of {network.name} has no {SWITCHES[name]}: leave out --{name}, or take a "
+                            f"network that has, e.g. {other}")
 
 
 def weights_metadata(network: Network, weights: str) -> dict:

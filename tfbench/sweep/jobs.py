@@ -26,7 +26,8 @@ from tfbench.errors import UserError
 from tfbench.files import sharing
 from tfbench.files.paths import Path, as_path, is_address
 from tfbench.inputs import dataset_of, prepare_data, resolve_prepared
-from tfbench.models.lookup import check_image_size, get_network, is_custom
+from tfbench.models.catalog import SWITCHES
+from tfbench.models.lookup import check_image_size, check_switches, get_network, is_custom
 from tfbench.models.weights import CUSTOM, IMAGENET
 from tfbench.regimes import PRETRAIN, RUNS
 from tfbench.results import store
@@ -46,11 +47,13 @@ class Run:
 
     Attributes:
       variant: which point of a curve it is, in words; "" without a curve.
+      left_out: names of switches that are on in the study, but not here: this network's definition lacks them.
     """
 
     config: RunConfig
     cost: plan.Cost
     variant: str
+    left_out: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -103,8 +106,14 @@ def plan_runs(options, rate: float | dict[str, float]) -> list[Run]:
         config = dataclasses.replace(bases[regime], model=network, dataset=dataset)
         if is_custom(network) and options.source == plan.IMAGENET and config.kind.pretrained:
             config = dataclasses.replace(config, weights=CUSTOM)
-        check_image_size(get_network(network), config.image_size or get_network(network).image_size)
-        runs.extend(Run(variant, plan.cost(variant, rate), config.variant_title(variant))
+        facts = get_network(network)
+        check_image_size(facts, config.image_size or facts.image_size)
+        lacking = [name for name, on in config.switches.items() if on and name not in facts.switches
+                   and any(name in get_network(other).switches for other in options.models)]
+        off: dict[str, Any] = dict.fromkeys(lacking, False)
+        config = dataclasses.replace(config, **off)
+        check_switches(facts, **config.switches)
+        runs.extend(Run(variant, plan.cost(variant, rate), config.variant_title(variant), tuple(lacking))
                     for variant in config.variants())
 
     fixed = [regime for regime in options.regimes if not RUNS[regime].search]
@@ -116,6 +125,16 @@ def plan_runs(options, rate: float | dict[str, float]) -> list[Run]:
                                 *((regime, dataset) for dataset in options.datasets for regime in trained)]:
             planned(regime, network, dataset)
     return runs
+
+
+def notes(runs: list[Run]) -> list[str]:
+    """A line for each switch that is left out for some of the study's networks."""
+    lacking: dict[str, dict[str, None]] = {}
+    for planned in runs:
+        for name in planned.left_out:
+            lacking.setdefault(name, {})[planned.config.model] = None
+    return [f"--{name} is left out for {', '.join(networks)}: their definitions have no {SWITCHES[name]}"
+            for name, networks in lacking.items()]
 
 
 def _parse(options, regime: str, network: str, dataset: str) -> RunConfig:

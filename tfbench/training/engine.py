@@ -86,8 +86,8 @@ def make_engine(inputs: RunInputs, momentum: float) -> Engine:
     def make_model():
         model = build_network(
             network, num_classes=dataset.classes, image_size=spec["image_size"], bn_scale=spec["bn_scale"],
-            dropout=network.dropout if config.dropout else 0.0, auxiliary_head=config.auxiliary_head, seed=config.seed,
-            precision=config.precision)
+            dropout=network.dropout if config.dropout else 0.0, auxiliary_head=config.auxiliary_head,
+            drop_path=config.drop_path, seed=config.seed, precision=config.precision)
         # Micro-batches update the moving statistics once each: together they decay as one step does.
         set_batch_norm(model, momentum=momentum ** (1 / config.accumulate), synchronized=config.sync_batch_norm)
         return model

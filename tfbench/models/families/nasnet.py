@@ -1,8 +1,8 @@
 """NASNet-A Mobile and Large (arXiv 1707.07012): Keras Applications' networks, made the original functions.
 
 TF-Slim's stride-2 poolings leave padding out. Keras's run on a map padded with zeros, which a maximum of negative
-values and an average both see. Drop-path (Large) is added where the original has it: behind every operation of a cell
-but the identity.
+values and an average both see. Drop-path (Large), an option, is added where the original has it: behind every
+operation of a cell but the identity.
 """
 
 import re
@@ -12,11 +12,10 @@ import keras
 from tfbench.errors import UserError
 from tfbench.models.layers import BuildOptions, DropPath, keras_application
 
-# name -> (normal cells between reductions, last keep probability of drop-path, last cell below the
-# auxiliary head, counted without reductions)
+# name -> (normal cells between reductions, last cell below the auxiliary head, counted without reductions)
 FAMILY = {
-    "nasnet_mobile": (4, 1.0, 7),
-    "nasnet_large": (6, 0.7, 11),
+    "nasnet_mobile": (4, 7),
+    "nasnet_large": (6, 11),
 }
 
 # Side of the kernel of every separable convolution, by kind of cell and position in it.
@@ -78,7 +77,8 @@ class DropPathAdd(DropPath):
 
 def body(network, size: int, options: BuildOptions):
     """Builds a network below its classifier; see families/__init__.py."""
-    cells, final_keep, auxiliary_cell = FAMILY[network.name]
+    cells, auxiliary_cell = FAMILY[network.name]
+    final_keep = network.drop_path_keep if options.drop_path else 1.0
     shipped = keras_application(network, include_top=False, input_shape=(size, size, 3))
     adds = _cells_of_additions(shipped, cells)
     clone = keras.models.clone_model(shipped, clone_function=lambda layer: _repaired(

@@ -21,16 +21,17 @@ CELL = (
     (("separable_3x3", 1), ("identity", 0)),
 )
 
-# name -> (cells, filters of the first, filters of the stem's convolution, last keep probability of drop-path)
+# name -> (cells, filters of the first, filters of the stem's convolution)
 FAMILY = {
-    "pnasnet_mobile": (9, 54, 32, 1.0),
-    "pnasnet_large": (12, 216, 96, 0.6),
+    "pnasnet_mobile": (9, 54, 32),
+    "pnasnet_large": (12, 216, 96),
 }
 
 
 def body(network, size: int, options: BuildOptions):
     """Builds a network below its classifier; see families/__init__.py."""
-    cells, filters, stem, final_keep = FAMILY[network.name]
+    cells, filters, stem = FAMILY[network.name]
+    final_keep = network.drop_path_keep if options.drop_path else 1.0
     reductions = (cells // 3, 2 * cells // 3)
     images = keras.Input((size, size, 3), name="images")
     net = keras.layers.Conv2D(stem, 3, 2, "valid", use_bias=False, name="conv0",
