@@ -5,7 +5,6 @@ import os
 import pathlib
 import subprocess
 import sys
-import time
 
 import pandas as pd
 import pytest
@@ -30,10 +29,11 @@ def analysis(*flags, cwd=ROOT):
 
 
 def test_help_is_quick():
-    start = time.monotonic()
+    start = os.times()
     done = subprocess.run([sys.executable, "-X", "importtime", "-m", "tfbench.analysis", "--help"], cwd=ROOT,
                           text=True, capture_output=True)
-    assert time.monotonic() - start < 3  # under 1 s on a quiet machine
+    end = os.times()
+    assert end.children_user + end.children_system - start.children_user - start.children_system < 2  # measured: 0.4
     assert "--accuracies" in done.stdout
     assert "python -m tfbench.analysis --results_dir=results" in done.stdout
     for heavy in ("numpy", "pandas", "matplotlib", "scipy", "tensorflow"):
