@@ -113,6 +113,10 @@ class RunConfig:
         "refit, when all trials are there (for job arrays: study --executor=commands)", SEARCH)
 
     epochs: Any = setting(None, "number", "passes over the training images", TRAINING, minimum=0)
+    select_steps: tuple[int, ...] | None = setting(
+        None, "integers", "instead of --epochs: several numbers of steps of one training, whose weights are scored "
+        "after each on held-out training images; the best number is trained anew on all of these (v3 appendix A.3)",
+        TRAINING, minimum=1)
     warmup_epochs: float = setting(
         0.0, "number", "epochs over which the learning rate rises from 0, linearly", TRAINING, minimum=0, in_spec=True)
     decay_per_epoch: float = setting(
@@ -146,6 +150,13 @@ class RunConfig:
     min_crop_area: float = setting(
         paper.MIN_CROP_AREA, "number", "smallest random training crop, as a fraction of the image's area (Inception's "
         "0.08: the paper does not say; 1: the whole image)", TRAINING, minimum=0.01, maximum=1, in_spec=True)
+    color_distortion: bool = setting(
+        False, "switch", "change brightness (by up to 32 of 255) and saturation (0.5 to 1.5 times) of training crops "
+        "at random and in random order, as in Inception's training (v3 appendix A.3, for ImageNet)", TRAINING)
+    test_crop: str | None = setting(
+        None, "choice", "what of a test image counts for the source accuracy: whole, or central, 87.5 % of its sides; "
+        "unset: central on imagenet2012, as all published accuracies, else whole", TRAINING,
+        choices=("whole", "central"))
     resize: str = setting(
         "bilinear", "choice", "how training crops and test images alike become the network's size, sampled as "
         "TensorFlow 1 did (bilinear: TF-Slim's Inception preprocessing; the paper says bicubic, but of fixed features)",
@@ -333,6 +344,15 @@ class RunConfig:
         elif "epochs" in known:
             images = manifest["splits"]["train"]["n"]
             steps, epochs = self.steps, self.epochs
+            if self.select_steps:  # in the end it trains on both
+                images += manifest["splits"]["validation"]["n"]
+                spec |= {"select_steps": sorted(set(self.select_steps)),
+                         "selection": dataset.validation or dataset.selection}
+                steps = max(self.select_steps)
+            if (crop := self.test_crop or dataset.pretrained_crop) != "whole":
+                spec["test_crop"] = crop
+            if self.color_distortion:
+                spec["color_distortion"] = True
             if steps is None:
                 steps = max(round(epochs * images / self.batch_size), 1)
             else:

@@ -126,6 +126,8 @@ def dataset_of(config: RunConfig) -> Dataset:
             raise UserError(f"{dataset.name} has no validation split for {config.regime} to choose on, it is to "
                             "pretrain on only: take another --dataset, or `python -m tfbench.pretrain "
                             f"--dataset={dataset.name}`")
+    elif config.select_steps and not (dataset.validation or dataset.selection):
+        raise UserError(f"{dataset.name} has no images for --select_steps to choose on: take --steps or --epochs")
     elif dataset.multi_label:
         raise UserError("pretrain takes a data set with one label per image, e.g. --dataset=glyphs; "
                         f"{dataset.name} has several")

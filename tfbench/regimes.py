@@ -107,6 +107,7 @@ PRETRAIN = Regime(
         "batch_size": _recipe("batch_size", "images per step over all devices"),
         "epochs": _recipe("epochs", "passes over the training images"),
         "steps": {"help": "training steps instead of --epochs"},
+        **_same("select_steps", "color_distortion", "test_crop"),
         "learning_rate": _recipe("learning_rate", "learning rate after the warm-up", kind="number"),
         "weight_decay": _recipe("weight_decay", "multiplies half the squared norm of the kernels in the loss",
                                 kind="number"),

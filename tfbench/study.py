@@ -11,6 +11,7 @@ kept, interrupted ones continued: the same command again is always right.
   python -m tfbench.study --flagfile=flags/paper_v3.flags --flagfile=flags/cluster.flags --yes      on a cluster
 """
 
+import dataclasses
 import json
 import sys
 import time
@@ -40,8 +41,11 @@ SETTINGS = {
     **{name: Setting("", "text", f"flags for tfbench.{name}, separated by spaces, e.g. '--steps=100 --weight_decay=0'",
                      "flags of the programs") for name in RUNS},
     **{name: FIELDS[name] for name in (
-        "search", "image_size", "batch_size", "seed", "split_seed", "voc_difficult", "aircraft_banner",
+        "search", "image_size", "seed", "split_seed", "voc_difficult", "aircraft_banner",
         "deterministic", "devices", "results_dir", "data_dir")},
+    "batch_size": dataclasses.replace(FIELDS["batch_size"], default=None, help="images per step over all devices, of "
+                                      "every program; unset: each one's own, 4096 in pretraining, else 256 (v3 "
+                                      "appendix A)"),
     "executor": Setting("local", "choice", "local: in this process, one run after another; ray: on a Ray cluster, a "
                         "job per trial; commands: print a line per job, in stages, for other schedulers", CLUSTER,
                         choices=executors.EXECUTORS),

@@ -13,6 +13,7 @@ from tfbench.data.examples import Examples
 from tfbench.data.pipeline import (
     InputShard,
     decode,
+    distort_color,
     evaluation_batches,
     random_crop,
     resize,
@@ -51,9 +52,10 @@ def test_every_epoch_is_another_permutation_and_any_part_can_be_drawn():
         np.testing.assert_array_equal(draw(first, number), order[first:first + number])
 
 
-def test_resumed_training_sees_what_an_uninterrupted_one_sees(examples):
-    whole = list(training_batches(examples, first_step=0, steps=6, **AUGMENTATION, **GEOMETRY).as_numpy_iterator())
-    rest = list(training_batches(examples, first_step=4, steps=6, **AUGMENTATION, **GEOMETRY).as_numpy_iterator())
+@pytest.mark.parametrize("color_distortion", [False, True])
+def test_resumed_training_sees_what_an_uninterrupted_one_sees(color_distortion, examples):
+    settings = {**AUGMENTATION, **GEOMETRY, "color_distortion": color_distortion, "steps": 6}
+    whole, rest = (list(training_batches(examples, first_step=step, **settings).as_numpy_iterator()) for step in (0, 4))
     assert len(whole) == 6 and len(rest) == 2
     for ((images, mirrored), labels), again in zip(whole[4:], rest, strict=True):
         np.testing.assert_array_equal(images, again[0][0])
@@ -94,6 +96,25 @@ def test_training_crops_and_mirrors_at_random(examples):
     assert 0.25 < bright(mirrored, 0) < 0.75 and 0.25 < bright(mirrored, -1) < 0.75
     assert bright(draw(mirror=False), 0) < 0.7  # most crops lose the line at the edge
     assert not np.array_equal(draw(), draw(seed=8))
+
+
+def test_colours_are_distorted_as_by_tensorflows_functions_in_either_order():
+    image = tf.random.stateless_uniform([5, 6, 3], [1, 2]) * 255
+    seen, deltas = set(), []
+    for position in range(40):
+        draw = tf.constant([3, position], tf.int64)
+        changed = distort_color(image, draw).numpy()
+        np.testing.assert_array_equal(changed, distort_color(image, draw))
+        u = tf.random.stateless_uniform([3], draw + tf.constant([0, 1 << 41], tf.int64)).numpy()
+        delta, factor = (2 * u[0] - 1) * 32 / 255, 0.5 + u[1]
+        unit = image / 255
+        orders = (tf.image.adjust_brightness(tf.image.adjust_saturation(unit, factor), delta),
+                  tf.image.adjust_saturation(tf.image.adjust_brightness(unit, delta), factor))
+        same = [np.allclose(changed / 255, order, atol=1e-5) for order in orders]
+        assert any(same)
+        seen.add(tuple(same))
+        deltas.append(delta * 255)
+    assert seen >= {(True, False), (False, True)} and -32 <= min(deltas) < -20 and 20 < max(deltas) <= 32
 
 
 def jpeg(picture):

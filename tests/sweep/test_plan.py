@@ -85,6 +85,21 @@ def test_the_convergence_study_has_the_papers_steps():
         assert steps[name][0] == 76 and steps[name][-1] == search.steps
 
 
+def test_retrained_and_public_weights_are_two_studies_that_share_training_from_scratch():
+    studies = [parse(study, [f"--flagfile={ROOT}/flags/{name}.flags"]) for name in ("paper_v3", "paper_v3_retrained")]
+    public, retrained = (jobs.plan_runs(options, 1e12) for options in studies)
+    assert (len(public), len(retrained)) == (576, 16 + 576) and len({options.results_dir for options in studies}) == 1
+    scratch, same = ([run.config for run in runs if run.config.regime == "train_from_scratch"]
+                     for runs in (public, retrained))
+    assert scratch == same and len(scratch) == 192
+    texts = [plan.describe(*planned) for planned in zip(studies, (public, retrained), strict=True)]
+    assert "public ImageNet weights, as in the paper's appendix B" in texts[0].splitlines()[0]
+    assert "after 16 pretrainings on imagenet2012, as in the paper's main experiment" in texts[1].splitlines()[0]
+    pretraining = next(run for run in retrained if run.config.regime == "pretrain")
+    assert (pretraining.cost.fits, pretraining.cost.evaluated) == (13, 50000 + 12 * 50000)
+    assert pretraining.cost.trained == 2 * 93840 * 4096
+
+
 def test_embedded_data_and_pretrained_sources_miss_nothing():
     flags = options("--models=mobilenet_v1", "--datasets=digits", "--source=glyphs", "--image_size=32")
     assert plan.missing(flags, jobs.plan_runs(flags, 1e12)) == []

@@ -26,6 +26,9 @@ class Dataset:
         is a source only: pretraining chooses nothing, every other program refuses it.
       official_validation: True where the data set comes with a validation split; otherwise
         `validation` images are held out of its training split (data/splits.py).
+      selection: where there is no validation split: so many training images, of each class in proportion, a pretraining
+        holds out to choose its number of steps on. In the end it trains on all. 0: it cannot choose.
+      pretrained_crop: what of a test image a pretraining sees unless told otherwise, one of search.CROPS.
       source: where its archives come from (data/sources.py); None for a set that is drawn, copied from a folder, or
         left to TFDS.
       builder: "MODULE:NAME" of what makes its TFDS builder, called with data_dir and, if `tfds` has one, config; ""
@@ -62,6 +65,8 @@ class Dataset:
     test: int
     source: Source | None = None
     builder: str = ""
+    selection: int = 0
+    pretrained_crop: str = "whole"
     official_validation: bool = False
     key: str = "id"
     key_format: str = "{key}"
@@ -105,7 +110,8 @@ class Dataset:
         return cls(**{"folder" if name == "source" else name: value for name, value in kept.items()})
 
 
-_ROWS_ONLY = ("source", "builder", "key_format", "copy_key")  # no custom data set has them
+# No custom data set has them.
+_ROWS_ONLY = ("source", "builder", "selection", "pretrained_crop", "key_format", "copy_key")
 
 
 PAPER_DATASETS = (
@@ -147,7 +153,8 @@ VARIANTS = (
 # To pretrain on. ("imagenet" is taken: as --weights and as the study's --source it means the public weights.)
 SOURCE_DATASETS = (
     Dataset("imagenet2012", "ImageNet", "imagenet2012:5.1.0", 1000, "top1", 1281167, 0, 50000, sources.IMAGENET2012,
-            key="file_name", test_split="validation"),  # what TFDS calls test has no labels
+            key="file_name", selection=50000, pretrained_crop="central",  # v3 appendix A.3; as all published top-1
+            test_split="validation"),  # what TFDS calls test has no labels
 )
 
 EMBEDDED_DATASETS = (

@@ -29,6 +29,7 @@ TORCH_MEAN = (0.485, 0.456, 0.406)
 TORCH_STD = (0.229, 0.224, 0.225)
 
 ASPECT_RATIOS = (3 / 4, 4 / 3)  # of random crops, as in Inception's training
+MAX_BRIGHTNESS, SATURATION = 32.0, (0.5, 1.5)  # of distort_color: added, of 255; factor
 
 as_written = tf.autograph.experimental.do_not_convert  # loops and conditions are Python's; converting them takes time
 
@@ -121,7 +122,7 @@ def training_order(count: int, first: int, seed: int) -> tf.data.Dataset:
 
 
 def training_batches(examples: Examples, *, image_size: int, batch_size: int, seed: int, first_step: int, steps: int,
-                     min_crop_area: float, mirror: bool, method: str = "bilinear",
+                     min_crop_area: float, mirror: bool, method: str = "bilinear", color_distortion: bool = False,
                      shard: InputShard = WHOLE) -> tf.data.Dataset:
     """Batches of randomly cropped images for steps first_step … steps-1.
 
@@ -131,6 +132,7 @@ def training_batches(examples: Examples, *, image_size: int, batch_size: int, se
       seed: of order and augmentation.
       min_crop_area: smallest area of a crop, a fraction of the image's; 1 takes whole images.
       mirror: whether images are mirrored at random.
+      color_distortion: whether their colours are changed at random (distort_color).
       method: "bilinear" or "bicubic" (resize).
 
     Returns:
@@ -147,6 +149,8 @@ def training_batches(examples: Examples, *, image_size: int, batch_size: int, se
         draw = tf.stack([tf.constant(seed, tf.int64), position])
         image = random_crop(encoded(index), image_size, min_crop_area, draw, method=method, jpeg=jpeg,
                             crop_bottom_rows=examples.crop_bottom_rows)
+        if color_distortion:
+            image = distort_color(image, draw)
         return image, index, position
 
     @as_written
@@ -262,6 +266,23 @@ def random_crop(encoded, size: int, min_area: float, draw, *, method: str = "bil
     else:
         image = from_jpeg() if jpeg else tf.cond(tf.io.is_jpeg(encoded), from_jpeg, from_other)
     return resize(image, size, method)
+
+
+def distort_color(image, draw):
+    """Brightness plus up to ± MAX_BRIGHTNESS and saturation times SATURATION at random, in random order.
+
+    These are the two changes of TF-Slim's fast mode, which has brightness first, in the random order of Inception's
+    training. As there, values are kept in range at the end only (to_network).
+
+    Args:
+      image: float32 [size, size, 3], RGB in [0, 255].
+      draw: int64 [2], seed of the random choice.
+    """
+    uniform = tf.random.stateless_uniform([3], draw + tf.constant([0, 1 << 41], tf.int64))  # other than the crop's
+    brightness = (2.0 * uniform[0] - 1.0) * MAX_BRIGHTNESS
+    saturation = SATURATION[0] + (SATURATION[1] - SATURATION[0]) * uniform[1]
+    first = tf.where(uniform[2] < 0.5, brightness, 0.0)
+    return tf.image.adjust_saturation(image + first, saturation) + (brightness - first)
 
 
 def central_crop(image, fraction: float):

@@ -1,5 +1,6 @@
 """DEVIATIONS: where a run departs from the paper, in words; every record lists its own, and the report gathers them."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,21 +34,26 @@ def _other_grid(run: dict) -> bool:
 def _other_recipe(run: dict) -> bool:
     """Whether a pretraining departs from the paper's recipe for ImageNet, its four switches left aside."""
     switches = ("bn_scale", "label_smoothing", "dropout", "auxiliary_head")
-    return run["regime"] == PRETRAIN.name and any(
-        run.get(name) != value for name, value in paper.PRETRAINING.items() if name not in switches)
+    return _pretrains(run) and not all(math.isclose(run.get(name) or 0, value, rel_tol=1e-3)  # of epochs: whole steps
+                                       for name, value in paper.PRETRAINING.items() if name not in switches)
+
+
+def _pretrains(run: dict) -> bool:
+    return run["regime"] == PRETRAIN.name
 
 
 # (applies?, what deviates). `run` is the specification with three facts of the catalogs: "embedded", "custom_dataset"
 # and "own_size", the network's ImageNet size; and "source_size", at which its source accuracy was measured.
 DEVIATIONS = (
-    (lambda run: run["embedded"], "embedded data set instead of one of the paper's twelve"),
-    (lambda run: run["custom_dataset"], "the user's own data set instead of one of the paper's twelve"),
+    (lambda run: run["embedded"] and not _pretrains(run), "embedded data set instead of one of the paper's twelve"),
+    (lambda run: run["custom_dataset"] and not _pretrains(run),
+     "the user's own data set instead of one of the paper's twelve"),
     (lambda run: is_custom(run["network"]), "the user's own network instead of one of the paper's"),
     (lambda run: run.get("precision") == "bfloat16", "features computed in bfloat16"),
     (lambda run: run.get("precision") in ("mixed_bfloat16", "mixed_float16"), "trained in mixed precision"),
     (lambda run: run["data"].get("difficult") in ("negative", "positive"),
      "objects that VOC calls difficult count as present or absent (the official scoring ignores them)"),
-    (lambda run: run["source_dataset"] not in (None, *IMAGENET),
+    (lambda run: (run["dataset"] if _pretrains(run) else run["source_dataset"]) not in (None, *IMAGENET),
      "network pretrained on a small source set instead of ImageNet"),
     (lambda run: run["source_dataset"] == "imagenet" and not is_custom(run["network"]),
      "public ImageNet weights (the paper trained all networks anew, with batch-norm scale, without label smoothing, "
@@ -78,6 +84,13 @@ DEVIATIONS = (
      "other than the paper's grid of 45 strengths of L2 regularisation"),
     (_other_recipe, "pretraining other than by the paper's recipe for ImageNet: batches of 4,096, 300 epochs, learning "
      "rate 1.6 after 10 epochs of warm-up, × 0.975 per epoch, weight decay 8e-5, weights averaged with 0.9999"),
+    (lambda run: _pretrains(run) and not run.get("select_steps"),
+     "pretrained for a number of steps that was not chosen on held-out training images"),
+    (lambda run: run.get("select_steps"), "which training images were held out to choose the number of steps of "
+     "pretraining, and which numbers were tried, is our choice (the paper does not say)"),
+    (lambda run: _pretrains(run) and not run.get("color_distortion"), "pretrained without distortion of colours"),
+    (lambda run: _pretrains(run) and run.get("test_crop") != "central",
+     "source accuracy on whole images (published ones are of the central 87.5 %)"),
 )
 
 

@@ -68,6 +68,9 @@ def _cost(config: RunConfig, rate: float | dict[str, float], network: Network, d
     elif "epochs" in kind.settings:  # pretraining
         fits, evaluated = 1, dataset.test
         trained = config.steps * config.batch_size if config.steps else round(config.epochs * dataset.train)
+        if numbers := config.select_steps:  # trained twice for the most of them, at most
+            fits, trained = len(numbers) + 1, 2 * max(numbers) * config.batch_size
+            evaluated += len(numbers) * (dataset.validation or dataset.selection)
     else:  # on fixed features
         fits, trained, evaluated = len(config.l2) + 1, 0, dataset.train + dataset.validation + dataset.test
         kept = 4 * network.feature_width * evaluated
@@ -110,9 +113,11 @@ def describe(options, runs) -> str:
       options: of the study program. runs: its jobs.Run.
     """
     transfers = sum(run.config.regime in REGIMES for run in runs)
-    first = "from the public ImageNet weights"
+    first = "from the public ImageNet weights, as in the paper's appendix B"
     if options.source != IMAGENET:
         first = f"after {count(len(options.models), 'pretraining')} on {options.source}"
+    if options.source == "imagenet2012":
+        first += ", as in the paper's main experiment"
     where = f"by {options.throughput}" if options.throughput else "on this machine"
     features = sum(run.cost.kept for run in runs if run.cost.trained == 0) / 1e9
     return "\n".join((

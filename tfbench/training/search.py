@@ -50,10 +50,11 @@ class Task:
         return is_chief(self.engine.trainer.strategy)
 
     def train(self, examples, weights, name: str, *, steps: int, l2: float, rates: dict, pace: float | None = None,
-              ahead: int = 0) -> trial.Outcome:
+              ahead: int = 0, until: int | None = None) -> trial.Outcome:
         """Trains on `examples` for `steps` steps.
 
         Args:
+          until: see trial.train.
           l2, rates: see Trainer.reset.
           pace: seconds that a step of earlier trials took, with evaluation; None where there are none.
           ahead: steps of the trainings to come. Both make the estimate of the time left.
@@ -77,10 +78,11 @@ class Task:
             return training_batches(
                 examples, image_size=spec["image_size"], batch_size=config.batch_size, seed=config.seed,
                 first_step=first_step, steps=steps, min_crop_area=config.min_crop_area,
-                mirror=self.inputs.data.dataset.mirror, method=config.resize, shard=shard)
+                mirror=self.inputs.data.dataset.mirror, method=config.resize, color_distortion=config.color_distortion,
+                shard=shard)
 
         with preempt_on_lost_host(trainer.strategy):
-            return trial.train(trainer, weights, batches, l2=l2, rates=rates, steps=steps,
+            return trial.train(trainer, weights, batches, l2=l2, rates=rates, steps=steps, until=until,
                                folder=self.folder / name, checkpoint_every=config.checkpoint_every, report=report)
 
     def predict(self, examples, crop: str = "whole") -> np.ndarray:

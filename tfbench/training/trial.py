@@ -34,7 +34,7 @@ class Outcome(NamedTuple):
 
 
 def train(trainer, weights: list[np.ndarray], make_batches, *, l2: float, steps: int, rates: dict[str, float],
-          folder: Path, checkpoint_every: int, report=lambda **facts: None) -> Outcome:
+          folder: Path, checkpoint_every: int, report=lambda **facts: None, until: int | None = None) -> Outcome:
     """Trains `trainer` for `steps` steps; its model holds the result.
 
     A trial longer than `checkpoint_every` leaves its last checkpoint in `folder`, for a process that is interrupted
@@ -47,6 +47,8 @@ def train(trainer, weights: list[np.ndarray], make_batches, *, l2: float, steps:
       l2, rates: see Trainer.reset.
       folder: for checkpoints, summaries and Orbit's log.
       checkpoint_every: steps.
+      until: stop after so many of the steps, with a checkpoint from which the same call with a later `until` goes on;
+        None: at the end.
       report: called first with the step and images that the trial resumes from; after each inner loop with step, loss,
         images, images_per_second and input_wait.
 
@@ -57,15 +59,16 @@ def train(trainer, weights: list[np.ndarray], make_batches, *, l2: float, steps:
     step: int | None = 0
     if checkpoints.saved_steps(folder / "checkpoints"):
         step = checkpoints.restore(trainer.checkpoint, folder / "checkpoints")
-    if step is None:  # all are damaged, and one may have been read in part
+    end = until or steps
+    if step is None or step > end:  # all are damaged, and one may have been read in part; or it is a later stop's
         trainer.reset(weights, l2=l2, steps=steps, rates=rates)
         step = 0
     check_same_on_all_hosts(trainer.strategy, step)
     report(step=step, images=step * trainer.step.batch_size)
-    if step == steps:
+    if step == end:
         return Outcome(True, float(trainer.elapsed.numpy()), None, None)
     try:
-        return _train_loop(trainer, make_batches, step, steps, folder, checkpoint_every, report)
+        return _train_loop(trainer, make_batches, step, end, folder, checkpoint_every, report, keep=bool(until))
     except tf.errors.ResourceExhaustedError as error:
         if "No space left" not in error.message:
             raise out_of_memory(trainer.step, trainer.strategy) from error
@@ -74,8 +77,12 @@ def train(trainer, weights: list[np.ndarray], make_batches, *, l2: float, steps:
         raise checkpoints.unwritable(folder, error) from error
 
 
-def _train_loop(trainer, make_batches, first_step: int, steps: int, folder, checkpoint_every: int, report) -> Outcome:
-    """Inner loops of a few seconds; between them checkpoints are written and progress is reported."""
+def _train_loop(trainer, make_batches, first_step: int, steps: int, folder, checkpoint_every: int, report, *,
+                keep: bool) -> Outcome:
+    """Inner loops of a few seconds; between them checkpoints are written and progress is reported.
+
+    `keep`: whether the last step has a checkpoint however few there are.
+    """
     batch_size, finite, step, saved_step = trainer.step.batch_size, True, first_step, first_step
     train_seconds = input_wait_seconds = 0.0
     start = time.monotonic()
@@ -94,7 +101,7 @@ def _train_loop(trainer, make_batches, first_step: int, steps: int, folder, chec
                 loop_steps, step = target - step, target
                 train_seconds, input_wait_seconds = train_seconds + seconds, input_wait_seconds + wait
                 trainer.seconds_per_step = seconds / loop_steps
-                if finite and (step % checkpoint_every == 0 or step == steps > checkpoint_every):
+                if finite and (step % checkpoint_every == 0 or step == steps and (keep or steps > checkpoint_every)):
                     _save(trainer, folder, step)
                     saved_step = step
                 report(step=step, loss=loss, images=loop_steps * batch_size,
