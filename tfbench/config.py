@@ -73,7 +73,7 @@ class RunConfig:
     regime: str
 
     model: str = setting(
-        None, "network", "network, or MODULE:FUNCTION of a custom one (docs/manual.md, \"Use a custom network\")",
+        None, "network", "network; or a custom one, MODULE:FUNCTION or PATH.keras (manual, \"Use a custom network\")",
         WHAT, required=True, alias="models")
     dataset: str = setting(
         None, "dataset", "data set; or folder:PATH (PATH/CLASS/*.jpg, or the same in train/, val/ and test/ there); or "

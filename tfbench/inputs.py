@@ -53,6 +53,8 @@ def resolve(config: RunConfig, progress) -> RunInputs:
         imported before, except to prepare a data set and for a custom network.
     """
     network = network_of(config)
+    if network.custom:
+        progress.line(network.taken)
     dataset = dataset_of(config)
     data = (find_dataset if dataset.prepared_on_demand else open_dataset)(dataset, config.data_dir)
     weights, metadata = weights_of(config, network)

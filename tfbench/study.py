@@ -30,7 +30,7 @@ CLUSTER, LOOK = "executor", "only look"  # groups of --help
 
 SETTINGS = {
     "models": Setting(None, "networks", "networks of the study, comma-separated: names, patterns such as resnet_*, "
-                      "groups, or MODULE:FUNCTION of a custom one", WHAT, required=True, alias="model"),
+                      "groups, or MODULE:FUNCTION or PATH.keras, custom ones", WHAT, required=True, alias="model"),
     "datasets": Setting(None, "datasets", "target data sets, comma-separated: names or patterns, `paper` for the "
                         "paper's twelve, folder:PATH or tfds:NAME", WHAT, required=True, alias="dataset"),
     "source": Setting(None, "name", "data set on which every network is pretrained, or `imagenet` for the public "

@@ -2,6 +2,7 @@
 
 import fnmatch
 import math
+import os
 
 from absl import flags
 
@@ -10,6 +11,7 @@ from tfbench.data import folders, lookup
 from tfbench.data.catalog import DATASETS
 from tfbench.files.paths import is_address
 from tfbench.models.catalog import NETWORKS
+from tfbench.models.lookup import is_model_file
 from tfbench.wording import unknown
 
 
@@ -43,12 +45,19 @@ class DatasetParser(NameParser):
 
 
 class NetworkParser(NameParser):
-    """A name in NETWORKS, or MODULE:FUNCTION of a custom network; `more` are further names."""
+    """A name in NETWORKS, or MODULE:FUNCTION or PATH.keras of a custom network; `more` are further names.
+
+    A path becomes absolute: it names the network in records.
+    """
 
     def __init__(self, more=()):
         super().__init__("network", (*NETWORKS, *more))
 
     def parse(self, argument):
+        if is_model_file(argument):
+            if is_address(argument):
+                raise ValueError(f"expected a model's file on this machine, found {argument!r}: copy it there")
+            return os.path.abspath(os.path.expanduser(argument))
         parts = argument.split(":")
         if len(parts) == 2 and all(name.isidentifier() for name in (*parts[0].split("."), parts[1])):
             return argument  # whether it exists is for models/custom.py to say

@@ -10,6 +10,7 @@ from tfbench.models import custom
 from tfbench.models import weights as weights_files
 from tfbench.models.catalog import Network
 from tfbench.models.families import builder_of, untouched
+from tfbench.models.inspection import all_layers
 from tfbench.models.layers import BuildOptions, Dropout
 from tfbench.models.lookup import check_image_size, check_switches, get_network, weights_metadata
 
@@ -123,7 +124,7 @@ def _assemble(network: Network, size: int, options: BuildOptions) -> keras.Model
     outputs = {"features": features, "logits": logits}
     if auxiliary_logits is not None:
         outputs["auxiliary_logits"] = auxiliary_logits
-    return keras.Model(images, outputs, name=re.sub(r"\W", "_", network.name))
+    return keras.Model(images, outputs, name=re.sub(r"\W", "_", network.name).lstrip("_"))
 
 
 @contextlib.contextmanager
@@ -143,7 +144,7 @@ def set_batch_norm(model: keras.Model, *, momentum: float, synchronized: bool = 
       momentum: decay of the moving statistics in a step.
       synchronized: whether the statistics are those of all devices' images, not of each device's own.
     """
-    for layer in custom.all_layers(model):
+    for layer in all_layers(model):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum, layer.synchronized = momentum, synchronized
 
@@ -164,5 +165,5 @@ def decayed_kernels(model: keras.Model) -> list[keras.Variable]:
             return False
         return "kernel" in variable.name or (model.name == "inception_resnet_v2" and variable.name == "bias")
 
-    holders = {id(variable): layer for layer in custom.all_layers(model) for variable in layer.trainable_variables}
+    holders = {id(variable): layer for layer in all_layers(model) for variable in layer.trainable_variables}
     return [variable for variable in model.trainable_variables if decayed(holders[id(variable)], variable)]

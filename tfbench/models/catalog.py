@@ -75,6 +75,7 @@ class Network:
       auxiliary_head: whether the original has an auxiliary classifier that is built here.
       drop_path_keep: keep probability of the original's drop path in the last cell at the end of training; 1: none.
       architecture: of a custom network (models/custom.py) a hash of what it computes; else "".
+      taken: of a custom network, in one line, what it was taken for; else "".
     """
 
     name: str
@@ -97,6 +98,7 @@ class Network:
     auxiliary_head: bool = False
     drop_path_keep: float = 1.0
     architecture: str = ""
+    taken: str = dataclasses.field(default="", compare=False)
 
     @property
     def switches(self) -> tuple[str, ...]:

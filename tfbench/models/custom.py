@@ -1,7 +1,8 @@
-"""Custom networks: calls MODULE:FUNCTION, checks what it returns, and derives its facts.
+"""Custom networks: calls MODULE:FUNCTION or reads PATH.keras, and derives the network's facts.
 
-docs/manual.md, "Use a custom network", says what the function must be. It is asked for two networks, from two seeds:
-they must have one architecture and, unless they are pretrained, different weights.
+docs/manual.md, "Use a custom network", says what the function must be; models/inspection.py decides what the model that
+it returns is taken for. It is asked for two networks, from two seeds: they must have one architecture and, unless they
+are pretrained, different weights. A model's file becomes such a function, `_function_of_file`.
 """
 
 import difflib
@@ -13,24 +14,33 @@ import json
 import math
 import os
 import pathlib
+import re
 import sys
+import textwrap
 import traceback
+import zipfile
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tfbench.errors import UserError
+from tfbench.files import atomic
+from tfbench.models import inspection, weights
 from tfbench.models.catalog import VALUE_RANGES, Network
+from tfbench.models.inspection import all_layers
+from tfbench.models.lookup import is_model_file
 from tfbench.models.weights import CUSTOM
 
 
 def function_of(name: str):
-    """The function that MODULE:FUNCTION names; modules are also found in the current folder.
+    """The function that MODULE:FUNCTION names, or one for a model's file; modules are also found in this folder.
 
     Raises:
-      UserError: there is no such module or function, or importing it fails.
+      UserError: there is no such module, function or file, or reading it fails.
     """
+    if is_model_file(name):
+        return _function_of_file(name)
     module_name, _, function_name = name.partition(":")
     if not {"", os.getcwd()} & set(sys.path):
         sys.path.append(os.getcwd())
@@ -51,6 +61,78 @@ def function_of(name: str):
     return function
 
 
+def _function_of_file(name: str):
+    """A model that Keras saved as a function like those of MODULE:FUNCTION, with what PATH.json beside it states.
+
+    What its Normalization layers have learnt belongs to the network with random weights, too.
+    """
+    path = pathlib.Path(name)
+    if not path.is_file():
+        raise UserError(f"there is no model {path}: expected a file that Keras saved (model.save), or MODULE:FUNCTION")
+    stated = atomic.read_json(_facts_path(name), cure=f"correct it, e.g. {_FACTS}"
+                              ) if _facts_path(name).exists() else {}
+    if not isinstance(stated, dict) or set(stated) - {"image_size", "value_range", "source"}:
+        raise UserError(f"{_facts_path(name)} must state facts of {path.name}, e.g. {_FACTS}; found "
+                        f"{', '.join(stated) if isinstance(stated, dict) else type(stated).__name__}")
+
+    def net(image_size: int, pretrained: bool = False) -> keras.Model:
+        model = _load(path)
+        clone = keras.models.clone_model(model)
+        for layer, source in zip(all_layers(clone), all_layers(model), strict=True):
+            normalizes = isinstance(layer, keras.layers.Normalization)
+            if pretrained or normalizes:
+                layer.set_weights(source.get_weights())
+            if normalizes:
+                layer.finalize_state()
+        return clone
+
+    shape = [tuple(one.shape) for one in getattr(net(0), "inputs", None) or ()]
+    fixed = shape[0][1] if shape and len(shape[0]) == 4 else None
+    facts = {"image_size": fixed, **stated}
+    if "value_range" not in facts and _is_count(facts["image_size"]):
+        size = facts["image_size"]
+        model = inspection.inspect(f"{name}({size})", size, net(size)).model
+        span = inspection.values_at_first_weights(inspection.trace(model, size)[0], model, "pixels")
+        if span and span[1] - span[0] < 100 and inspection.is_scaled_well(span):
+            facts["value_range"], facts["taken"] = "pixels", ", which it scales itself"
+    for attribute, value in facts.items():
+        setattr(net, attribute, value)
+    return net
+
+
+_FACTS = '{"image_size": 224, "value_range": "inception"}'
+
+
+def _facts_path(name: str) -> pathlib.Path:
+    return pathlib.Path(name).with_suffix(".json")
+
+
+def _load(path: pathlib.Path) -> keras.Model:
+    try:
+        return keras.models.load_model(path, compile=False)
+    except Exception as error:
+        told = str(error)
+    function = "write a function (MODULE:FUNCTION)"
+    if path.name.endswith(weights.ENDING) or "No model config" in told:
+        raise UserError(f"{path} holds weights and no model: give it as --weights beside --model=NAME, or {function} "
+                        "that builds the model and loads them where it is pretrained")
+    if path.suffix == ".keras" and not zipfile.is_zipfile(path):
+        raise UserError(f"{path} is no model that Keras saved (model.save): it is no zip archive, so it is cut or of "
+                        "another kind")
+    if path.suffix == ".keras" and b'"keras_version": "2.' in _metadata_of(path):
+        raise UserError(f"{path} was saved by Keras 2, whose .keras files Keras 3 does not read: save the model there "
+                        "as .h5")
+    unknown = re.search(r"Could not locate \w+ '[^']+'|Unknown \w+: '?\w+'?", told)
+    reason = unknown[0] if unknown else textwrap.shorten(told.split(". ")[0], 200)
+    raise UserError(f"Keras {keras.__version__} cannot load the model {path} ({reason}): for layers of your own, or a "
+                    f"file of another kind, {function} whose module defines them and that returns the model")
+
+
+def _metadata_of(path: pathlib.Path) -> bytes:
+    with zipfile.ZipFile(path) as archive:
+        return archive.read("metadata.json") if "metadata.json" in archive.namelist() else b""
+
+
 def _failure(action: str, error: Exception, module_file: str | None = None) -> str:
     """What failed, and where in the user's file."""
     frames = traceback.extract_tb(error.__traceback__)
@@ -63,8 +145,9 @@ def _attribute(name: str, function, attribute: str, expected: str, is_valid):
     """An attribute of the user's function, checked."""
     value = getattr(function, attribute, None)
     if not is_valid(value):
-        short = name.rpartition(":")[2]
-        raise UserError(f"{name} must state {short}.{attribute}, {expected}; found {value!r}")
+        where = f'"{attribute}" in {_facts_path(name)}' if is_model_file(name) else (
+            f"{name.rpartition(':')[2]}.{attribute}")
+        raise UserError(f"{name} must state {where}, {expected}; found {value!r}")
     return value
 
 
@@ -73,11 +156,18 @@ def _is_count(value) -> bool:
 
 
 def build(name: str, image_size: int, *, pretrained: bool = False) -> keras.Model:
-    """What the function returns for images of this size, checked. Keras's seed determines its weights.
+    """The network that the function returns for images of this size. Keras's seed determines its weights.
+
+    Returns:
+      A model from images to features, or to a dictionary with them as "features".
 
     Raises:
       UserError: the function fails, or returns no network from such images to features.
     """
+    return _inspected(name, image_size, pretrained).model
+
+
+def _inspected(name: str, image_size: int, pretrained: bool) -> inspection.Inspected:
     function = function_of(name)
     try:
         signature = inspect.signature(function)
@@ -85,6 +175,7 @@ def build(name: str, image_size: int, *, pretrained: bool = False) -> keras.Mode
     except (TypeError, ValueError):
         raise UserError(f"expected {name} to be called as {name.rpartition(':')[2]}(image_size), with the parameter "
                         "pretrained beside it where it can load weights: change its parameters") from None
+    policy = keras.config.dtype_policy()
     try:
         if "pretrained" in signature.parameters:
             model = function(image_size, pretrained=pretrained)
@@ -94,54 +185,9 @@ def build(name: str, image_size: int, *, pretrained: bool = False) -> keras.Mode
         raise
     except Exception as error:
         raise UserError(_failure(f"{name}({image_size})", error, inspect.getsourcefile(function))) from error
-    _check(f"{name}({image_size})", image_size, model)
-    return model
-
-
-def _check(call: str, size: int, model) -> None:
-    """Raises UserError unless `model` is a Keras model from such images to features, all of whose weights train."""
-    if "tf_keras" in {base.__module__.split(".")[0] for base in type(model).__mro__}:
-        raise UserError(f"{call} returns a model of tf_keras, which is Keras 2: build it with `import keras` (3)")
-    if not isinstance(model, keras.Model):
-        raise UserError(f"{call} returns a {type(model).__name__}: expected a keras.Model from images to features")
-    begin = "keras.Input([image_size, image_size, 3])"
-    inputs = getattr(model, "inputs", None) if model.built else None
-    if not inputs:
-        raise UserError(f"{call} returns a model without an input, so without weights: build it with "
-                        f"keras.Model(inputs, outputs) from {begin}, or as a keras.Sequential that begins with it")
-    shapes = [tuple(one.shape) for one in inputs]
-    if len(shapes) != 1 or shapes[0] not in ((None, size, size, 3), (None, None, None, 3)):
-        raise UserError(f"{call} takes {', '.join(map(str, shapes))}: expected images (None, {size}, {size}, 3), begin "
-                        f"with {begin}")
-    output = model.output
-    if isinstance(output, dict):
-        if "features" not in output:
-            raise UserError(f"{call} returns a model without features, its outputs are {', '.join(output)}: expected "
-                            "features alone, or a dictionary with them as \"features\"")
-        output = output["features"]
-    if not hasattr(output, "shape"):
-        raise UserError(f"{call} returns a model with {len(output)} outputs: expected features alone, or a dictionary "
-                        "with them as \"features\"")
-    shape = tuple(output.shape)
-    if len(shape) == 4:
-        raise UserError(f"{call} has features of the shape {shape}, a map: end with "
-                        "keras.layers.GlobalAveragePooling2D()")
-    if len(shape) != 2 or shape[0] is not None or not shape[1]:
-        raise UserError(f"{call} has features of the shape {shape}: expected (None, width)")
-    for layer in all_layers(model):
-        if isinstance(layer, keras.layers.Lambda):
-            raise UserError(f"{call} has the Lambda layer {layer.name}, whose code nothing can name: write a class of "
-                            "keras.layers.Layer instead")
-        if not layer.trainable:
-            raise UserError(f"the layer {layer.name} of {call} is frozen (trainable=False): the regimes train all "
-                            "weights or none, leave it trainable")
-    if not model.trainable_variables:
-        raise UserError(f"{call} has no weights to train: expected a network")
-
-
-def all_layers(model: keras.Model) -> list[keras.layers.Layer]:
-    """The layers of a model and, after each, those inside it; custom layer classes can hold some too."""
-    return list(model._flatten_layers(include_self=False))
+    finally:
+        keras.config.set_dtype_policy(policy)  # which is of the whole process
+    return inspection.inspect(f"{name}({image_size})", image_size, model)
 
 
 @functools.cache  # building it takes seconds
@@ -156,23 +202,33 @@ def network_of(name: str) -> Network:
     ranges = ", ".join(f'"{key}" ({meaning})' for key, meaning in VALUE_RANGES.items())
     value_range = _attribute(name, function, "value_range", f"what its images are, one of {ranges}",
                              lambda value: value in VALUE_RANGES)
-    model, other = _build_twice(name, size)
+    (model, taken), (other, _) = _build_twice(name, size)
     if fixed := _first_weight_where(lambda a, b: np.array_equal(a, b) and np.ptp(a) > 0, model, other):
         raise UserError(f"the weight {fixed} of {name} is the same from every seed: it must follow from Keras's seed; "
-                        "load weights only where its parameter `pretrained` is true, and give initialisers no seed")
+                        "load weights only where its parameter `pretrained` is true, give initialisers no seed, and "
+                        "return keras.models.clone_model(model) of a model that was loaded")
     output = model.output["features"] if isinstance(model.output, dict) else model.output
     parameters = sum(math.prod(variable.shape) for variable in model.trainable_variables)
+    traced, losses = inspection.trace(model, size)
+    inspection.check_scaling(name, model, value_range,
+                             inspection.values_at_first_weights(traced, model, value_range))
+    if losses and not any("regularizer" in text for text in taken):
+        taken = (*taken, "what its layers add to the loss (add_loss) is NOT applied")
+    scaled = getattr(function, "taken", "")
+    line = "; ".join((f"images of {size} × {size} pixels, {VALUE_RANGES[value_range]} ({value_range}{scaled})", *taken))
     return Network(name, name, "custom", "untouched", size, 1, output.shape[1], parameters,
-                   multiply_adds(model, size) / 1e9, value_range, architecture=architecture(model))
+                   multiply_adds(traced.graph) / 1e9, value_range, architecture=architecture(model),
+                   taken=f"{name}: {line}")
 
 
-def _build_twice(name: str, size: int, *, pretrained: bool = False) -> list[keras.Model]:
-    """The network from two seeds; UserError unless both have one architecture."""
+def _build_twice(name: str, size: int, *, pretrained: bool = False) -> list[tuple[keras.Model, tuple[str, ...]]]:
+    """The network from two seeds, with what it was taken for; UserError unless both have one architecture."""
     models = []
     for seed in (0, 1):
         keras.utils.set_random_seed(seed)
-        models.append(build(name, size, pretrained=pretrained))
-    if len(set(map(architecture, models))) > 1:
+        found = _inspected(name, size, pretrained)
+        models.append((found.model, found.taken))
+    if architecture(models[0][0]) != architecture(models[1][0]):
         raise UserError(f"{name}({size}) returns another architecture each time: expected the same network, leave "
                         "out what is random in it")
     return models
@@ -191,11 +247,7 @@ def architecture(model: keras.Model) -> str:
 
     Keras numbers the names of layers through a process: here they count from the beginning of the model.
     """
-    try:
-        config = json.loads(model.to_json())
-    except Exception as error:
-        raise UserError(f"the architecture of {model.name} cannot be written down ({error}): give its layer classes "
-                        "a get_config") from error
+    config = inspection.config_of(model)
     names: dict[str, str] = {}
 
     def collect(node):
@@ -227,12 +279,8 @@ def architecture(model: keras.Model) -> str:
     return digest.hexdigest()[:16]
 
 
-def multiply_adds(model: keras.Model, image_size: int) -> int:
-    """Multiply-adds of one image in convolutions and matrix products, counted in the model's graph."""
-    def forward(images):
-        return model(images, training=False)
-
-    graph = tf.function(forward).get_concrete_function(tf.TensorSpec([1, image_size, image_size, 3])).graph
+def multiply_adds(graph: tf.Graph) -> int:
+    """Multiply-adds of one image in convolutions and matrix products of a network's graph (inspection.trace)."""
     total = 0
     for operation in graph.get_operations():
         if operation.type in ("Conv2D", "DepthwiseConv2dNative"):
@@ -268,10 +316,14 @@ def metadata(network: Network) -> dict:
     source = _attribute(network.name, function, "source", 'where its weights come from: {"dataset": NAME, '
                         '"accuracy": on its test images, in (0, 1), or None, "n_test": their number, or None}',
                         _is_source)
-    model, other = _build_twice(network.name, network.image_size, pretrained=True)
+    (model, _), (other, _) = _build_twice(network.name, network.image_size, pretrained=True)
     if loose := _first_weight_where(lambda a, b: not np.array_equal(a, b), model, other):
         raise UserError(f"the weight {loose} of {network.name}, pretrained, still follows from the seed: load all of "
                         "them")
+    for variable in model.weights:
+        if variable.dtype == "float32" and not np.isfinite(variable).all():
+            raise UserError(f"the weight {variable.path} of {network.name}, pretrained, has values that are not "
+                            "finite: the weights are damaged, or of a training that diverged")
     if architecture(model) != network.architecture:
         raise UserError(f"{network.name} has another architecture where it is pretrained: expected the same network")
     digest = hashlib.sha256()
@@ -297,13 +349,15 @@ def _source_file(thing) -> str:
 
 
 def code_hash(name: str) -> str:
-    """First 16 hex digits of a SHA-256 of the function's file and of the network's architecture."""
-    content = pathlib.Path(_source_file(function_of(name))).read_bytes()
+    """First 16 hex digits of a SHA-256 of the function's or model's file and of the network's architecture."""
+    content = pathlib.Path(name if is_model_file(name) else _source_file(function_of(name))).read_bytes()
     return hashlib.sha256(content + network_of(name).architecture.encode()).hexdigest()[:16]
 
 
 def folder_of(name: str) -> str:
-    """The folder from which the module is imported."""
+    """The folder from which the module is imported, or in which the model's file lies."""
+    if is_model_file(name):
+        return str(pathlib.Path(name).resolve().parent)
     function_of(name)
     module = sys.modules[name.partition(":")[0]]
     path = pathlib.Path(_source_file(module)).resolve()

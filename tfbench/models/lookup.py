@@ -2,6 +2,7 @@
 
     resnet_50          a row of NETWORKS
     MODULE:FUNCTION    a function that returns a Keras model (docs/manual.md, "Use a custom network")
+    PATH.keras         a model that Keras saved; also PATH.h5
 
 This module imports no TensorFlow; the module of a custom network does.
 """
@@ -13,10 +14,17 @@ from tfbench.models.public_weights import PublicWeights
 from tfbench.models.weights import CUSTOM
 from tfbench.wording import unknown
 
+MODEL_FILES = (".keras", ".h5", ".hdf5")  # endings of models that Keras saved
+
 
 def is_custom(name: str) -> bool:
     """Whether a name is that of a custom network."""
-    return ":" in name
+    return ":" in name or is_model_file(name)
+
+
+def is_model_file(name: str) -> bool:
+    """Whether a custom network's name is that of a file."""
+    return name.endswith(MODEL_FILES)
 
 
 def list_networks() -> list[Network]:

@@ -3,12 +3,11 @@
 They keep their own layers, batch norm and initialisers: of the options only those of the classifier apply.
 """
 
-import re
-
 import keras
 import numpy as np
 
 from tfbench.models import custom
+from tfbench.models.inspection import all_layers, is_unnamed, letters
 from tfbench.models.layers import BuildOptions, keras_application
 
 BODY = "body"  # the layer of build_network's model that is the untouched one
@@ -47,16 +46,12 @@ def split(shipped: keras.Model) -> tuple[keras.Model, keras.layers.Layer]:
     if len(features.shape) == 4:  # MobileNet v3: maps of 1 × 1
         features = keras.layers.Flatten()(features)
     model = keras.Model(shipped.input, features)
-    for number, layer in enumerate(custom.all_layers(model)):
+    for number, layer in enumerate(all_layers(model)):
         # Keras numbers unnamed layers through a process. The bytes of a weights file, which holds these names, must
         # not tell what was built before.
-        if _letters(layer.name) == _letters(type(layer).__name__):
-            layer.name = f"{_letters(layer.name)}_{number}"
+        if is_unnamed(layer):
+            layer.name = f"{letters(layer.name)}_{number}"
     return model, classifier
-
-
-def _letters(name: str) -> str:
-    return re.sub(r"[\d_]", "", name).lower()
 
 
 def named_weights(model: keras.Model, classifier: keras.layers.Layer) -> list[tuple[str, keras.Variable]]:
