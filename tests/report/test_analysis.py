@@ -247,9 +247,11 @@ def test_every_partial_table_has_a_report(lines, tmp_path, capsys):
 
 def test_a_data_frame_is_analysed_as_its_file_is(tmp_path, capsys):
     frame = pd.read_csv(PUBLISHED)
+    frame = frame[frame["model"].isin(frame["model"].unique()[:4])]  # figures of few networks are soon drawn
+    frame.to_csv(tmp_path / "few.csv", index=False)
     by_name = analyse(accuracies=frame, output_dir=tmp_path / "a").parent
     by_position = analyse(frame, output_dir=tmp_path / "b").parent
-    by_path = analyse(accuracies=str(PUBLISHED), output_dir=tmp_path / "c").parent
+    by_path = analyse(accuracies=str(tmp_path / "few.csv"), output_dir=tmp_path / "c").parent
     for name in ("accuracies.csv", "correlations.csv", "networks.csv"):
         assert (by_name / name).read_bytes() == (by_position / name).read_bytes() == (by_path / name).read_bytes()
     assert "From a DataFrame, by tfbench" in Page(by_name / "index.html").text
