@@ -19,13 +19,15 @@ from tfbench.report.analyse import analyse
 SETTINGS = {
     "results_dir": Setting(("results",), "texts", "folders whose records are analysed together, separated by commas; a "
                            "run that is in several counts once", WHAT),
-    "accuracies": Setting(None, "text", "CSV file to analyse instead of records: columns setting (logreg, finetune or "
-                          "random_init), model, imagenet_top1 and one per data set, percent or fractions, empty where "
-                          "missing; or the accuracies.csv of another report", WHAT),
-    "source_column": Setting(None, "text", "which column of --accuracies is the source accuracy, where several begin "
-                             "with imagenet_top1", WHAT),
-    "dataset": Setting(None, "text", "analyse this data set only, and say which network to take for it; unset: all",
-                       WHAT, alias="datasets"),
+    "accuracies": Setting(None, "text", "CSV, .xlsx or .parquet file to analyse instead of records: columns setting "
+                          "(logreg, finetune or random_init), model, imagenet_top1 and one per data set, percent or "
+                          "fractions, empty where missing; or the accuracies.csv of another report", WHAT),
+    "regime": Setting(None, "text", "regime of all lines of --accuracies, where it has no column setting", WHAT),
+    "source_column": Setting(None, "text", "which column of --accuracies is the source accuracy, where several could "
+                             "be, such as imagenet_top1_a and imagenet_top1_b", WHAT),
+    "ignore_columns": Setting((), "texts", "columns of --accuracies that are no data sets", WHAT),
+    "dataset": Setting((), "texts", "analyse this data set only, and say which network to take for it; or several; of "
+                       "--accuracies also columns that are else passed over; unset: all", WHAT, alias="datasets"),
     "ablation": Setting((), "texts", "folders of studies that differ in how the networks were pretrained "
                         "(flags/ablation_1.flags to ablation_5.flags; v3 figures 3 and 5, appendix C.2), to "
                         "compare these ways; \"paper\" stands for the paper's own", WHAT),

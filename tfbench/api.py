@@ -6,6 +6,7 @@ are run by tests/docs/test_api.py.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -278,13 +279,15 @@ def load_rows(*results_dirs) -> list[Record]:
     return store.read_records(*results_dirs or ("results",))
 
 
-def correlation(rows: Sequence[Record] | Sequence[Mapping[str, Any]] | pd.DataFrame) -> Correlations:
+def correlation(rows: Sequence[Record] | Sequence[Mapping[str, Any]] | pd.DataFrame, *, regime: str | None = None,
+                ignore_columns: Sequence[str] = ()) -> Correlations:
     """How well source accuracy predicts transfer accuracy, over networks, on the data sets that all of them have.
 
     Args:
       rows: of load_rows; or dictionaries with a record's regime, network, dataset, metric, accuracy and n_test, a key
         that no other has, and source {"dataset", "accuracy", "n_test"}; or a table, as `analysis --accuracies` reads
         it. Of different budgets the largest counts.
+      regime, ignore_columns: of a table, as the flags of `analysis`. What in it was not plain is warned about.
 
     Returns:
       Regime → Correlation (tfbench.stats.correlation): networks, M names by source accuracy; datasets; source and
@@ -309,21 +312,26 @@ def correlation(rows: Sequence[Record] | Sequence[Mapping[str, Any]] | pd.DataFr
     from tfbench.stats import correlation as correlations
 
     if isinstance(rows, pd.DataFrame):
-        return correlations.per_regime(accuracies.from_frame(rows))
+        reading = accuracies.read_table(rows, regime=regime, ignore_columns=ignore_columns)
+        for line in reading.surprises:
+            warnings.warn(line, stacklevel=2)
+        return correlations.per_regime(reading.table)
     if isinstance(rows, str | Mapping) or not isinstance(rows, Sequence):
         raise UserError(f"expected records of load_rows or a DataFrame, found {type(rows).__name__}")
     return correlations.per_regime(accuracies.from_records(rows))
 
 
 def analyse(accuracies: pd.DataFrame | str | None = None, *, results_dir: str | Sequence[str] | None = None,
-            output_dir: str | None = None, dataset: str | None = None) -> Path:
+            output_dir: str | None = None, dataset: str | Sequence[str] | None = None, regime: str | None = None,
+            source_column: str | None = None, ignore_columns: Sequence[str] = ()) -> Path:
     """Prints the statistics of results, and writes the report with its page, tables and figures.
 
     Args:
-      accuracies: a table of accuracies, or the CSV file of one (`analysis --accuracies`); None for records.
+      accuracies: a table of accuracies, or the file of one (`analysis --accuracies`); None for records.
       results_dir: a results folder, or several; None: "results".
       output_dir: folder of the report; None: "report", in the results folder if there is one.
-      dataset: analyse this data set only, and say which network to take for it; None for all.
+      dataset: analyse this data set only, and say which network to take for it, or several; None for all.
+      regime, source_column, ignore_columns: of a table, as the flags of `analysis` (tfbench.stats.accuracy_table).
 
     Returns:
       Path of the report's index.html.
@@ -338,7 +346,8 @@ def analyse(accuracies: pd.DataFrame | str | None = None, *, results_dir: str | 
     """
     from tfbench.report.analyse import analyse as write
 
-    return write(results_dir=results_dir, accuracies=accuracies, output_dir=output_dir, dataset=dataset)
+    return write(results_dir=results_dir, accuracies=accuracies, output_dir=output_dir, dataset=dataset, regime=regime,
+                 source_column=source_column, ignore_columns=ignore_columns)
 
 
 def _weights_file(network: Network, weights: str | None) -> str | None:

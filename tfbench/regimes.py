@@ -22,7 +22,7 @@ class Regime:
       trace_seconds: seconds, about, that tracing takes on a CPU (an estimate for plans).
       settings: the settings that it has (config.py), with what is different from there: a default, a help text.
       search: the paper's search, where every point of a grid trains the whole network; else None.
-      published: its name in tables of accuracies (stats/published).
+      published: its name in tables of accuracies (stats/published). aliases: further ones, however they are spelt.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Regime:
     search: paper.Search | None = None
     dark_color: str = "#a4a9b0"
     published: str = ""
+    aliases: tuple[str, ...] = ()
 
     @property
     def trains(self) -> bool:
@@ -86,18 +87,23 @@ def _recipe(name: str, text: str = "", **more) -> dict:
 # Colours: Okabe and Ito's palette, which colour-blind readers can tell apart. The order is that of figure 2.
 REGIMES = {regime.name: regime for regime in (
     Regime("logistic_regression", "logistic regression", "#0072b2", "", pretrained=True,
-           dark_color="#5ab4ee", published="logreg", runs="tfbench.linear.regression:run", trace_seconds=3.0, settings={
+           dark_color="#5ab4ee", published="logreg", aliases=(
+               "linear", "linear probe", "linear probing", "linear evaluation", "lp", "logistic", "fixed features"),
+           runs="tfbench.linear.regression:run", trace_seconds=3.0, settings={
                **_RUN, **_WEIGHTS, **_SUBSETS, **_same("l2", "max_iterations", "features"),
                "model": {"required": False}, "dataset": {"required": False},
                "precision": {"choices": ("float32", "bfloat16"), "help": "of the network's convolutions and matrix "
                              "products; bfloat16 is faster where the processor has it"}}),
     Regime("finetune", "fine-tuning", "#d55e00", "////", pretrained=True, dark_color="#f58a3c",
-           published="finetune", runs="tfbench.training.search:run", trace_seconds=8.0, search=paper.FINE_TUNING,
+           published="finetune", aliases=("fine-tuned", "ft", "full fine-tuning", "fully fine-tuned"),
+           runs="tfbench.training.search:run", trace_seconds=8.0, search=paper.FINE_TUNING,
            settings={**_search(paper.FINE_TUNING), **_WEIGHTS, "bn_scale": {
                "default": None, "help": "whether batch norm has a scale, 1 at first where the weights have none; "
                "unset: as the weights have it (v3 figure 5)"}}),
     Regime("train_from_scratch", "training from scratch", "#009e73", "....", pretrained=False, dark_color="#2fc79b",
-           published="random_init", runs="tfbench.training.search:run", trace_seconds=1.0, search=paper.FROM_SCRATCH,
+           published="random_init", aliases=("scratch", "from scratch", "trained from scratch", "random",
+                                             "random initialization", "random initialisation"),
+           runs="tfbench.training.search:run", trace_seconds=1.0, search=paper.FROM_SCRATCH,
            settings={**_search(paper.FROM_SCRATCH), "bn_scale": {}}),
 )}
 PRETRAIN = Regime(

@@ -121,7 +121,7 @@ def test_reproduces_the_papers_split_of_random_initialisation():
 
 @pytest.mark.parametrize(("column", "r"), [("paper", 0.959), ("torchvision", 0.839)])
 def test_the_source_accuracy_makes_a_difference(column, r):
-    table = from_csv(published.FOLDER / "tllib_finetune.csv", f"imagenet_top1_{column}")
+    table = from_csv(published.FOLDER / "tllib_finetune.csv", source_column=f"imagenet_top1_{column}")
     found = correlation.per_regime(table)["finetune"]
     assert (round(found.r, 3), len(found.networks), len(found.datasets)) == (r, 10, 8)
 

@@ -14,14 +14,17 @@ import pathlib
 import re
 
 import numpy as np
+import pandas as pd
 
 from tfbench.files import atomic
 from tfbench.files.paths import Path, as_path
 from tfbench.regimes import REGIMES
 from tfbench.report import figures, markdown, plots, sections, tables
 from tfbench.report.text import Words
+from tfbench.stats.accuracy_table import FORMULA
 from tfbench.stats.findings import Findings
 from tfbench.version import __version__
+from tfbench.wording import printable
 
 
 def write_report(findings: Findings, words: Words, output_dir) -> Path:
@@ -35,7 +38,7 @@ def write_report(findings: Findings, words: Words, output_dir) -> Path:
       UserError: output_dir cannot be written.
     """
     folder, all_tables = as_path(output_dir), tables.tables_of(findings)
-    files = {folder / f"{name}.csv": table.frame.to_csv(index=False, lineterminator="\n").encode()
+    files = {folder / f"{name}.csv": csv_of(table.frame).encode()
              for name, table in all_tables.items() if len(table.frame)}
     files[folder / "analysis.json"] = _json(findings, words, all_tables).encode()
     files[folder / "summary.md"] = markdown.summary(findings, words, all_tables["correlations"]).encode()
@@ -53,6 +56,22 @@ def write_report(findings: Findings, words: Words, output_dir) -> Path:
         if path not in files:
             path.unlink(missing_ok=True)
     return index
+
+
+def csv_of(frame: pd.DataFrame) -> str:
+    """A frame as CSV that is safe to open in a spreadsheet: no control characters, and no text that it would compute.
+
+    Text that begins like a formula gets an apostrophe before it, which analysis --accuracies takes off again.
+    """
+    def safe(value):
+        if not isinstance(value, str):
+            return value
+        text = printable(value)
+        return f"'{text}" if text.lstrip()[:1] in tuple(FORMULA) else text
+
+    texts = frame.select_dtypes(exclude=["number", "bool"]).columns
+    return frame.assign(**{name: frame[name].map(safe, na_action="ignore") for name in texts}).to_csv(
+        index=False, lineterminator="\n")
 
 
 def _json(findings: Findings, words: Words, all_tables: dict[str, tables.Table]) -> str:

@@ -10,27 +10,31 @@ A pandas DataFrame with the columns
     source_n         test examples of that, <NA> where unknown
 
 Nothing is imputed: a cell that was not measured has no line. The table comes from records of finished runs
-(from_records), from another table (from_frame) or from a CSV file (from_csv).
+(from_records), from another table (from_frame) or from a file of one (from_csv).
 """
 
 import dataclasses
 import itertools
 import math
+import os
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from tfbench.data.catalog import DATASETS
 from tfbench.errors import UserError
+from tfbench.files import tables
+from tfbench.files.paths import Remote
 from tfbench.regimes import PRETRAIN, REGIMES, RUNS
 from tfbench.results.titles import dataset_title, parse_sized, record_label
-from tfbench.stats import budgets, csv_table
+from tfbench.stats import accuracy_table, budgets
+from tfbench.stats.accuracy_table import COLUMNS
 from tfbench.stats.budgets import Run
-from tfbench.stats.csv_table import COLUMNS
+from tfbench.stats.table_columns import same_dataset
 from tfbench.wording import count, either
 
 # Two regimes to compare, first the one that uses more: pretrained weights, then training of the whole network.
@@ -64,25 +68,45 @@ def table_of(results: list[dict]) -> pd.DataFrame:
         {"accuracy": float, "n": "Int64", "source_accuracy": float, "source_n": "Int64"})
 
 
-def from_frame(frame: pd.DataFrame, source_column: str | None = None, *, origin: str = "the DataFrame") -> pd.DataFrame:
-    """The table in a DataFrame of one of the two forms that stats/csv_table.py describes.
+class Reading(NamedTuple):
+    """A table, and what its columns were taken for; `surprises` is what a reader might not expect. A line each."""
+
+    table: pd.DataFrame
+    columns: list[str]
+    surprises: list[str]
+
+
+def read_table(source, **options) -> Reading:
+    """The table in a DataFrame or a file of one of the two forms that stats/accuracy_table.py describes.
 
     Args:
-      source_column: which column of the wide form is the source accuracy, where several begin with imagenet_top1.
-      origin: what error lines call the frame.
+      source: a DataFrame, or the path of a CSV, .xlsx or .parquet file (files/tables.py).
+      options: source_column, regime, datasets and ignore_columns of accuracy_table.read.
 
     Raises:
-      UserError: it is no DataFrame, or what csv_table.records_of refuses.
+      UserError: it is neither, or what files/tables.py and accuracy_table.read refuse; lines are named.
     """
+    if isinstance(source, pd.DataFrame):
+        frame, origin, notes = source, "the DataFrame", []
+    else:
+        if not isinstance(source, str | os.PathLike | Remote):
+            raise UserError(f"expected a pandas DataFrame of accuracies, found {type(source).__name__}: pass one, or "
+                            "the path of a CSV, .xlsx or .parquet file")
+        (frame, notes), origin = tables.read(source, "--accuracies"), str(source)
+    results, columns, surprises = accuracy_table.read(frame, origin, **options)
+    return Reading(table_of(results), columns, [*notes, *surprises])
+
+
+def from_frame(frame: pd.DataFrame, **options) -> pd.DataFrame:
+    """The table of read_table, of a DataFrame."""
     if not isinstance(frame, pd.DataFrame):
-        raise UserError(f"expected a pandas DataFrame of accuracies, found {type(frame).__name__}: pass one, or the "
-                        "path of a CSV file")
-    return table_of(csv_table.records_of(frame, origin, source_column))
+        raise UserError(f"expected a pandas DataFrame of accuracies, found {type(frame).__name__}: pass one")
+    return read_table(frame, **options).table
 
 
-def from_csv(path, source_column: str | None = None) -> pd.DataFrame:
-    """from_frame of a CSV file; errors name its lines."""
-    return from_frame(csv_table.read(path), source_column, origin=str(path))
+def from_csv(path, **options) -> pd.DataFrame:
+    """The table of read_table, of a file."""
+    return read_table(path, **options).table
 
 
 def from_records(records: Sequence[Mapping[str, Any]], *, allow_unequal: bool = False) -> pd.DataFrame:
@@ -218,23 +242,27 @@ def mismatches(records: Sequence[Mapping[str, Any]]) -> list[str]:
         for (n, sha), group in splits.items()) for dataset, splits in by_dataset.items() if len(splits) > 1]
 
 
-def of_dataset(table: pd.DataFrame, runs: list[Run], dataset: str) -> tuple[pd.DataFrame, list[Run]]:
-    """Table and runs of one data set; pretraining stays.
+def of_datasets(table: pd.DataFrame, runs: list[Run], datasets: Sequence[str]) -> tuple[pd.DataFrame, list[Run]]:
+    """Table and runs of some data sets; pretraining stays.
 
     Args:
-      dataset: its name or title; of a custom one the last part of its folder will do.
+      datasets: their names or titles, in any spelling; of a custom one the last part of its folder will do.
 
     Raises:
-      UserError: no result on it, or several that the name fits.
+      UserError: no result on one of them, or several that the name fits.
     """
     present = list(dict.fromkeys([*table["dataset"], *(run.record["dataset"] for run in runs if run.is_transfer)]))
-    fitting = [name for name in present if dataset in (name, dataset_title(name))] or [
-        name for name in present if dataset == re.split(r"[:/\\]", name.rstrip("/"))[-1]]
-    if len(fitting) != 1:
-        raise UserError(f"expected one data set called {dataset!r} among the results, found "
-                        f"{', '.join(fitting) or 'none'}: name one of {', '.join(present)} with --dataset=NAME")
-    return (table[table["dataset"] == fitting[0]].reset_index(drop=True),
-            [run for run in runs if run.record["dataset"] == fitting[0] or run.regime == PRETRAIN.name])
+    kept = set()
+    for dataset in datasets:
+        fitting = [name for name in present if dataset in (name, dataset_title(name))] or [
+            name for name in present if dataset == re.split(r"[:/\\]", name.rstrip("/"))[-1]] or [
+            name for name in present if same_dataset(dataset, name)]
+        if len(fitting) != 1:
+            raise UserError(f"expected one data set called {dataset!r} among the results, found "
+                            f"{', '.join(fitting) or 'none'}: name one of {', '.join(present)} with --dataset=NAME")
+        kept.add(fitting[0])
+    return (table[table["dataset"].isin(kept)].reset_index(drop=True),
+            [run for run in runs if run.record["dataset"] in kept or run.regime == PRETRAIN.name])
 
 
 def regimes(table: pd.DataFrame) -> list[str]:

@@ -9,7 +9,7 @@ import pandas as pd
 from tfbench.regimes import REGIMES
 from tfbench.stats.ablation import FIXED, SAME
 from tfbench.stats.accuracies import from_csv
-from tfbench.stats.csv_table import NAMES, SETTINGS
+from tfbench.stats.table_columns import NAMES, SETTINGS
 
 FOLDER = pathlib.Path(__file__).parent / "published"
 ORIGIN = "paper (digitised)"  # of what was read off the paper's figures
