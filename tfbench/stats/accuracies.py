@@ -87,7 +87,7 @@ def read_table(source, **options) -> Reading:
       UserError: it is neither, or what files/tables.py and accuracy_table.read refuse; lines are named.
     """
     if isinstance(source, pd.DataFrame):
-        frame, origin, notes = source, "the DataFrame", []
+        (frame, notes), origin = tables.Sheet(source, []), "the DataFrame"
     else:
         if not isinstance(source, str | os.PathLike | Remote):
             raise UserError(f"expected a pandas DataFrame of accuracies, found {type(source).__name__}: pass one, or "

@@ -149,7 +149,9 @@ def _text(value) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)  # counts beside missing ones are floats
     text = str(value).strip().replace("\N{NO-BREAK SPACE}", " ").replace("−", "-")
-    return text[1:] if text[:1] == "'" and text[1:2] in FORMULA else text  # as report/write.py keeps formulas out
+    if text[:1] == "'" and text[1:].lstrip()[:1] in tuple(FORMULA):
+        return text[1:].lstrip()  # report/write.py keeps formulas out so
+    return text
 
 
 def _number(table: Table, label, column: str, text: str) -> float:
@@ -232,11 +234,11 @@ def _wide(table: Table, regime: str | None, *, source_column, datasets,
 
 def _long(table: Table, regime: str | None, ignore_columns) -> tuple[list[Cell], list[str], list[str]]:
     header = [name for name in table.frame.columns if name not in ignore_columns]
-    found = {"regime": heading(header, REGIME), "network": heading(header, NETWORK),
-             "dataset": heading(header, DATASET),
-             "accuracy": heading(header, ACCURACY), "n": heading(header, ("n", "ntest")),
-             "source_accuracy": heading(header, ("sourceaccuracy", "sourceacc", "imagenettop1", "imagenet")),
-             "source_n": heading(header, ("sourcen",))}
+    found: dict[str, Any] = {
+        "regime": heading(header, REGIME), "network": heading(header, NETWORK), "dataset": heading(header, DATASET),
+        "accuracy": heading(header, ACCURACY), "n": heading(header, ("n", "ntest")),
+        "source_accuracy": heading(header, ("sourceaccuracy", "sourceacc", "imagenettop1", "imagenet")),
+        "source_n": heading(header, ("sourcen",))}
     if absent := [name for name in ("network", "source_accuracy") if not found[name]]:
         raise UserError(f"{table.origin}: expected the columns {', '.join(COLUMNS)}, found no {', '.join(absent)}: "
                         "add them")
@@ -244,10 +246,11 @@ def _long(table: Table, regime: str | None, ignore_columns) -> tuple[list[Cell],
     cells, taken = [], {}
     for label, line in _lines(table):
         text = line[found["regime"]] if found["regime"] else ""
-        values = {"regime": regime or _regime(table, label, text),
-                  **{name: _name(table, label, found[name], line[found[name]]) for name in ("network", "dataset")},
-                  **{name: _number(table, label, found[name], line[found[name]]) for name in NUMBER_FIELDS},
-                  **{name: _count(table, label, found[name], line) for name in ("n", "source_n")}}
+        values: dict[str, Any] = {
+            "regime": regime or _regime(table, label, text),
+            **{name: _name(table, label, found[name], line[found[name]]) for name in ("network", "dataset")},
+            **{name: _number(table, label, found[name], line[found[name]]) for name in NUMBER_FIELDS},
+            **{name: _count(table, label, found[name], line) for name in ("n", "source_n")}}
         if text and text not in table_columns.SETTINGS and text not in REGIMES:
             taken[text] = REGIMES[values["regime"]].title
         values["dataset"] = table_columns.dataset_of(values["dataset"])
