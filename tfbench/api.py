@@ -149,11 +149,12 @@ def load_dataset(name: str, data_dir="~/tensorflow_datasets", *, split_seed: int
     """
     _check_types(name=(name, str), split_seed=(split_seed, int))
     _quiet()
-    from tfbench.data import lookup, manifests, prepare
+    from tfbench.data import folders, lookup, manifests, prepare
     from tfbench.data.examples import find_dataset, open_dataset
 
     if difficult not in ("ignore", "negative", "positive"):
         raise UserError(f"expected difficult among ignore, negative, positive, found {difficult!r}")
+    folders.read_once.cache_clear()  # a notebook lives long enough to see its folder change
     dataset = lookup.get_dataset(name, data_dir, split_seed=split_seed, difficult=difficult, crop_banner=crop_banner)
     if not dataset.validation:
         raise UserError(f"{name} has no validation split, it is to pretrain on only: take another data set")

@@ -72,7 +72,8 @@ def prepare_data(config: RunConfig, dataset: Dataset, progress) -> PreparedDatas
     if data is None and dataset.prepared_on_demand:
         doing = "drawing the data set" if dataset.embedded else "checking and copying the images of"
         progress.line(f"{doing} {dataset.name} into {config.data_dir}")
-        prepare(dataset, config.data_dir)
+        for note in prepare(dataset, config.data_dir).get("reading", ()):
+            progress.line(f"  {note}")
     return data or open_dataset(dataset, config.data_dir)
 
 

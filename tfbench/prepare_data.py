@@ -18,7 +18,7 @@ import dataclasses
 from tfbench.cli import app
 from tfbench.cli.progress import Display
 from tfbench.config import FIELDS, WHAT, Setting
-from tfbench.data import lookup, manifests, prepare, verify
+from tfbench.data import folders, lookup, manifests, prepare, verify
 from tfbench.data.builders import common
 from tfbench.data.catalog import PAPER_DATASETS
 from tfbench.data.examples import open_dataset
@@ -38,6 +38,9 @@ SETTINGS = {
                       "verify: compare it with what is published and decode every image; status: say what is there",
                       WHAT, choices=ACTIONS),
     "from": Setting(None, "text", "folder with the copy, for --action=import", WHAT),
+    "skip_unreadable": Setting(False, "switch", "leave out images of a folder that cannot be read; they are named and "
+                               "counted in every record", WHAT),
+    "label_key": Setting(None, "text", "feature of a TFDS set that holds the label; unset: the only one that can", WHAT),
     "data_dir": FIELDS["data_dir"],
 }
 
@@ -47,8 +50,9 @@ def plan(dataset, data_dir) -> list[str]:
     if dataset.embedded:
         return [f"{dataset.name}: drawn by tfbench, nothing to fetch"]
     if dataset.custom:
+        notes = folders.read_once(dataset.folder).notes if dataset.folder else ()
         return [f"{dataset.name}: {dataset.train + dataset.validation + dataset.test:,} images, {dataset.classes} "
-                f"classes, copied into {manifests.folder(dataset, data_dir)}"]
+                f"classes, copied into {manifests.folder(dataset, data_dir)}", *(f"  {note}" for note in notes)]
     source = dataset.source
     line = (f"{dataset.name}: {dataset.title}, {dataset.train + dataset.validation + dataset.test:,} images, "
             f"{dataset.classes} classes")
@@ -108,12 +112,15 @@ def status(dataset, data_dir) -> str:
     return f"{dataset.name}: {sizes} images to train / validate / test{remark}, {megabytes:,.1f} MB; {levels}"
 
 
-def prepare_one(dataset, data_dir, copy=None) -> None:
+def prepare_one(dataset, data_dir, copy=None, skip_unreadable=False) -> None:
     """Prepares a data set from its archives, from `copy`, or by drawing or copying it."""
-    if manifests.read_stored(dataset, data_dir) is not None:
+    said = folders.read_once(dataset.folder).notes if dataset.folder else ()
+    print("".join(f"{dataset.name}: {note}\n" for note in said), end="")
+    if (manifest := manifests.read_stored(dataset, data_dir)) is not None:
+        print("".join(f"{dataset.name}: {note}\n" for note in manifest.get("reading", ()) if note not in said), end="")
         if copy is not None:
-            raise UserError(f"{dataset.name} is prepared already in {manifests.folder(dataset, data_dir)}: delete that "
-                            "folder to import another copy")
+            raise UserError(f"{dataset.name} is prepared already in {manifests.folder(dataset, data_dir)}: move that "
+                            "folder elsewhere to import another copy")
         return
     in_tfds_format = (manifests.folder(dataset, data_dir) / common.INFO).exists()  # prepared by TFDS itself, say
     if copy is None and not in_tfds_format:
@@ -121,7 +128,9 @@ def prepare_one(dataset, data_dir, copy=None) -> None:
     with Display(1) as progress:
         images = dataset.train + dataset.validation + dataset.test
         progress.run(f"preparing {dataset.name}", 1, images)
-        prepare.prepare(dataset, data_dir, copy=copy, report=progress.images)
+        manifest = prepare.prepare(dataset, data_dir, copy=copy, skip_unreadable=skip_unreadable,
+                                   report=progress.images)
+    print("".join(f"{dataset.name}: {note}\n" for note in manifest.get("reading", ()) if note not in said), end="")
 
 
 def verify_one(dataset, data_dir) -> bool:
@@ -168,7 +177,7 @@ def main(options) -> int | None:
                 failed.append(dataset.name)
         else:
             if options.action in ("prepare", "import"):
-                prepare_one(dataset, data_dir, copy)
+                prepare_one(dataset, data_dir, copy, options.skip_unreadable)
             print(status(dataset, data_dir))
     files = [file for dataset in chosen if dataset.source for file in dataset.source.files]
     if options.action == "plan" and files:

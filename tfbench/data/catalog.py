@@ -38,7 +38,10 @@ class Dataset:
       copy_key: what TFDS stores as `key`, from what a copy of the data set tells (data/copies.py): {label} is the class
         as TFDS writes it, {name} the name of the file, {stem} that without its ending. "" is the SHA-256 of the image,
         for copies that number images in other ways. None where no copy can stand for the archives.
-      test_split: what TFDS calls the test split.
+      train_split, validation_split, test_split: what TFDS calls them.
+      label_key, image_key: the features of TFDS that hold label and image; "" are "label", and the two of VOC where
+        there are several labels.
+      label_values: the labels where TFDS does not count them from 0: the class is the position in here.
       train_per_class: where positive, the data set has no reproducible split: so many images of each class,
         chosen by hash, are for training and validation, all others for testing.
       test_share: where positive, the data set has no test split: this fraction of it is held out for testing.
@@ -79,6 +82,11 @@ class Dataset:
     banner: int = 0
     variant_of: str = ""
     folder: str = ""
+    train_split: str = "train"
+    validation_split: str = "validation"
+    label_key: str = ""
+    image_key: str = "image"
+    label_values: tuple[int | str, ...] = ()
     split_seed: int = 0
     difficult: str = "ignore"
     crop_banner: bool = False
@@ -107,6 +115,7 @@ class Dataset:
     @classmethod
     def from_json(cls, kept: dict) -> "Dataset":
         """The data set of which `to_json` wrote the fields."""
+        kept = kept | {"label_values": tuple(kept.get("label_values", ()))}
         return cls(**{"folder" if name == "source" else name: value for name, value in kept.items()})
 
 

@@ -1,4 +1,4 @@
-"""Makes TFDS data sets out of copies: a custom folder, or a paper's set as a folder or parquet files.
+"""Makes TFDS data sets out of copies of the paper's sets: a folder or parquet files.
 
 The copy's images are stored as they are, under names that do not depend on where they come from (Dataset.copy_key).
 """
@@ -16,6 +16,7 @@ from collections.abc import Callable
 from tfbench.data import folders, verify
 from tfbench.data.builders import common
 from tfbench.data.catalog import Dataset
+from tfbench.data.splits import SPLITS, split_named
 from tfbench.errors import UserError
 
 
@@ -36,29 +37,6 @@ class CopiedImage:
     read: Callable[[], bytes]
 
 
-def folder_builder(dataset: Dataset, data_dir, report=lambda images: None):
-    """A builder that copies the images of a custom data set's folder, after every one of them has been decoded.
-
-    Returns:
-      (the builder, the level `images` of data/verify.py).
-
-    Raises:
-      UserError: some cannot be decoded; they are named.
-    """
-    root = pathlib.Path(dataset.folder)
-    files = folders.list_images(root)
-    paths = [file.path for file in files]
-    scanned = verify.scan(lambda number: (root / paths[number]).read_bytes(), paths, report)
-    if scanned["undecodable"]:
-        raise UserError(f"{len(scanned['undecodable']):,} images of {root} cannot be decoded: "
-                        f"{verify.shorten(scanned['undecodable'], 50)}; repair or delete them")
-    names = sorted({file.label for file in files})
-    splits = {split: [(file.path, {"key": file.path, "label": file.label, "image": root / file.path})
-                      for file in files if file.split == split] for split in folders.SPLIT_FOLDERS}
-    splits = {split: images for split, images in splits.items() if images}
-    return _builder(dataset, data_dir, "key", names, splits), scanned
-
-
 def import_builder(dataset: Dataset, source, data_dir):
     """A builder that takes one of the paper's sets from a copy.
 
@@ -69,6 +47,8 @@ def import_builder(dataset: Dataset, source, data_dir):
     Raises:
       UserError: it is none, splits or classes are others than the data set's, or names repeat.
     """
+    import tensorflow_datasets as tfds
+
     if dataset.copy_key is None:
         reason = ": its images have several labels" if dataset.multi_label else ""
         raise UserError(f"{dataset.name} cannot be imported from a copy, only prepared from its archives{reason}")
@@ -84,7 +64,7 @@ def import_builder(dataset: Dataset, source, data_dir):
         copied = [dataclasses.replace(image, split=("train", "test")[number % 2])
                   for number, image in enumerate(copied)]
     expected = ["train", "validation", "test"] if dataset.official_validation else ["train", "test"]
-    copied_splits = [split for split in folders.SPLIT_FOLDERS if any(image.split == split for image in copied)]
+    copied_splits = [split for split in SPLITS if any(image.split == split for image in copied)]
     if copied_splits != expected:
         raise UserError(f"expected the splits {', '.join(expected)} of {dataset.name} in {source}, found "
                         f"{', '.join(copied_splits)}")
@@ -102,7 +82,9 @@ def import_builder(dataset: Dataset, source, data_dir):
                 raise UserError(f"{source} has two images called {unique} in {split}: {dataset.name} has one")
             images[unique] = key, label, image.read
         splits[dataset.test_split if split == "test" else split] = _LazySplit(dataset.key, images)
-    return _builder(dataset, data_dir, dataset.key, names, splits)
+    features = {dataset.key: tfds.features.Text(), "label": tfds.features.ClassLabel(names=names),
+                "image": tfds.features.Image()}
+    return adhoc_builder(dataset, data_dir, features, splits)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +105,12 @@ class _LazySplit:
             yield unique, {self.key_feature: key, "label": label, "image": image}
 
 
-def _builder(dataset: Dataset, data_dir, key_feature: str, names: list[str], splits: dict):
+def adhoc_builder(dataset: Dataset, data_dir, features: dict, splits: dict):
+    """The TFDS builder that writes {split: iterable of (key, example)}.
+
+    Args:
+      features: {name: tfds feature} of the examples.
+    """
     import tensorflow_datasets as tfds
 
     path, version = dataset.tfds.split(":")
@@ -131,14 +118,12 @@ def _builder(dataset: Dataset, data_dir, key_feature: str, names: list[str], spl
     citation = dataset.source.citation if dataset.source else ""
     return tfds.dataset_builders.AdhocBuilder(
         name=name, version=version, config=config or None, data_dir=pathlib.Path(data_dir).expanduser(),
-        features=tfds.features.FeaturesDict({
-            key_feature: tfds.features.Text(), "label": tfds.features.ClassLabel(names=names),
-            "image": tfds.features.Image()}),
-        split_datasets=splits, description=dataset.title, citation=citation)
+        features=tfds.features.FeaturesDict(features), split_datasets=splits, description=dataset.title,
+        citation=citation)
 
 
 def _from_folder(source) -> list[CopiedImage]:
-    return [CopiedImage(file.split, file.label, file.path, (source / file.path).read_bytes)
+    return [CopiedImage(file.split, file.folder, file.path, (source / file.name).read_bytes)
             for file in folders.list_images(source)]
 
 
@@ -147,9 +132,7 @@ def _from_parquet(files) -> list[CopiedImage]:
 
     copied = []
     for file in files:
-        split = re.split(r"[-.]", file.name)[0]
-        split = next((ours for ours, names in folders.SPLIT_FOLDERS.items() if {split, file.parent.name} & set(names)),
-                     None)
+        split = split_named(re.split(r"[-.]", file.name)[0]) or split_named(file.parent.name)
         schema = pyarrow.parquet.read_schema(file)
         images = [field.name for field in schema if field.name in ("image", "img")]
         labels = [name for name in ("fine_label", "label", "labels") if name in schema.names]

@@ -1,9 +1,11 @@
-"""Data sets made of a folder of images: which images there are, and what Dataset they make.
+"""Data sets made of a folder of images: what lies there, what it was taken for, and what Dataset it makes.
 
-    PATH/train/CLASS/*.jpg, with val/ and test/ beside train/ or without; or PATH/CLASS/*.jpg
+    PATH/CLASS/*.jpg                   the class is the first folder, whatever folders it has inside
+    PATH/train/CLASS/*.jpg             with validation and test beside train, or without; in any usual spelling
+    PATH/*.jpg and PATH/labels.csv     see data/label_files.py
 
-What a folder lacks is held out of its training images, HELD_OUT_FRACTION of each class, by hash of the file's name.
-This module imports no TensorFlow.
+`read` is the one place that decides. What a folder lacks is held out of its training images, HELD_OUT_FRACTION of each
+class, by hash of the file's name. This module imports no TensorFlow.
 """
 
 import collections
@@ -13,17 +15,22 @@ import hashlib
 import os
 import pathlib
 import re
-from collections.abc import Iterator
+import stat
+import unicodedata
 
+from tfbench.data import images, label_files
 from tfbench.data.catalog import Dataset
+from tfbench.data.splits import SPLITS, split_named
 from tfbench.errors import UserError
+from tfbench.wording import count, either, printable
 
 FOLDER = "folder:"  # --dataset=folder:PATH
 HELD_OUT_FRACTION = 0.2  # of the training images, where there is no test or validation split
-ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
-# What the folders of the splits may be called.
-SPLIT_FOLDERS = {"train": ("train", "training"), "validation": ("val", "valid", "validation"),
-                 "test": ("test", "testing")}
+LEAST_IMAGES = 5  # of a class from which some are held out
+LAYOUTS = "CLASS/IMAGE or train/CLASS/IMAGE"
+SYSTEM_FOLDERS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found")
+_SHOWN, _CLASSES_SHOWN = 5, 20  # names in a line
+_MOST_TWICE = 100  # folders that links lead to again, before looking on takes for ever
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,48 +39,122 @@ class ImageFile:
 
     Attributes:
       split: "train", "validation" or "test"; "train" in a folder without splits.
-      label: its class, the folder it lies in.
-      path: from the root of the data set, with "/".
-      size: bytes.
+      labels: its class; of a multi-label set all its classes, or none.
+      path: from the root of the data set, with "/"; bytes that are no UTF-8 are written \\xe9. It is the image's key.
+      size: bytes; 0 too for a link to a missing file.
+      folder: it lies in, from the folder of its split, with "/"; "." for that folder itself.
+      name: as `path`, but as the file system takes it.
+      stamp: time of the last change in ns, and inode.
     """
 
     split: str
-    label: str
+    labels: tuple[str, ...]
     path: str
     size: int
+    folder: str
+    name: str
+    stamp: tuple[int, int]
+
+    @property
+    def label(self) -> str:
+        """The class, of one label."""
+        return self.labels[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """What a folder holds and what it was taken for.
+
+    Attributes:
+      root: the folder.
+      files: its images, by path.
+      multi_label: whether an image can have several labels.
+      listed: whether labels.csv says which.
+      notes: what was taken for what, a line each.
+    """
+
+    root: pathlib.Path
+    files: tuple[ImageFile, ...]
+    multi_label: bool
+    listed: bool
+    notes: tuple[str, ...]
+
+    @functools.cached_property
+    def classes(self) -> list[str]:
+        """Names of the classes, in the order of their labels."""
+        return sorted({label for file in self.files for label in file.labels})
+
+    @functools.cached_property
+    def state(self) -> str:
+        """Hash of what can be known of the files without reading them, and of what they were taken for."""
+        return _hash(f"{_meaning(file)}\t{file.size}\t{file.stamp[0]}\t{file.stamp[1]}\n" for file in self.files)
+
+    def content(self, sha256: dict[str, str]) -> str:
+        """Hash of the files' contents, from {path: SHA-256 in hex}, and of what they were taken for."""
+        return _hash(sorted(f"{_meaning(file)}\t{sha256[file.path]}\n" for file in self.files))
+
+
+def _meaning(file: ImageFile) -> str:
+    return f"{file.path}\t{file.split}\t{';'.join(file.labels)}"
+
+
+def _hash(lines) -> str:
+    digest = hashlib.sha256()
+    for line in lines:
+        digest.update(line.encode())
+    return digest.hexdigest()
+
+
+# ---- the data set --------------------------------------------------------------------------------------
 
 
 @functools.lru_cache(maxsize=8)  # a study asks once a run, a large folder takes seconds
-def folder_dataset(path: str) -> Dataset:
-    """The data set that a folder of images makes; its version is a hash of the names and sizes of the files.
+def read_once(path: str) -> Reading:
+    """`read`, remembered as long as the process lives, or until read_once.cache_clear()."""
+    return read(path)
+
+
+def real_path(path: str) -> str:
+    """The folder that a path means, absolute and without links."""
+    return os.path.realpath(os.path.expanduser(path))
+
+
+def dataset_of(reading: Reading) -> Dataset:
+    """The data set that the images of a folder make; where it lies follows from names and sizes of the files.
 
     Raises:
-      UserError: as list_images; or a class is missing from a split, or too small to be split.
+      UserError: a class is missing from a split, or too small to be split.
     """
-    root = pathlib.Path(path).expanduser().resolve()
-    files = list_images(root)
-    counts = {split: collections.Counter(file.label for file in files if file.split == split)
-              for split in SPLIT_FOLDERS}
-    classes = sorted(counts["train"])
-    for split in SPLIT_FOLDERS:
-        if counts[split] and set(counts[split]) != set(classes):
-            unpaired = sorted(set(counts[split]) ^ set(classes))
-            raise UserError(f"the class folders of {root} differ: {', '.join(unpaired[:5])} "
-                            f"{'is' if len(unpaired) == 1 else 'are'} in one of train and {split} only; put images of "
-                            "every class into both")
+    root, files = reading.root, reading.files
+    counts = {split: collections.Counter(label for file in files if file.split == split for label in file.labels)
+              for split in SPLITS}
+    numbers = collections.Counter(file.split for file in files)
+    classes = reading.classes
+    shown = printable(root)
+    for split in SPLITS:
+        unpaired = set(classes) - set(counts[split])
+        if reading.multi_label and split != "train":
+            continue  # the metrics leave out a class without positives
+        if numbers[split] and unpaired:
+            raise UserError(_unpaired(reading, counts, split))
     if len(classes) < 2:
-        raise UserError(f"{root} has {len(classes)} class folder: classification needs two or more")
-    missing = [split for split in ("validation", "test") if not counts[split]]
+        raise UserError(_one_class(reading))
+    missing = [split for split in ("validation", "test") if not numbers[split]]
     least = min(counts["train"], key=counts["train"].__getitem__)
-    if missing and counts["train"][least] < 5:
-        raise UserError(f"{root} has no {' and no '.join(missing)} split, and its class {least} has only "
-                        f"{counts['train'][least]} images to hold some out of: add images (five at least) or the split")
-    text = "".join(f"{file.path}\t{file.size}\n" for file in files)
-    slug = re.sub(r"\W+", "_", root.name.lower()) or "root"
+    if missing and counts["train"][least] < LEAST_IMAGES:
+        raise UserError(f"{shown} has no {' and no '.join(missing)} split, and its class {printable(least)} has only "
+                        f"{count(counts['train'][least], 'image')} to hold some out of: add images (five at least) or "
+                        "the split")
+    lines = (f"{file.path}\t{file.size}\n" for file in files)
+    if reading.listed:
+        lines = (f"{_meaning(file)}\t{file.size}\n" for file in files)
+    name = text_of(root.name)
+    slug = re.sub(r"\W+", "_", root.name.lower()).encode()[:200].decode(errors="ignore") or "root"
     return Dataset(
-        f"{FOLDER}{root.name}", root.name, f"folder/{slug}-{hashlib.sha256(text.encode()).hexdigest()[:12]}:1.0.0",
-        len(classes), "top1", key="key", test_split="test" if counts["test"] else "", folder=str(root),
-        **sizes_with_held_out(*(counts[split].total() for split in SPLIT_FOLDERS)))
+        f"{FOLDER}{name}", name, f"folder/{slug}-{_hash(lines)[:12]}:1.0.0",
+        len(classes), "voc_map" if reading.multi_label else "top1", key="key",
+        test_split="test" if numbers["test"] else "", folder=str(root),
+        **sizes_with_held_out(*(numbers[split] for split in SPLITS)))
 
 
 def sizes_with_held_out(train: int, validation: int, test: int) -> dict:
@@ -93,58 +174,419 @@ def sizes_with_held_out(train: int, validation: int, test: int) -> dict:
             "official_validation": official_validation}
 
 
-def list_images(root) -> list[ImageFile]:
-    """The images of a folder, in the order of their paths, whatever order the file system lists them in.
+def _unpaired(reading: Reading, counts, split: str) -> str:
+    unpaired = [name for name in reading.classes if name not in counts[split]]
+    if split == "train":
+        held = sorted({part for name in unpaired for part in SPLITS if counts[part][name]}, key=SPLITS.index)
+        where = f"{'is' if len(unpaired) == 1 else 'are'} in one of train and {either(held)} only"
+    else:
+        where = f"{'is' if len(unpaired) == 1 else 'are'} in one of train and {split} only"
+    folded = collections.Counter(name.casefold() for name in reading.classes)
+    hint = ""
+    if twins := [name for name in reading.classes if folded[name.casefold()] > 1][:2]:
+        hint = f" ({' and '.join(map(printable, twins))} differ in case alone)"
+    return (f"the classes of {printable(reading.root)} differ: {_some(unpaired)} {where}{hint}; put images of every "
+            "class into both")
 
-    Files of other kinds and hidden ones are passed over.
+
+def _one_class(reading: Reading) -> str:
+    what = "class" if reading.listed else "class folder"
+    text = f"{printable(reading.root)} has {len(reading.classes)} {what}: classification needs two or more"
+    inside = {file.folder.split("/")[1] for file in reading.files if "/" in file.folder}
+    if len(inside) > 1 and not reading.listed:
+        top = reading.classes[0]
+        text += (f". {printable(top)} has {count(len(inside), 'folder')} inside: if these are the classes or splits, "
+                 f"take --dataset={FOLDER}{printable(reading.root / top)}")
+    return text
+
+
+# ---- reading -------------------------------------------------------------------------------------------
+
+
+def list_images(root) -> list[ImageFile]:
+    """The images of a folder: the files of `read`."""
+    return list(read(root).files)
+
+
+def read(path) -> Reading:
+    """The images of a folder, whatever order the file system lists them in, and what they were taken for.
+
+    Hidden files are passed over; all else that is not read is counted in the notes. A link to a file or folder stands
+    for what it leads to. Anything but regular files and folders is left alone.
 
     Raises:
-      UserError: there is no such folder, a folder cannot be read, has no images, or they lie in no class folder.
+      UserError: there is no such folder, a folder cannot be read, links go round in circles, it can be read in two
+        ways, images have no class, or a class has none.
     """
-    root = pathlib.Path(root).expanduser()
-    if not root.is_dir():
-        raise UserError(f"there is no folder {root}: expected one with a folder of images per class, or with such "
-                        "folders in train/, val/ and test/")
+    root = pathlib.Path(real_path(path))
+    if not os.path.isdir(root):
+        raise UserError(f"there is no folder {printable(root)}: expected one with a folder of images per class, or "
+                        "with such folders in train/, val/ and test/")
+    tree = _Tree(root)
     try:
-        tops = {entry.name: entry for entry in os.scandir(root) if entry.is_dir() and entry.name[0] != "."}
-        named = {split: [tops[name].name for name in names if name in tops] for split, names in SPLIT_FOLDERS.items()}
-        # A folder called train that holds images is a class (of trains), no split.
-        if named["train"] and not _holds_images(tops[named["train"][0]].path):
-            split_folders = [(split, root / name) for split, names in named.items() for name in names]
-        else:
-            split_folders = [("train", root)]
-        files = [file for split, top in split_folders for file in _walk(root, top, split)]
+        tree.walk()
     except OSError as error:
-        raise UserError(f"the folder {error.filename or root} cannot be read ({error.strerror}): make it readable, "
-                        "with everything in it") from error
-    if not files:
-        raise UserError(f"{root} has no images ({', '.join(ENDINGS)}) in class folders: expected "
-                        "CLASS/IMAGE or train/CLASS/IMAGE")
-    return sorted(files, key=lambda file: file.path)
+        raise UserError(f"the folder {printable(text_of(str(error.filename or root)))} cannot be read "
+                        f"({error.strerror}): make it readable, with everything in it") from error
+    labels, notes = _label_file(tree)
+    if labels is None:
+        splits, more = _layout(tree)
+        files = _by_folder(tree, splits)
+        notes += more
+    else:
+        files, more = _by_label_file(tree, labels)
+        notes += more
+    files = sorted(files, key=lambda file: file.path)
+    _refuse_repeated(tree, files)
+    files, more = _without_twins(files)
+    notes += more
+    multi_label = labels is not None and labels.multi_label
+    listed = labels is not None
+    notes += [*_nested(files, listed), *tree.notes(), _classes(files, multi_label)]
+    return Reading(root, tuple(files), multi_label, listed, tuple(printable(note) for note in notes))
 
 
-def _holds_images(folder) -> bool:
-    return any(_is_image(entry.name) for entry in os.scandir(folder))
+def text_of(name: str) -> str:
+    """A file's name as text: bytes that are no UTF-8 become \\xe9 and the like."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def _is_image(name: str) -> bool:
-    return name.lower().endswith(ENDINGS) and name[0] != "."
+@dataclasses.dataclass(frozen=True)
+class _Found:
+    """An image: names of its folders and its own, below the root; bytes; stamp as of ImageFile."""
+
+    parts: tuple[str, ...]
+    size: int
+    stamp: tuple[int, int]
+
+    @property
+    def name(self) -> str:
+        return "/".join(self.parts)
 
 
-def _raise(error: OSError):
-    raise error
+class _Tree:
+    """All that lies below a folder.
+
+    Attributes:
+      root: the folder. images: in no order. folders: parts of each folder but hidden ones.
+      unread: {ending or kind: [files]} of images that are not read. others: endings of other files.
+      special: pipes, devices and sockets. twice: pairs of folders that are the same one.
+    """
+
+    def __init__(self, root: pathlib.Path):
+        self.root = root
+        self.images: list[_Found] = []
+        self.folders: list[tuple[str, ...]] = []
+        self.unread: dict[str, list[tuple[str, ...]]] = collections.defaultdict(list)
+        self.others: collections.Counter[str] = collections.Counter()
+        self.special: list[str] = []
+        self.system: list[str] = []
+        self.twice: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
+
+    def walk(self) -> None:
+        facts = os.stat(self.root)
+        seen = {(facts.st_dev, facts.st_ino): ()}
+        stack: list[tuple[tuple[str, ...], tuple]] = [((), ((facts.st_dev, facts.st_ino),))]
+        while stack:
+            parts, above = stack.pop()
+            with os.scandir(os.path.join(self.root, *parts)) as entries:
+                listed = sorted(entries, key=lambda entry: entry.name)
+            for entry in listed:
+                if entry.name[0] == ".":
+                    continue
+                here = (*parts, entry.name)
+                if not entry.is_dir():
+                    self._file(entry, here)
+                    continue
+                if entry.name in SYSTEM_FOLDERS:
+                    self.system.append("/".join(here))
+                    continue
+                facts = entry.stat()
+                identity = (facts.st_dev, facts.st_ino)
+                if identity in above:
+                    raise UserError(f"the link {printable(text_of('/'.join(here)))} in {printable(self.root)} leads "
+                                    "back to a folder that it lies in, in circles: remove the link")
+                if identity in seen:
+                    self.twice.append((seen[identity], here))
+                    if len(self.twice) > _MOST_TWICE:
+                        self.refuse_twice(*self.twice[0])
+                seen.setdefault(identity, here)
+                self.folders.append(here)
+                stack.append((here, (*above, identity)))
+
+    def _file(self, entry, parts: tuple[str, ...]) -> None:
+        ending = os.path.splitext(entry.name)[1].lower()
+        try:
+            facts = entry.stat()
+        except FileNotFoundError:  # a link to nothing: preparing names it among the unreadable
+            if ending in images.ENDINGS:
+                self.images.append(_Found(parts, 0, (0, 0)))
+            else:
+                self.others["broken link"] += 1
+            return
+        except OSError as error:
+            raise UserError(f"{printable(text_of('/'.join(parts)))} in {printable(self.root)} cannot be read "
+                            f"({error.strerror}): repair or remove the link") from error
+        if not stat.S_ISREG(facts.st_mode):
+            self.special.append("/".join(parts))
+            return
+        kind = self._kind(entry, ending)
+        if kind == "image":
+            self.images.append(_Found(parts, facts.st_size, (facts.st_mtime_ns, facts.st_ino)))
+        elif kind:
+            self.unread[kind].append(parts)
+        else:
+            self.others[ending or "no ending"] += 1
+
+    def _kind(self, entry, ending: str) -> str:
+        """ "image", the ending or kind of an image that is not read, or "" for what is no image."""
+        if ending in images.ENDINGS and (ending != ".avif" or "AVIF" in images.readable_kinds()):
+            return "image"
+        if ending in images.UNREAD_ENDINGS or ending == ".avif":
+            heif = images.UNREAD_ENDINGS.get(ending) == images.UNREAD_ENDINGS[".heic"]
+            return "image" if heif and "HEIC" in images.readable_kinds() else ending
+        if ending in images.OTHER_ENDINGS:
+            return ""
+        try:
+            with open(entry.path, "rb") as file:
+                kind = images.sniff(file.read(images.HEAD_BYTES))
+        except OSError:
+            return ""
+        return "image" if kind in images.readable_kinds() else kind
+
+    def refuse_twice(self, first, second) -> None:
+        raise UserError(f"{printable(text_of('/'.join(first)))} and {printable(text_of('/'.join(second)))} in "
+                        f"{printable(self.root)} are the same folder, by a link: its images would count twice; remove "
+                        "the link")
+
+    def notes(self) -> list[str]:
+        """Lines on what was not read."""
+        lines = []
+        number = sum(map(len, self.unread.values()))
+        if number:
+            kinds = "; ".join(f"{len(files):,} {kind} ({images.UNREAD_ENDINGS.get(kind) or images.remedy(kind)})"
+                              for kind, files in sorted(self.unread.items()))
+            lines.append(f"{number:,} of {number + len(self.images):,} image files not read: {kinds}")
+        if self.others:
+            kinds = ", ".join(f"{number:,} {ending}" for ending, number in self.others.most_common(_SHOWN))
+            more = ", …" if len(self.others) > _SHOWN else ""
+            lines.append(f"left aside, no images: {count(self.others.total(), 'file')} ({kinds}{more})")
+        if self.special:
+            lines.append(f"left aside, neither files nor folders: {_some(self.special)}")
+        if self.system:
+            lines.append(f"left aside, of the system: {_some(self.system)}")
+        return lines
 
 
-def _walk(root: pathlib.Path, split_folder: pathlib.Path, split: str) -> Iterator[ImageFile]:
-    """The images below the folder of one split, which is `root` itself where there are no splits."""
-    for path, folders, names in os.walk(split_folder, onerror=_raise, followlinks=True):
-        folders[:] = [name for name in folders if name[0] != "."]
-        images, folder = [name for name in names if _is_image(name)], pathlib.Path(path)
-        if images and folder == split_folder:
-            raise UserError(f"{folder / min(images)} lies in no class folder: expected CLASS/IMAGE or "
-                            "train/CLASS/IMAGE")
-        if not images and not folders:
-            raise UserError(f"the folder {folder} has no images ({', '.join(ENDINGS)}): fill it, or delete it")
-        for name in images:
-            yield ImageFile(split, folder.relative_to(split_folder).as_posix(),
-                            (folder / name).relative_to(root).as_posix(), (folder / name).stat().st_size)
+def _some(names) -> str:
+    names = [printable(text_of(name)) for name in names]
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else "")
+
+
+# ---- by folders ----------------------------------------------------------------------------------------
+
+
+def _layout(tree: _Tree) -> tuple[dict[str, str] | None, list[str]]:
+    """{folder: split}, or None where the folders are classes; and notes.
+
+    Raises:
+      UserError: it can be read in two ways, or in none.
+    """
+    root = printable(tree.root)
+    direct = {found.parts[0] for found in tree.images if len(found.parts) == 2}
+    nested = {found.parts[0] for found in tree.images if len(found.parts) > 2}
+    tops = sorted(parts[0] for parts in tree.folders if len(parts) == 1)
+    named = {name: split for name in tops if (split := split_named(name))}
+    others = [name for name in tops if name not in named and name in direct | nested]
+    if not tree.images:
+        raise UserError(_no_images(tree))
+    lost = sorted(found.parts[0] for found in tree.images if len(found.parts) == 1)
+    if lost and not direct | nested:
+        raise UserError(f"{root} has {count(len(lost), 'image')} and no class folders: to learn from them, put each "
+                        f"into a folder of its class, or say the classes in labels.csv there ({label_files.EXAMPLE})")
+    if lost:
+        raise UserError(f"{printable(tree.root / text_of(lost[0]))} lies in no class folder: expected {LAYOUTS}")
+    if set(named.values()) == {"train"} and len(named) == 1 and set(named) <= direct - nested and others:
+        return None, [f"{next(iter(named))} is a class here, not a split: it holds images itself"]
+    if not named:
+        _refuse_splits_in_classes(tree, tops)
+        return None, []
+    if others:
+        raise UserError(f"{root} can be read in two ways: {_some(named)} as splits, or as classes like "
+                        f"{_some(others)}; move {_some(others)} into the splits, or rename {_some(named)}")
+    if "train" not in named.values():
+        raise UserError(f"{root} has {_some(named)}, but no train folder: add it, or rename "
+                        f"{'it' if len(named) == 1 else 'them'} if {'it is a class' if len(named) == 1 else 'classes'}")
+    for split in SPLITS:
+        if len(same := [name for name, part in named.items() if part == split]) > 1:
+            raise UserError(f"{root} has several folders for the {split} split: {_some(same)}; move their images into "
+                            "one")
+    if loose := sorted(found.name for found in tree.images if len(found.parts) == 2):
+        top = loose[0].split("/")[0]
+        more = ""
+        if named[top] != "train":
+            more = f"; without classes it is no {named[top]} split: move {printable(top)} elsewhere"
+        raise UserError(f"{printable(tree.root / text_of(loose[0]))} lies in no class folder: expected {LAYOUTS}{more}")
+    return named, [_splits_note(named)]
+
+
+def _splits_note(named: dict[str, str]) -> str:
+    parts = [f"{split} = {text_of(name)}/" for split in SPLITS for name, part in named.items() if part == split]
+    lacking = [split for split in ("validation", "test") if split not in named.values()]
+    return f"splits: {', '.join(parts)}" + (f"; {' and '.join(lacking)} held out of train" if lacking else "")
+
+
+def _refuse_splits_in_classes(tree: _Tree, tops: list[str]) -> None:
+    """CLASS/train/IMAGE is neither layout: its test images would be trained on."""
+    inside = {parts[:2] for parts in tree.folders if len(parts) == 2}
+    inside = {parts for parts in inside if any(found.parts[:2] == parts for found in tree.images)} if inside else inside
+    named = {parts for parts in inside if split_named(parts[1])}
+    if len(tops) > 1 and named and {split_named(parts[1]) for parts in named} >= {"train"} and (
+            {parts[0] for parts in named} == set(tops)):
+        some = sorted("/".join(parts) for parts in named)
+        raise UserError(f"{printable(tree.root)} has splits inside its classes ({_some(some)}): expected them outside, "
+                        "train/CLASS/IMAGE; move them, or rename these folders if they are no splits")
+
+
+def _by_folder(tree: _Tree, splits: dict[str, str] | None) -> list[ImageFile]:
+    """The images by their first folder below that of their split."""
+    depth = 0 if splits is None else 1
+    files = []
+    for found in tree.images:
+        split = "train" if splits is None else splits[found.parts[0]]
+        folder = [text_of(part) for part in found.parts[depth:-1]]
+        files.append(ImageFile(split, (folder[0],), text_of(found.name), found.size, "/".join(folder), found.name,
+                               found.stamp))
+    full = {found.parts[:depth + 1] for found in tree.images}
+    for parts in tree.folders:
+        if len(parts) == depth + 1 and parts not in full:
+            raise UserError(_empty(tree, parts))
+    for top in splits or ():
+        if not any(parts[0] == top for parts in full):
+            raise UserError(_empty(tree, (top,)))
+    split_of = splits or {}
+    for first, second in tree.twice:
+        if split_of.get(first[0] if first else "") == split_of.get(second[0]):
+            tree.refuse_twice(first, second)
+    return files
+
+
+def _empty(tree: _Tree, parts: tuple[str, ...]) -> str:
+    folder = printable(text_of(os.path.join(tree.root, *parts)))
+    unread = {kind: sum(file[:len(parts)] == parts for file in files) for kind, files in tree.unread.items()}
+    if any(unread.values()):
+        kinds = "; ".join(f"{number:,} {kind} ({images.UNREAD_ENDINGS.get(kind) or images.remedy(kind)})"
+                          for kind, number in unread.items() if number)
+        return f"the folder {folder} has no images that are read: {kinds}"
+    return f"the folder {folder} has no images ({', '.join(images.ENDINGS)}): fill it, or move it elsewhere"
+
+
+def _no_images(tree: _Tree) -> str:
+    if tree.unread:
+        return f"{printable(tree.root)} has no images that are read: {tree.notes()[0]}"
+    return (f"{printable(tree.root)} has no images ({', '.join(images.ENDINGS)}) in class folders: expected {LAYOUTS}, "
+            "or images and labels.csv")
+
+
+def _nested(files: list[ImageFile], listed: bool) -> list[str]:
+    """Says what became of folders in classes."""
+    inside = sorted({file.folder for file in files if "/" in file.folder})
+    if listed or not inside:
+        return []
+    return [f"the class is the first folder: {_some(inside)} {'belongs' if len(inside) == 1 else 'belong'} to "
+            f"{'its' if len(inside) == 1 else 'their'} first folder's class"]
+
+
+def _classes(files: list[ImageFile], multi_label: bool) -> str:
+    counts = collections.Counter(label for file in files for label in file.labels)
+    shown = ", ".join(f"{name} {number:,}" for name, number in sorted(counts.items())[:_CLASSES_SHOWN])
+    more = f" and {len(counts) - _CLASSES_SHOWN:,} more" if len(counts) > _CLASSES_SHOWN else ""
+    text = f"{count(len(files), 'image')}, {len(counts):,} {'class' if len(counts) == 1 else 'classes'}: {shown}{more}"
+    if multi_label:
+        none = sum(not file.labels for file in files)
+        text += "; several per image" + (f", {none:,} show none of them" if none else "")
+    return text
+
+
+def _refuse_repeated(tree: _Tree, files: list[ImageFile]) -> None:
+    for first, second in zip(files, files[1:], strict=False):
+        if first.path == second.path:
+            raise UserError(f"two files in {printable(tree.root)} are both written {printable(first.path)}: rename one")
+
+
+def _without_twins(files: list[ImageFile]) -> tuple[list[ImageFile], list[str]]:
+    """One spelling for classes that look the same: Unicode's composed and decomposed forms, blanks, control signs."""
+    spellings = collections.defaultdict(set)
+    for file in files:
+        for label in file.labels:
+            spellings[_canonical(label)].add(label)
+    changed, notes = {}, []
+    for canonical, forms in sorted(spellings.items()):
+        plain = {printable(form).strip() for form in forms}
+        if len(forms) > 1:
+            changed |= dict.fromkeys(forms, canonical)
+            notes.append(f"{len(forms)} spellings of the class {canonical} that look alike (Unicode forms, blanks) are "
+                         "one class")
+        elif plain != forms:  # TFDS keeps names one a line
+            changed |= dict.fromkeys(forms, canonical)
+    if not changed:
+        return files, notes
+    return [dataclasses.replace(file, labels=tuple(changed.get(label, label) for label in file.labels))
+            for file in files], notes
+
+
+def _canonical(label: str) -> str:
+    return printable(unicodedata.normalize("NFC", label)).strip() or "(blank)"
+
+
+# ---- by labels.csv -------------------------------------------------------------------------------------
+
+
+def _label_file(tree: _Tree) -> tuple[label_files.LabelFile | None, list[str]]:
+    """The labels.csv of a folder, None where there is none; and notes."""
+    names = sorted(entry.name for entry in os.scandir(tree.root)
+                   if entry.name.lower() in label_files.NAMES and entry.is_file())
+    if not names:
+        return None, []
+    if len(names) > 1:
+        raise UserError(f"{printable(tree.root)} has {either(names)} to read labels from: keep one of them there")
+    path = tree.root / names[0]
+    labels = label_files.read(path)
+    if labels is not None:
+        return labels, list(labels.notes)
+    if any(len(found.parts) == 1 for found in tree.images):
+        raise UserError(f"{printable(path)} has no columns of files and labels: {label_files.EXAMPLE}")
+    return None, [f"{names[0]} is not read, it has no columns of files and labels"]
+
+
+def _by_label_file(tree: _Tree, labels: label_files.LabelFile) -> tuple[list[ImageFile], list[str]]:
+    found = {text_of(one.name): one for one in tree.images}
+    lines, notes = label_files.match(labels, list(found))
+    if not lines:
+        raise UserError(f"{printable(tree.root / labels.name)} has no lines of images: {label_files.EXAMPLE}")
+    tops = {found[path].parts[0] for path in lines if len(found[path].parts) > 1}
+    names = {label for line in lines.values() for label in line.labels}
+    if tops == names and len(tops) > 1 and all(len(found[path].parts) > 1 for path in lines):
+        for path, line in sorted(lines.items()):
+            if line.labels != (found[path].parts[0],):
+                raise UserError(f"{labels.name}, line {line.number} says {';'.join(line.labels)} of {printable(path)}, "
+                                "its folder another class: correct one of them, or move labels.csv elsewhere")
+    named = {top: split_named(top) for top in tops}
+    in_folders = all(len(found[path].parts) > 1 and not line.split for path, line in lines.items())
+    by_folder = in_folders and "train" in named.values() and all(named.values())
+    if by_folder:
+        notes.append(_splits_note({top: split for top, split in named.items() if split}))
+    files = []
+    for path, line in lines.items():
+        one = found[path]
+        split = line.split or (named[one.parts[0]] if by_folder else None) or "train"
+        files.append(ImageFile(split, line.labels, path, one.size, text_of("/".join(one.parts[:-1])) or ".", one.name,
+                               one.stamp))
+    present = {file.split for file in files}
+    if "train" not in present:
+        raise UserError(f"{labels.name} has no lines with the split train: add them, or leave the column out")
+    if not by_folder and present != {"train"}:
+        notes.append(f"splits: from {labels.name}, {', '.join(split for split in SPLITS if split in present)}")
+    if unlisted := sorted(set(found) - set(lines)):
+        notes.append(f"{count(len(unlisted), 'image')} in no line of {labels.name} left aside: {_some(unlisted)}")
+    return files, notes

@@ -13,10 +13,11 @@ import pathlib
 import numpy as np
 
 from tfbench.data.catalog import Dataset
-from tfbench.data.splits import held_out, per_class
+from tfbench.data.splits import held_out, per_class, rarest_class
 from tfbench.errors import UserError
 
 FILE = "tfbench_index.npz"
+PIXELS = "pixels_sha256"  # feature of examples whose image tfbench encoded
 _HEADER_BYTES, _FOOTER_BYTES = 12, 4  # around each record of a TFRecord file: its length and checksums
 
 
@@ -31,8 +32,10 @@ class Index:
         present, 0 where only difficult ones are, -1 where none is.
       splits: [n] str, the split as the data set's publishers made it.
       shard, offset, length: [n] int64, which record holds the example: number of its file, first byte, bytes.
-      sha256: [n, 32] uint8, of the encoded image. sizes: [n] int64, its bytes.
+      sha256: [n, 32] uint8, of the encoded image, or of its pixels where tfbench encoded them (data/images.py).
+      sizes: [n] int64, bytes of the encoded image.
       records: [n, 32] uint8, SHA-256 of the record.
+      image_key: the feature that holds the image.
     """
 
     files: np.ndarray
@@ -45,6 +48,7 @@ class Index:
     sha256: np.ndarray
     sizes: np.ndarray
     records: np.ndarray
+    image_key: str = "image"
 
     def save(self, path) -> None:
         """Writes the index as one npz file."""
@@ -54,14 +58,17 @@ class Index:
 def load(folder) -> Index:
     """The index that lies in a prepared folder."""
     with np.load(pathlib.Path(folder) / FILE, allow_pickle=False) as arrays:
-        return Index(**{field.name: arrays[field.name] for field in dataclasses.fields(Index)})
+        columns = {field.name: arrays[field.name] for field in dataclasses.fields(Index) if field.name in arrays}
+    if "image_key" in columns:
+        columns["image_key"] = str(columns["image_key"])
+    return Index(**columns)
 
 
 def published_splits(dataset: Dataset) -> list[str]:
     """The TFDS splits that hold the data set's images."""
-    splits = ["train"]
+    splits = [dataset.train_split]
     if dataset.official_validation:
-        splits.append("validation")
+        splits.append(dataset.validation_split)
     if not dataset.test_share:
         splits.append(dataset.test_split)
     return splits
@@ -94,7 +101,7 @@ def build(dataset: Dataset, folder) -> Index:
     keys = columns["keys"]
     if repeated := np.count_nonzero(keys[1:] == keys[:-1]):
         raise ValueError(f"{repeated} keys stand twice")
-    return Index(files=np.array(files), **columns)
+    return Index(files=np.array(files), image_key=dataset.image_key, **columns)
 
 
 def _read_file(dataset: Dataset, builder, split: str, path: str, number: int) -> dict[str, np.ndarray]:
@@ -107,8 +114,8 @@ def _read_file(dataset: Dataset, builder, split: str, path: str, number: int) ->
 
     rows, offset = [], 0
     for record in tf.data.TFRecordDataset(path).as_numpy_iterator():
-        key, label, image = _parse(dataset, builder, split, record)
-        rows.append((key, label, offset + _HEADER_BYTES, len(record), len(image), hashlib.sha256(image).digest(),
+        key, label, image, sha256 = _parse(dataset, builder, split, record)
+        rows.append((key, label, offset + _HEADER_BYTES, len(record), len(image), sha256,
                      hashlib.sha256(record).digest()))
         offset += _HEADER_BYTES + len(record) + _FOOTER_BYTES
     keys, labels, offsets, lengths, sizes, sha256, records = zip(*rows, strict=True) if rows else [()] * 7
@@ -125,22 +132,39 @@ def _hashes(digests) -> np.ndarray:
 
 
 def _parse(dataset: Dataset, builder, split: str, record: bytes):
-    """Key, label and encoded image of one record."""
+    """Key, label, encoded image of one record, and the SHA-256 that tells images apart."""
     import tensorflow as tf
 
     features = tf.train.Example.FromString(record).features.feature
-    image = features["image"].bytes_list.value[0]
+    image = features[dataset.image_key].bytes_list.value[0]
+    if PIXELS in features and (pixels := features[PIXELS].bytes_list.value[0]):
+        sha256 = bytes.fromhex(pixels.decode())
+    else:
+        sha256 = hashlib.sha256(image).digest()
     key = features[dataset.key].bytes_list.value[0].decode() if dataset.key else ""
     if dataset.multi_label:
         label = np.full(dataset.classes, -1.0, np.float32)
-        shown, plain = (list(features[name].int64_list.value) for name in ("labels", "labels_no_difficult"))
+        names = (dataset.label_key,) * 2 if dataset.label_key else ("labels", "labels_no_difficult")
+        shown, plain = (list(features[name].int64_list.value) for name in names)
         label[shown] = 0.0
         label[plain] = 1.0
-        return key, label, image
-    label = features["label"].int64_list.value[0]
+        return key, label, image, sha256
+    label = _label(dataset, features[dataset.label_key or "label"])
     if dataset.key_format != "{key}":
         key = dataset.key_format.format(key=key, split=split, label=builder.info.features["label"].names[label])
-    return key, label, image
+    return key, label, image, sha256
+
+
+def _label(dataset: Dataset, feature) -> int:
+    """The number of the class of one example.
+
+    Raises:
+      ValueError: it is none of the data set's.
+    """
+    if not dataset.label_values:
+        return feature.int64_list.value[0]
+    value = feature.bytes_list.value[0].decode() if feature.bytes_list.value else feature.int64_list.value[0]
+    return dataset.label_values.index(value)
 
 
 def _named_by_content(columns: dict[str, np.ndarray]) -> np.ndarray:
@@ -164,21 +188,22 @@ def membership(dataset: Dataset, index: Index) -> dict[str, np.ndarray]:
       {"train", "validation", "test"}: [n] int64, ascending.
     """
     seed, test = dataset.split_seed, index.splits == dataset.test_split
+    strata = index.labels if index.labels.ndim == 1 else rarest_class(index.labels)
     if dataset.train_per_class:
         test = ~per_class(index.keys.tolist(), index.labels, dataset.train_per_class, seed)
     if dataset.test_share:
-        rest = np.flatnonzero(index.splits != "validation")
+        rest = np.flatnonzero(index.splits != dataset.validation_split)
         test = np.zeros(len(index.keys), bool)
         number = round(dataset.test_share * len(rest))
-        test[rest] = held_out(index.keys[rest].tolist(), index.labels[rest], number, seed)
+        test[rest] = held_out(index.keys[rest].tolist(), strata[rest], number, seed)
     if dataset.official_validation:
-        held = index.splits == "validation"
+        held = index.splits == dataset.validation_split
     else:
         rest = np.flatnonzero(~test)
         # A copy of which images are missing holds out as large a fraction as the whole would.
         fraction = dataset.validation / (dataset.train + dataset.validation)
         held = np.zeros(len(test), bool)
-        held[rest] = held_out(index.keys[rest].tolist(), index.labels[rest], round(fraction * len(rest)), seed)
+        held[rest] = held_out(index.keys[rest].tolist(), strata[rest], round(fraction * len(rest)), seed)
     return {"train": np.flatnonzero(~test & ~held), "validation": np.flatnonzero(held & ~test),
             "test": np.flatnonzero(test)}
 
@@ -199,6 +224,6 @@ def read_image(folder, index: Index, row: int) -> bytes:
     except OSError:
         record = b""
     if hashlib.sha256(record).digest() != index.records[row].tobytes():
-        raise UserError(f"the data folder {folder} is half written ({path.name} does not hold the example "
-                        f"{index.keys[row]} as it was prepared): delete it and run the same command again")
-    return tf.train.Example.FromString(record).features.feature["image"].bytes_list.value[0]
+        raise UserError(f"the data folder {folder} is damaged ({path.name} does not hold the example "
+                        f"{index.keys[row]} as it was prepared): move it elsewhere and prepare the data set again")
+    return tf.train.Example.FromString(record).features.feature[index.image_key].bytes_list.value[0]

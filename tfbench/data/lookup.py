@@ -12,7 +12,7 @@ import json
 import pathlib
 
 from tfbench.data.catalog import DATASETS, Dataset
-from tfbench.data.folders import FOLDER, folder_dataset
+from tfbench.data.folders import FOLDER, read_once, real_path
 from tfbench.errors import UserError
 from tfbench.wording import unknown
 
@@ -28,7 +28,9 @@ def get_dataset(name: str, data_dir, *, split_seed: int = 0, difficult: str = "i
       UserError: there is no such name, the folder is no data set, or the TFDS data set is not prepared.
     """
     if name.startswith(FOLDER):
-        dataset = folder_dataset(name.removeprefix(FOLDER))
+        from tfbench.data import revisions  # manifests need this module
+
+        dataset = revisions.of_folder(read_once(real_path(name.removeprefix(FOLDER))), data_dir)
     elif name.startswith(TFDS):
         dataset = _tfds_dataset(name, data_dir)
     elif name in DATASETS:

@@ -11,6 +11,7 @@ this module imports none either.
 
 import hashlib
 import pathlib
+import re
 
 import numpy as np
 
@@ -31,6 +32,12 @@ def folder(dataset: Dataset, data_dir) -> pathlib.Path:
     return pathlib.Path(data_dir).expanduser() / name / version
 
 
+def version_numbers(version: str) -> tuple[int, int, int] | None:
+    """(1, 10, 0) of "1.10.0"; None of what is no version. They are in the order of the versions."""
+    match = re.fullmatch(r"(\d+)\.(\d+)\.(\d+)", version)
+    return (int(match[1]), int(match[2]), int(match[3])) if match else None
+
+
 def manual_folder(data_dir) -> pathlib.Path:
     """Where archives lie."""
     return pathlib.Path(data_dir).expanduser() / "downloads" / "manual"
@@ -38,8 +45,8 @@ def manual_folder(data_dir) -> pathlib.Path:
 
 def damaged(path, reason: str) -> UserError:
     """The error for a folder that is not what `prepare` leaves behind."""
-    return UserError(f"the data folder {path} is half written ({reason}): delete it and run the same "
-                     "command again")
+    return UserError(f"the data folder {path} is half written or damaged ({reason}): move it elsewhere and run the "
+                     "same command again")
 
 
 def unprepared(dataset: Dataset, data_dir) -> UserError:
@@ -77,7 +84,8 @@ def read_stored(dataset: Dataset, data_dir) -> dict | None:
     if not is_prepared(dataset, data_dir):
         return None
     path = folder(dataset, data_dir)
-    manifest = atomic.read_json(path / MANIFEST, cure=f"delete the data folder {path} and run the same command again")
+    manifest = atomic.read_json(path / MANIFEST, cure=f"move the data folder {path} elsewhere and run the same command "
+                                "again")
     keys = {"dataset", "tfds", "splits", "content", "origin", "verification", "files", "versions"}
     if not isinstance(manifest, dict) or not keys <= set(manifest):
         raise damaged(path, f"{MANIFEST} is no manifest of tfbench")

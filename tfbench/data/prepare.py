@@ -11,7 +11,7 @@ import tempfile
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from tfbench.data import index, manifests, verify
+from tfbench.data import copies, folder_copies, folders, index, manifests, revisions, verify
 from tfbench.data.builders import common
 from tfbench.data.catalog import Dataset
 from tfbench.data.examples import open_dataset
@@ -19,11 +19,13 @@ from tfbench.data.folders import sizes_with_held_out
 from tfbench.data.lookup import MANIFEST, TFDS, refuse_catalog_name, split_tfds_name
 from tfbench.errors import UserError
 from tfbench.files import atomic
+from tfbench.wording import count, printable
 
 _PACKAGES = ("tensorflow", "tensorflow-datasets", "numpy", "scikit-learn", "matplotlib", "fonttools")
 
 
-def prepare(dataset: Dataset, data_dir, *, copy=None, report=lambda images: None) -> dict:
+def prepare(dataset: Dataset, data_dir, *, copy=None, skip_unreadable: bool = False, notes=(),
+            report=lambda images: None) -> dict:
     """Makes sure that a data set lies prepared in `data_dir`; at once if it does.
 
     Several processes may do so at the same time: TFDS writes to a folder of its own and renames it, so
@@ -31,6 +33,8 @@ def prepare(dataset: Dataset, data_dir, *, copy=None, report=lambda images: None
 
     Args:
       copy: folder with a copy of the data set (data/copies.py), to be taken instead of its archives.
+      skip_unreadable: whether images of a folder that cannot be read are left out.
+      notes: of a TFDS set, lines on what was taken for what.
       report: called with numbers of images, while those of a custom data set are decoded.
 
     Returns:
@@ -38,6 +42,9 @@ def prepare(dataset: Dataset, data_dir, *, copy=None, report=lambda images: None
         dataset, tfds: as in the catalog.
         origin: "drawn", "archives", "copy", "folder" or "tfds": what it was made from.
         row: of a custom data set, what Dataset.to_json says.
+        reading: of a custom data set, lines on what was taken for what.
+        source: of a folder, {"states", "content"}: hashes of its files (data/revisions.py).
+        skipped: of a folder, {path: reason} of images that were left out; missing where none was.
         splits: for train, validation and test each {"n": examples, "sha256": splits.split_hash of
           their keys, "labels": number of examples per class; for a multi-label set
           {"positive": [...], "difficult": [...]}, the latter counting images that show difficult
@@ -59,8 +66,14 @@ def prepare(dataset: Dataset, data_dir, *, copy=None, report=lambda images: None
         raise manifests.damaged(path, f"it has no {common.INFO}")
     atomic.check_writable(pathlib.Path(data_dir).expanduser(), cure=manifests.CURE)
     made = not path.exists()
-    scanned = _make(dataset, data_dir, copy, report) if made else None
-    manifest = _describe(dataset, data_dir, made=made, copied=copy is not None, scanned=scanned, report=report)
+    folder_copy = None
+    if dataset.folder:
+        folder_copy = folder_copies.look_through(dataset, skip_unreadable=skip_unreadable, report=report)
+        dataset = folder_copy.dataset
+    if made:
+        _make(dataset, data_dir, copy, folder_copy)
+    manifest = _describe(dataset, data_dir, made=made, copied=copy is not None, folder_copy=folder_copy, notes=notes,
+                         report=report)
     manifests.write(dataset, data_dir, manifest)
     return open_dataset(dataset, data_dir).manifest
 
@@ -75,6 +88,8 @@ def verify_images(dataset: Dataset, data_dir, report=lambda images: None) -> dic
     verification = prepared.manifest["verification"]
     verification |= verify.of_index(prepared.dataset, prepared.entries, prepared.membership)
     verification["images"] = _scan(prepared.folder, prepared.entries, report)
+    if dataset.folder:
+        verification["archives"] = _files_of(dataset, data_dir)
     if prepared.manifest["origin"] == "archives" and dataset.source:
         level = verify.archives(manifests.manual_folder(data_dir), dataset.source.files)
         if level["result"] != verify.UNKNOWN:
@@ -83,9 +98,20 @@ def verify_images(dataset: Dataset, data_dir, report=lambda images: None) -> dic
     return verification
 
 
+def _files_of(dataset: Dataset, data_dir) -> dict:
+    """The level `archives` of a folder: whether its files are those that were prepared, byte for byte."""
+    reading = folders.read(dataset.folder)
+    if different := revisions.changed(reading, dataset, data_dir):
+        names = verify.shorten([printable(name) for name in different])
+        return verify.level(verify.FAIL, f"{count(len(different), 'file')} of the folder changed since it was "
+                            f"prepared: {names}")
+    return verify.level(verify.PASS, f"{count(len(reading.files), 'file')} of the folder as prepared, byte for byte")
+
+
 def _scan(path, entries: index.Index, report) -> dict:
     order = np.lexsort((entries.offset, entries.shard))  # as they lie on the disk: ImageNet's are 150 GB
-    return verify.scan(lambda i: index.read_image(path, entries, int(order[i])), entries.keys[order].tolist(), report)
+    return verify.scan(lambda i: verify.decoded(index.read_image(path, entries, int(order[i]))),
+                       entries.keys[order].tolist(), report)
 
 
 def prepare_tfds(name: str, data_dir, report=lambda images: None) -> Dataset:
@@ -131,32 +157,24 @@ def prepare_tfds(name: str, data_dir, report=lambda images: None) -> Dataset:
     return dataset
 
 
-def _make(dataset: Dataset, data_dir, copy, report) -> dict | None:
-    """Draws an embedded set, copies the user's images, or takes archives from the manual folder or the network.
-
-    Returns:
-      The level `images` of the data set if they were decoded on the way.
-    """
-    scanned = None
+def _make(dataset: Dataset, data_dir, copy, folder_copy) -> None:
+    """Draws an embedded set, copies the user's images, or takes archives from the manual folder or the network."""
     if dataset.embedded:
         with common.quiet(), tempfile.TemporaryDirectory() as downloads:  # TFDS wants one
             common.run(dataset, data_dir, lambda: common.make_builder(dataset, data_dir), downloads)
-    elif copy is not None or dataset.folder:
-        from tfbench.data import copies
-
+    elif copy is not None or folder_copy is not None:
         with common.quiet(), tempfile.TemporaryDirectory() as downloads:
             if copy is not None:
                 builder = copies.import_builder(dataset, copy, data_dir)
             else:
-                builder, scanned = copies.folder_builder(dataset, data_dir, report)
+                builder = folder_copy.builder(data_dir)
             common.run(dataset, data_dir, lambda: builder, downloads)
     else:
         common.run(dataset, data_dir, lambda: common.make_builder(dataset, data_dir),
                      manifests.manual_folder(data_dir).parent)
-    return scanned
 
 
-def _describe(dataset: Dataset, data_dir, *, made: bool, copied: bool, scanned: dict | None, report) -> dict:
+def _describe(dataset: Dataset, data_dir, *, made: bool, copied: bool, folder_copy, notes, report) -> dict:
     """Reads all of a TFDS-complete folder, just made or found, writes its index and returns its manifest."""
     import tensorflow as tf
 
@@ -179,6 +197,7 @@ def _describe(dataset: Dataset, data_dir, *, made: bool, copied: bool, scanned: 
         if not dataset.multi_label and not 0 <= labels.min() <= labels.max() < dataset.classes:
             raise manifests.damaged(path, f"expected labels 0 to {dataset.classes - 1} in {split}, found others")
     origin = "copy" if copied else _origin(dataset)
+    scanned = folder_copy.scanned if folder_copy else None
     if dataset.custom and scanned is None:
         scanned = _scan(path, entries, report)
         if broken := scanned["undecodable"]:
@@ -191,6 +210,8 @@ def _describe(dataset: Dataset, data_dir, *, made: bool, copied: bool, scanned: 
         "dataset": dataset.name,
         "tfds": dataset.tfds,
         **({"row": dataset.to_json()} if dataset.custom else {}),
+        **(folder_copy.facts if folder_copy else {}),
+        **({"reading": list(notes)} if notes else {}),
         "splits": manifests.describe_splits(dataset, entries, membership),
         "content": manifests.content_hash(entries),
         "origin": origin,

@@ -163,11 +163,23 @@ def _leakage(index, membership) -> dict:
                  images=[[f"{split} {key}" for split, key in group] for group in pairs])
 
 
-def scan(read, names, report=lambda images: None) -> dict:
-    """Decodes images, as training would, on all cores.
+def decoded(content: bytes) -> tuple[str, str, tuple[int, int]]:
+    """Format, mode (in Pillow's words) and (shorter, longer) side of an encoded image, decoded as training would."""
+    from PIL import Image
+
+    from tfbench.data.pipeline import decode
+
+    Image.MAX_IMAGE_PIXELS = None  # Birdsnap's largest would be taken for an attack
+    shape = decode(content).shape[:2]
+    with Image.open(io.BytesIO(content)) as image:
+        return image.format, image.mode, (min(shape), max(shape))
+
+
+def scan(look, names, report=lambda images: None) -> dict:
+    """Looks at images on all cores.
 
     Args:
-      read: from a number to the encoded image; its UserError counts as damage.
+      look: from a number to what `decoded` returns of that image; whatever it raises counts as damage.
       names: of the n images.
       report: called with numbers of images done.
 
@@ -175,20 +187,11 @@ def scan(read, names, report=lambda images: None) -> dict:
       The level `images`, with the names of those that cannot be decoded ("undecodable") and those that are stored in
       another way than as RGB ("other_than_rgb").
     """
-    from PIL import Image
-
-    from tfbench.data.pipeline import decode
-
-    Image.MAX_IMAGE_PIXELS = None  # Birdsnap's largest would be taken for an attack
-
     def inspect(number):
         try:
-            content = read(number)
-            shape = decode(content).shape[:2]
-            with Image.open(io.BytesIO(content)) as image:
-                return image.format, image.mode, (min(shape), max(shape)), ""
+            return *look(number), ""
         except Exception as error:  # TensorFlow and Pillow have dozens of ways to refuse an image
-            return "", "", (0, 0), str(error).splitlines()[0][:200]
+            return "", "", (0, 0), (str(error).splitlines() or [type(error).__name__])[0][:200]
 
     formats: collections.Counter[str] = collections.Counter()
     modes, broken, sides = {}, {}, set()

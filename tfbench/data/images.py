@@ -1,0 +1,251 @@
+"""Image files: what kind a file is by its first bytes, and its pixels as an image viewer shows them.
+
+One decoder for all kinds. Where TensorFlow reads the same pixels, a file is stored as it is; otherwise its pixels are
+stored as PNG, which loses nothing. As a viewer shows it means:
+
+    * turned as its EXIF orientation says;
+    * what is transparent on white, also what a GIF's first frame leaves uncovered;
+    * the first frame or page;
+    * of 16 bits a channel the upper eight;
+    * colour profiles are not applied: sRGB, or CMYK by Pillow's formula.
+
+Importing this module imports neither TensorFlow nor Pillow.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import importlib.util
+import io
+import re
+import warnings
+
+import numpy as np
+
+MAX_PIXELS = 100_000_000  # of an image: 300 MB as RGB, four times that while it is resized
+HEAD_BYTES = 32  # that `sniff` looks at
+
+# Endings that are taken for images without a look into the file. Others are looked into.
+ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".png", ".apng", ".gif", ".bmp", ".dib", ".webp", ".tif", ".tiff",
+           ".avif", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k")
+# Endings that never are images to learn from: not looked into.
+OTHER_ENDINGS = (".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".html", ".htm", ".md", ".rst", ".yaml", ".yml",
+                 ".py", ".ipynb", ".sh", ".m", ".mat", ".npy", ".npz", ".pkl", ".h5", ".db", ".ini", ".log", ".zip",
+                 ".gz", ".tar", ".7z", ".rar", ".doc", ".docx", ".xls", ".xlsx", ".parquet", ".lst", ".sha256", ".md5")
+_TO_JPEG = "convert them to JPEG or PNG"
+_HEIF = "convert them to JPEG, or `pip install pillow-heif`"
+# Images that are not read, by ending, with the remedy. A camera's raw file is a TIFF by its first bytes, and what other
+# programs find in it is a thumbnail.
+UNREAD_ENDINGS = {
+    **dict.fromkeys((".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".pef", ".srw", ".raw"),
+                    "develop the camera's raw files to JPEG or PNG"),
+    **dict.fromkeys((".heic", ".heif", ".hif"), _HEIF),
+    **dict.fromkeys((".svg", ".svgz", ".eps", ".ai", ".pdf", ".psd", ".xcf", ".jxl", ".tga", ".ico", ".dcm", ".nii",
+                     ".exr", ".hdr"), _TO_JPEG),
+    **dict.fromkeys((".mp4", ".mov", ".avi", ".mkv", ".webm"), "save frames of the videos as JPEG or PNG")}
+# Kinds that `sniff` knows, with Pillow's names; () where Pillow has none.
+KINDS = {"JPEG": ("JPEG", "MPO"), "PNG": ("PNG",), "GIF": ("GIF",), "BMP": ("BMP", "DIB"), "WebP": ("WEBP",),
+         "TIFF": ("TIFF",), "AVIF": ("AVIF",), "JPEG 2000": ("JPEG2000",), "PNM": ("PPM",), "HEIC": ("HEIF",),
+         "JPEG XL": (), "PSD": (), "PDF": ()}
+_ORIENTATION = 0x0112
+
+
+class UnreadableImage(ValueError):
+    """A file is no image that can be read; its text says in a few words why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredImage:
+    """An image as it is stored in a prepared data set.
+
+    Attributes:
+      content: the file's bytes as they are, or the pixels as PNG.
+      reason: why its pixels were stored anew, "" where they were not.
+      pixels_sha256: of the pixels that were stored anew, in hex, "" where they were not. Other than the bytes of a PNG,
+        they do not depend on who compressed them.
+      format, mode: of the file, in Pillow's words.
+      sides: (the shorter, the longer), in pixels.
+    """
+
+    content: bytes
+    reason: str
+    pixels_sha256: str
+    format: str
+    mode: str
+    sides: tuple[int, int]
+
+
+def sniff(head: bytes) -> str:
+    """The kind of image that a file is, a key of KINDS, by its first HEAD_BYTES bytes; "" for none."""
+    if head[:3] == b"\xff\xd8\xff":
+        return "JPEG"
+    if head[:8] == b"\x89PNG\r\n\x1a\n":
+        return "PNG"
+    if head[:6] in (b"GIF87a", b"GIF89a"):
+        return "GIF"
+    if head[:2] == b"BM" and head[14:18] in [bytes([size, 0, 0, 0]) for size in (12, 40, 52, 56, 64, 108, 124)]:
+        return "BMP"
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WebP"
+    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return "TIFF"
+    if head[4:8] == b"ftyp":
+        if head[8:12] in (b"avif", b"avis"):
+            return "AVIF"
+        if head[8:12] in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"):
+            return "HEIC"
+    if head[:8] == b"\0\0\0\x0cjP  " or head[:4] == b"\xff\x4f\xff\x51":
+        return "JPEG 2000"
+    if head[:2] == b"\xff\x0a" or head[:8] == b"\0\0\0\x0cJXL ":
+        return "JPEG XL"
+    if re.match(rb"P[1-6]\s[\s\d#]", head):
+        return "PNM"
+    return {b"8BPS": "PSD", b"%PDF": "PDF"}.get(head[:4], "")
+
+
+@functools.cache
+def readable_kinds() -> dict[str, tuple[str, ...]]:
+    """The kinds that can be read here, with Pillow's names: HEIC needs pillow-heif, AVIF a Pillow of 2025."""
+    from PIL import Image
+
+    Image.MAX_IMAGE_PIXELS = None  # Birdsnap's largest would be taken for an attack; MAX_PIXELS is asked instead
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd EXIF and palettes: what comes out is what counts
+    if importlib.util.find_spec("pillow_heif"):
+        importlib.import_module("pillow_heif").register_heif_opener()
+    Image.init()
+    kinds = {kind: tuple(name for name in names if name in Image.OPEN) for kind, names in KINDS.items()}
+    return {kind: names for kind, names in kinds.items() if names}
+
+
+def remedy(kind: str) -> str:
+    """What to do with images of a kind that is not read."""
+    return {"HEIC": _HEIF, "AVIF": f"{_TO_JPEG}, or `pip install -U pillow`"}.get(kind, _TO_JPEG)
+
+
+def stored(content: bytes) -> StoredImage:
+    """An image file as it is to be stored.
+
+    Raises:
+      UnreadableImage: it is empty, damaged, too large, or no image of a kind that can be read.
+    """
+    kind = _kind_of(content)
+    try:
+        return _stored(content, kind)
+    except UnreadableImage:
+        raise
+    except Exception as error:  # TensorFlow and Pillow have dozens of ways to refuse an image
+        raise UnreadableImage(f"damaged or cut {kind}: {_first_line(error)}") from error
+
+
+def _kind_of(content: bytes) -> str:
+    if not content:
+        raise UnreadableImage("an empty file")
+    kind = sniff(content[:HEAD_BYTES])
+    if not kind:
+        if re.match(rb"\s*(<!doctype|<html|<\?xml|<)", content[:200].lower()):
+            raise UnreadableImage("a web page, no image")
+        raise UnreadableImage("no image of a known kind")
+    if kind not in readable_kinds():
+        raise UnreadableImage(f"{kind}, which is not read here: {remedy(kind)}")
+    return kind
+
+
+def _stored(content: bytes, kind: str) -> StoredImage:
+    from PIL import Image
+
+    with Image.open(io.BytesIO(content), formats=readable_kinds()[kind]) as image:
+        width, height = image.size
+        if width * height > MAX_PIXELS:
+            raise UnreadableImage(f"{width:,} × {height:,} pixels, more than {MAX_PIXELS:,}: make it smaller")
+        facts = {"format": image.format, "mode": image.mode, "sides": (min(width, height), max(width, height))}
+        as_it_is = StoredImage(content, "", "", **facts)
+        plain = image.mode in ("L", "RGB", "P") and not _transparent(image) and _orientation(image) == 1
+        if kind == "JPEG" and image.mode != "P" and plain or kind == "PNG" and plain:
+            _by_tensorflow(content)  # the same libraries: only whether it can be decoded is left to see
+            return as_it_is
+        reason = _reason(image, kind)
+        pixels = np.asarray(viewed(image))
+    try:
+        same = np.array_equal(_by_tensorflow(content), pixels)
+    except Exception:  # as in `stored`
+        same = False
+    if same:
+        return as_it_is
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
+    sha256 = hashlib.sha256(f"RGB {pixels.shape}".encode() + pixels.tobytes()).hexdigest()
+    return dataclasses.replace(as_it_is, content=buffer.getvalue(), reason=reason, pixels_sha256=sha256)
+
+
+def viewed(image):
+    """The RGB image, mode "RGB", that an image viewer shows of a PIL.Image just opened.
+
+    Raises:
+      UnreadableImage: its numbers have no agreed meaning as colours.
+    """
+    from PIL import Image, ImageOps
+
+    kind, covered = image.format, (0, 0, *image.size)
+    if kind == "GIF" and image.tile:
+        covered = tuple(image.tile[0][1])  # the first frame may be smaller than the picture
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I;16") or (image.mode == "I" and kind in ("PNG", "PPM")):
+        values = np.asarray(image)
+        grey = np.clip(values, 0, 65535).astype(np.uint16)
+        levels = (grey >> 8).astype(np.uint8)
+        if isinstance(hidden := image.info.get("transparency"), int):
+            levels = np.where(grey == hidden, np.uint8(255), levels)
+        return Image.fromarray(levels).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise UnreadableImage(f"pixels of 32 bits ({image.mode}), which every viewer shows in another way: convert it "
+                              "to 8 bits")
+    if not _transparent(image):
+        rgb = image.convert("RGB")
+    else:
+        rgba = image.convert("RGBA")
+        rgb = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    if kind == "GIF" and covered != (0, 0, *image.size):
+        white = Image.new("RGB", image.size, "white")
+        white.paste(rgb.crop(covered), covered[:2])
+        return white
+    return rgb
+
+
+def _transparent(image) -> bool:
+    return image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
+
+
+def _orientation(image) -> int:
+    if "exif" not in image.info and "xmp" not in image.info and image.format not in ("TIFF", "WEBP", "AVIF"):
+        return 1
+    try:
+        return image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # broken EXIF tells nothing
+        return 1
+
+
+def _reason(image, kind: str) -> str:
+    """Why TensorFlow would show something else, for people."""
+    if _orientation(image) not in (0, 1):
+        return "turned as EXIF says"
+    if _transparent(image):
+        return "alpha on white"
+    if getattr(image, "n_frames", 1) > 1:
+        return f"first frame of several ({kind})"
+    if image.mode.startswith("I"):
+        return "16 bits a channel"
+    return kind if image.mode in ("L", "RGB") else f"{kind} with {_MODES.get(image.mode, image.mode)}"
+
+
+_MODES = {"P": "a palette", "1": "one bit a pixel", "CMYK": "CMYK colours", "YCbCr": "YCbCr colours"}
+
+
+def _by_tensorflow(content: bytes) -> np.ndarray:
+    from tfbench.data.pipeline import decode
+
+    return decode(content).numpy()
+
+
+def _first_line(error: Exception) -> str:
+    text = re.sub(r"\{\{.*?\}\}\s*", "", str(error)).strip() or type(error).__name__
+    return text.splitlines()[0][:150]
