@@ -40,7 +40,8 @@ SETTINGS = {
     "from": Setting(None, "text", "folder with the copy, for --action=import", WHAT),
     "skip_unreadable": Setting(False, "switch", "leave out images of a folder that cannot be read; they are named and "
                                "counted in every record", WHAT),
-    "label_key": Setting(None, "text", "feature of a TFDS set that holds the label; unset: the only one that can", WHAT),
+    "label_key": Setting(None, "text", "feature of a TFDS set that holds the label; unset: the only one that can",
+                         WHAT),
     "data_dir": FIELDS["data_dir"],
 }
 
@@ -156,12 +157,15 @@ def main(options) -> int | None:
     data_dir, copy = options.data_dir, getattr(options, "from")
     if (copy is not None) != (options.action == "import"):
         raise UserError("--action=import and --from=FOLDER belong together")
+    if options.label_key and not options.dataset.startswith(lookup.TFDS):
+        raise UserError("--label_key is for data sets of TFDS, --dataset=tfds:NAME")
     if options.dataset == ALL and options.action == "import":
         raise UserError("--action=import takes one data set, not all")
     if options.dataset.startswith(lookup.TFDS) and options.action == "prepare":
         with Display(1) as progress:
             progress.run(f"preparing {options.dataset}", 1, 1)
-            chosen = [prepare.prepare_tfds(options.dataset, data_dir, progress.images)]
+            chosen = [prepare.prepare_tfds(options.dataset, data_dir, label_key=options.label_key,
+                                           report=progress.images)]
     elif options.dataset == ALL:
         chosen = list(PAPER_DATASETS)
     else:

@@ -1,8 +1,8 @@
 """A data set of the user: folders of images, TFDS data sets that are not the paper's."""
 
+import contextlib
 import itertools
 import os
-import types
 
 import numpy as np
 import pytest
@@ -27,7 +27,8 @@ def write(root, *parts, number=6, kind="JPEG", classes=("cat", "dog")):
 
 
 def row(root):
-    return folders.folder_dataset.__wrapped__(str(root))
+    folders.read_once.cache_clear()
+    return folders.dataset_of(folders.read_once(folders.real_path(str(root))))
 
 
 def parts(dataset, data_dir) -> dict:
@@ -63,18 +64,14 @@ def test_what_a_folder_lacks_is_held_out_of_its_training_images(tmp_path, given,
 def test_a_split_is_the_same_whatever_order_the_folder_is_listed_in(tmp_path, monkeypatch):
     root = write(tmp_path / "x", number=30)
     plain = folders.list_images(root)
-    walk, scan = os.walk, os.scandir
+    scan = os.scandir
 
-    def shuffled_walk(top, **options):
-        for number, (path, subfolders, names) in enumerate(walk(top, **options)):
-            random = np.random.RandomState(number)
-            random.shuffle(subfolders)
-            random.shuffle(names)
-            yield path, subfolders, names
+    def reversed_scan(path):
+        return contextlib.nullcontext(sorted(scan(path), key=lambda entry: entry.name, reverse=True))
 
-    monkeypatch.setattr(folders, "os", types.SimpleNamespace(walk=shuffled_walk, scandir=lambda path: sorted(
-        scan(path), key=lambda entry: entry.name, reverse=True)))
+    monkeypatch.setattr(folders.os, "scandir", reversed_scan)
     assert folders.list_images(root) == plain
+    monkeypatch.undo()
     elsewhere = write(tmp_path / "elsewhere" / "x", number=30)
     first, second = (parts(row(place), tmp_path / str(number)) for number, place in enumerate((root, elsewhere)))
     assert {split: part.split_sha256 for split, part in first.items()} == {
@@ -125,8 +122,10 @@ def clear(folder):
 
 
 @pytest.mark.parametrize("damage, told", [
-    (lambda root: truncate(root / "train/cat/3.jpeg"), r"1 images of .* cannot be decoded: train/cat/3.jpeg; repair"),
-    (lambda root: (root / "test/dog/0.jpeg").write_text("<html>"), "cannot be decoded: test/dog/0.jpeg"),
+    (lambda root: truncate(root / "train/cat/3.jpeg"),
+     r"1 image of .* cannot be read: train/cat/3.jpeg \(damaged or cut JPEG: .*\); repair or remove it"),
+    (lambda root: (root / "test/dog/0.jpeg").write_text("<html>"),
+     r"cannot be read: test/dog/0.jpeg \(a web page, no image\)"),
     (lambda root: clear(root / "test/dog"), "test/dog has no images"),
     (lambda root: (clear(root / "test/dog"), (root / "test/dog").rmdir()), "dog is in one of train and test only"),
     (lambda root: (root / "test/bird").mkdir(), "test/bird has no images"),
@@ -156,13 +155,14 @@ def test_small_classes_empty_and_missing_folders_are_told(tmp_path):
 
 
 def test_an_unreadable_folder_is_named(tmp_path, monkeypatch):
-    root, walk = write(tmp_path / "x"), os.walk
+    root, scan = write(tmp_path / "x"), os.scandir
 
-    def refused(top, onerror, **options):  # the tests' user may read everything
-        onerror(PermissionError(13, "Permission denied", f"{top}/cat"))
-        return walk(top, **options)
+    def refused(path):  # the tests' user may read everything
+        if str(path).endswith("cat"):
+            raise PermissionError(13, "Permission denied", path)
+        return scan(path)
 
-    monkeypatch.setattr(os, "walk", refused)
+    monkeypatch.setattr(os, "scandir", refused)
     with pytest.raises(UserError, match="x/cat cannot be read .Permission denied.: make it readable"):
         row(root)
 

@@ -19,7 +19,7 @@ from tfbench.data.splits import split_hash
 from tfbench.files import atomic
 
 DIGITS, GRID, DIACRITICS = DATASETS["digits"], DATASETS["digits_grid"], DATASETS["diacritics"]
-CURE = "delete .*run the same command again"
+CURE = "move .*elsewhere.*again"
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_a_folder_that_lacks_only_the_manifest_gets_it_again(copied):
 ])
 def test_missing_and_cut_shards_are_told(copied, use, damage, found):
     damage(shard(copied))
-    with pytest.raises(UserError, match=f"digits/1.0.0 is half written .*{found}.*{CURE}"):
+    with pytest.raises(UserError, match=f"digits/1.0.0 is half written or damaged .*{found}.*{CURE}"):
         use(DIGITS, copied)
 
 
@@ -153,7 +153,7 @@ def test_a_cut_shard_without_manifest_is_told(copied):
 
 def test_flipped_bytes_of_equal_size_are_told(copied):
     flip(copied)
-    with pytest.raises(UserError, match=f"half written.*{CURE}"):
+    with pytest.raises(UserError, match=f"is damaged.*{CURE}"):
         examples.load_split(DIGITS, "train", copied)
 
 

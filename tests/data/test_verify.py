@@ -167,13 +167,13 @@ def test_a_scan_names_what_cannot_be_read_and_what_is_not_rgb():
               "cut": archives.picture(2)[:-300], "text": b"<html>", "clear": archives.picture(3, 0, "RGBA", "PNG"),
               "ink": archives.picture(4, mode="CMYK")}
     seen = []
-    level = verify.scan(lambda number: list(images.values())[number], list(images), seen.append)
+    level = verify.scan(lambda number: verify.decoded(list(images.values())[number]), list(images), seen.append)
     assert level["result"] == "FAIL" and sum(seen) == 6
     assert set(level["undecodable"]) == {"cut", "text"}
     assert level["other_than_rgb"] == {"grey": "L", "clear": "RGBA", "ink": "CMYK"}
     assert "2 cannot be read: cut, text" in level["found"]
     assert "3 JPEG, 1 PNG, sides of 30 to 40 pixels" in level["found"]
-    assert verify.scan(lambda number: archives.picture(0), ["a"])["result"] == "PASS"
+    assert verify.scan(lambda number: verify.decoded(archives.picture(0)), ["a"])["result"] == "PASS"
 
 
 @pytest.fixture

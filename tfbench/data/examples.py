@@ -133,8 +133,13 @@ class PreparedDataset:
         """The names of the classes, in the order of the labels; their numbers where TFDS has no names."""
         import tensorflow_datasets as tfds
 
-        features = tfds.builder_from_directory(self.folder).info.features
-        return tuple((features["labels"].feature if self.dataset.multi_label else features["label"]).names)
+        features, dataset = tfds.builder_from_directory(self.folder).info.features, self.dataset
+        if dataset.multi_label:
+            return tuple(features[dataset.label_key or "labels"].feature.names)
+        label = features[dataset.label_key or "label"]
+        if isinstance(label, tfds.features.ClassLabel):
+            return tuple(label.names)
+        return tuple(map(str, dataset.label_values or range(dataset.classes)))
 
     def load(self, split: str, *, memory: int = MEMORY_BYTES) -> Examples:
         """Reads one split.

@@ -544,8 +544,8 @@ def _canonical(label: str) -> str:
 
 def _label_file(tree: _Tree) -> tuple[label_files.LabelFile | None, list[str]]:
     """The labels.csv of a folder, None where there is none; and notes."""
-    names = sorted(entry.name for entry in os.scandir(tree.root)
-                   if entry.name.lower() in label_files.NAMES and entry.is_file())
+    with os.scandir(tree.root) as entries:
+        names = sorted(entry.name for entry in entries if entry.name.lower() in label_files.NAMES and entry.is_file())
     if not names:
         return None, []
     if len(names) > 1:

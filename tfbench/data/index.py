@@ -85,7 +85,7 @@ def build(dataset: Dataset, folder) -> Index:
     """
     import tensorflow_datasets as tfds
 
-    builder = tfds.builder_from_directory(folder)
+    builder = tfds.builder_from_directory(folder, file_format="tfrecord")  # which may be one of several there
     files: list[str] = []
     tables = []  # the columns of each file
     for split in published_splits(dataset):

@@ -2,12 +2,13 @@
 
     digits          a row of DATASETS (data/catalog.py)
     folder:PATH     a folder of images (data/folders.py)
-    tfds:NAME       another classification data set of TFDS, prepared by tfbench.prepare_data
+    tfds:NAME       another classification data set of TFDS, prepared by tfbench.prepare_data; tfds:NAME/CONFIG:VERSION
 
 This module imports no TensorFlow.
 """
 
 import dataclasses
+import fnmatch
 import json
 import pathlib
 
@@ -55,12 +56,50 @@ def refuse_catalog_name(name: str) -> None:
             raise UserError(f"{name} is a row of the catalog: use --dataset={dataset.name}")
 
 
+def tfds_folder(name: str, data_dir, holding: str) -> pathlib.Path | None:
+    """DATA_DIR/BUILDER[/CONFIG]/VERSION of "tfds:BUILDER[/CONFIG][:VERSION]": the latest version that holds a file.
+
+    Without CONFIG the builder's default configuration is meant, or its only one. VERSION can be a pattern, 1.*.*.
+
+    Returns:
+      The folder; None where there is none.
+
+    Raises:
+      UserError: only configurations are there and none is the default.
+    """
+    from tfbench.data.manifests import version_numbers
+
+    wanted, version = split_tfds_name(name)
+    builder, _, config = wanted.partition("/")
+    root = pathlib.Path(data_dir).expanduser() / builder
+
+    def versions(place: pathlib.Path) -> list[pathlib.Path]:
+        found = {number: path.parent for path in place.glob(f"*/{holding}")
+                 if (number := version_numbers(path.parent.name)) and fnmatch.fnmatch(path.parent.name, version or "*")}
+        return [found[number] for number in sorted(found, reverse=True)]
+
+    if config:
+        return next(iter(versions(root / config)), None)
+    if here := versions(root):
+        return here[0]
+    configs = {path.name: there[0] for path in sorted(root.glob("*")) if path.is_dir() and (there := versions(path))}
+    try:
+        default = json.loads((root / ".config" / "metadata.json").read_text(encoding="utf-8"))["default_config_name"]
+    except (OSError, ValueError, KeyError, TypeError):
+        default = next(iter(configs)) if len(configs) == 1 else None
+    if configs and default not in configs:
+        absent = f", the default {default} is not" if default else ""
+        raise UserError(f"{name} has several configurations; there {'is' if len(configs) == 1 else 'are'} "
+                        f"{', '.join(configs)}{absent}: say which, --dataset={TFDS}{builder}/{next(iter(configs))}")
+    return configs.get(default)
+
+
 def _tfds_dataset(name: str, data_dir) -> Dataset:
     """What `prepare_tfds` left in the manifest."""
     refuse_catalog_name(name)
-    builder, version = split_tfds_name(name)
-    root = pathlib.Path(data_dir).expanduser() / builder
-    for path in sorted(root.glob(f"{version or '*'}/{MANIFEST}"), reverse=True):
-        return Dataset.from_json(json.loads(path.read_text(encoding="utf-8"))["row"])
-    raise UserError(f"the data set {name} is not prepared in {root}: run `python -m tfbench.prepare_data "
+    folder = tfds_folder(name, data_dir, MANIFEST)
+    if folder is not None:
+        return Dataset.from_json(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["row"])
+    place = pathlib.Path(data_dir).expanduser() / split_tfds_name(name)[0]
+    raise UserError(f"the data set {name} is not prepared in {place}: run `python -m tfbench.prepare_data "
                     f"--dataset={name} --data_dir={data_dir}`")

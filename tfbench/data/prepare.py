@@ -11,12 +11,11 @@ import tempfile
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from tfbench.data import copies, folder_copies, folders, index, manifests, revisions, verify
+from tfbench.data import copies, folder_copies, folders, images, index, manifests, revisions, tfds_sets, verify
 from tfbench.data.builders import common
 from tfbench.data.catalog import Dataset
 from tfbench.data.examples import open_dataset
-from tfbench.data.folders import sizes_with_held_out
-from tfbench.data.lookup import MANIFEST, TFDS, refuse_catalog_name, split_tfds_name
+from tfbench.data.lookup import MANIFEST, TFDS
 from tfbench.errors import UserError
 from tfbench.files import atomic
 from tfbench.wording import count, printable
@@ -108,17 +107,32 @@ def _files_of(dataset: Dataset, data_dir) -> dict:
     return verify.level(verify.PASS, f"{count(len(reading.files), 'file')} of the folder as prepared, byte for byte")
 
 
-def _scan(path, entries: index.Index, report) -> dict:
+def _seen_alike(content: bytes) -> tuple[str, str, tuple[int, int]]:
+    """verify.decoded of an image that TensorFlow shows as an image viewer does.
+
+    Raises:
+      UnreadableImage: it does not.
+    """
+    stored = images.stored(content)
+    if stored.reason:
+        raise images.UnreadableImage(f"{stored.reason}: TensorFlow shows it otherwise")
+    return stored.format, stored.mode, stored.sides
+
+
+def _scan(path, entries: index.Index, report, look=verify.decoded) -> dict:
     order = np.lexsort((entries.offset, entries.shard))  # as they lie on the disk: ImageNet's are 150 GB
-    return verify.scan(lambda i: verify.decoded(index.read_image(path, entries, int(order[i]))),
+    return verify.scan(lambda i: look(index.read_image(path, entries, int(order[i]))),
                        entries.keys[order].tolist(), report)
 
 
-def prepare_tfds(name: str, data_dir, report=lambda images: None) -> Dataset:
-    """Prepares "tfds:NAME", which is not one of ours, through TFDS.
+def prepare_tfds(name: str, data_dir, *, label_key: str | None = None, report=lambda images: None) -> Dataset:
+    """Prepares "tfds:NAME[/CONFIG][:VERSION]", which is not one of ours, through TFDS.
 
     Its images are named by their content. Where it has no test split, its validation split is for testing; what is
-    lacking is held out of the training split (data/lookup.py).
+    lacking is held out of the training split (data/tfds_sets.py).
+
+    Args:
+      label_key: feature that holds the label; None for the only one that can.
 
     Returns:
       The Dataset.
@@ -129,31 +143,20 @@ def prepare_tfds(name: str, data_dir, report=lambda images: None) -> Dataset:
     """
     import tensorflow_datasets as tfds
 
-    refuse_catalog_name(name)
-    wanted, version = split_tfds_name(name)
-    try:
-        builder = tfds.builder(f"{wanted}:{version}" if version else wanted,
-                               data_dir=pathlib.Path(data_dir).expanduser())
-    except (tfds.core.DatasetNotFoundError, AssertionError, ValueError) as error:
-        raise UserError(f"TFDS has no data set {name.removeprefix(TFDS)} ({common.first_line(error)})") from error
-    features = dict(builder.info.features)
-    if not isinstance(features.get("label"), tfds.features.ClassLabel) or not isinstance(
-            features.get("image"), tfds.features.Image):
-        raise UserError(f"{name} is no set of classified images: its features are {', '.join(features)}, expected "
-                        "image and label")
+    builder, notes = tfds_sets.open_or_make(name, data_dir)
+    dataset = tfds_sets.describe(builder, name, label_key)
     atomic.check_writable(pathlib.Path(data_dir).expanduser(), cure=manifests.CURE)
-    config = f"/{builder.builder_config.name}" if builder.builder_config else ""
-    dataset = Dataset(name, builder.name, f"{builder.name}{config}:{builder.version}", features["label"].num_classes,
-                      "top1", 0, 0, 0, key="")
     if not (manifests.folder(dataset, data_dir) / common.INFO).exists():
         common.run(dataset, data_dir, lambda: builder, manifests.manual_folder(data_dir).parent)
         builder = tfds.builder_from_directory(manifests.folder(dataset, data_dir))
-    sizes = {split: info.num_examples for split, info in builder.info.splits.items()}
-    test_split = next((split for split in ("test", "validation") if sizes.get(split)), "")
-    official = sizes.get("validation", 0) if test_split == "test" else 0
-    dataset = dataclasses.replace(dataset, test_split=test_split, **sizes_with_held_out(
-        sizes.get("train", 0), official, sizes.get(test_split, 0)))
-    prepare(dataset, data_dir, report=report)
+    if (manifest := manifests.read(dataset, data_dir)) is not None:
+        prepared = Dataset.from_json(manifest["row"])
+        if label_key in (None, prepared.label_key or "label"):
+            return prepared
+        raise UserError(f"{name} is prepared with the label {prepared.label_key or 'label'} in "
+                        f"{manifests.folder(dataset, data_dir)}: for {label_key} take another --data_dir")
+    dataset, more = tfds_sets.with_splits(builder, dataset)
+    prepare(dataset, data_dir, notes=[*notes, *more], report=report)
     return dataset
 
 
@@ -199,9 +202,11 @@ def _describe(dataset: Dataset, data_dir, *, made: bool, copied: bool, folder_co
     origin = "copy" if copied else _origin(dataset)
     scanned = folder_copy.scanned if folder_copy else None
     if dataset.custom and scanned is None:
-        scanned = _scan(path, entries, report)
+        scanned = _scan(path, entries, report, look=_seen_alike)
         if broken := scanned["undecodable"]:
-            raise UserError(f"{len(broken):,} images of {dataset.name} cannot be decoded: {verify.shorten(broken, 50)}")
+            some = verify.shorten([f"{name} ({reason})" for name, reason in broken.items()])
+            raise UserError(f"{count(len(broken), 'image')} of {dataset.name} cannot be read as meant: {some}; export "
+                            "the images into folders of their classes and take --dataset=folder:PATH")
     verification = verify.of_index(dataset, entries, membership) | {
         "archives": _archives(dataset, path, origin, data_dir, made),
         "images": scanned or verify.level(verify.UNKNOWN, "not decoded yet, --action=verify does it")}

@@ -20,6 +20,7 @@ from tfbench.models.catalog import Network
 from tfbench.regimes import RUNS
 from tfbench.results.deviations import deviations
 from tfbench.version import __version__
+from tfbench.wording import count
 
 PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "tf-models-official", "numpy", "scikit-learn")
 
@@ -156,6 +157,9 @@ def make_record(spec: dict, network: Network | None, dataset: Dataset, manifest:
     if network and network.custom:  # the analysis, which builds no network, is to know these
         names = ("architecture", "parameters", "multiply_adds", "image_size", "feature_width")
         custom = {name: getattr(network, name) for name in names}
+    if skipped := manifest.get("skipped"):
+        left_out = f"{count(len(skipped), 'unreadable image')} of the data set left out"
+        more["warnings"] = [*more.get("warnings", ()), left_out]
     return Record(
         schema=SCHEMA, key=key_of(spec), regime=spec["regime"], network=spec["network"], dataset=spec["dataset"],
         metric=dataset.metric, accuracy=accuracy, n_test=test_split["n"],
