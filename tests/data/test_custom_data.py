@@ -1,17 +1,22 @@
 """A data set of the user: folders of images, TFDS data sets that are not the paper's."""
 
 import contextlib
+import io
 import itertools
+import json
 import os
+import shutil
 
 import numpy as np
+import PIL.Image
 import pytest
 from helpers import archives
 from helpers.programs import execute
 
 from tfbench import UserError, finetune, logistic_regression, prepare_data, pretrain
-from tfbench.data import examples, folders, index, lookup, manifests, prepare, verify
+from tfbench.data import examples, folders, index, lookup, manifests, prepare, revisions, verify
 from tfbench.data.catalog import DATASETS
+from tfbench.data.pipeline import decode
 from tfbench.results import store
 
 
@@ -190,6 +195,161 @@ def test_a_full_disk_leaves_nothing_half_made(tmp_path, monkeypatch):
 def test_a_class_called_train_is_a_class(tmp_path):
     root = write(tmp_path / "vehicles", classes=("bus", "train"))
     assert {file.label for file in folders.list_images(root)} == {"bus", "train"}
+
+
+def edit(file, label=3, number=9):
+    """Another picture of the same size in bytes and with the same time of change, by another inode or not."""
+    size = file.stat().st_size
+    content = archives.picture(label, number, kind="BMP")
+    assert len(content) == size
+    file.write_bytes(content)
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """A folder of images that all have the same size in bytes."""
+    root = tmp_path / "photographs"
+    for label, name in ((0, "cat"), (3, "dog")):
+        (root / name).mkdir(parents=True)
+        for i in range(6):
+            (root / name / f"{i}.bmp").write_bytes(archives.picture(label, 7 * i, kind="BMP"))
+    return root
+
+
+def looked_up(root, data_dir):
+    folders.read_once.cache_clear()
+    return lookup.get_dataset(f"folder:{root}", data_dir)
+
+
+def test_an_edited_image_of_the_same_size_makes_another_version(photographs, tmp_path):
+    first = looked_up(photographs, tmp_path)
+    before = parts(first, tmp_path)
+    edit(photographs / "cat" / "0.bmp", number=70)
+    second = looked_up(photographs, tmp_path)
+    assert (first.tfds.rpartition(":")[2], second.tfds.rpartition(":")[2]) == ("1.0.0", "1.0.1")
+    after = parts(second, tmp_path)
+    changed = {key for split in manifests.SPLITS for key, old, new in zip(
+        before[split].keys, before[split].images, after[split].images, strict=True) if old != new}
+    assert changed == {"cat/0.bmp"}
+    contents = {manifests.read(dataset, tmp_path)["content"] for dataset in (first, second)}
+    assert len(contents) == 2 and looked_up(photographs, tmp_path) == second
+
+
+def test_a_folder_that_was_only_touched_or_copied_is_not_prepared_again(photographs, tmp_path):
+    first = looked_up(photographs, tmp_path)
+    manifest = prepare.prepare(first, tmp_path)
+    os.utime(photographs / "cat" / "0.bmp")
+    assert looked_up(photographs, tmp_path) == first
+    copy = shutil.copytree(photographs, tmp_path / "elsewhere" / "photographs")
+    assert looked_up(copy, tmp_path).tfds == first.tfds
+    assert len(manifests.read(first, tmp_path)["source"]["states"]) == 3
+    assert manifests.read(first, tmp_path)["content"] == manifest["content"]
+
+
+def test_verify_hashes_the_files_again(photographs, tmp_path):
+    dataset = looked_up(photographs, tmp_path)
+    prepare.prepare(dataset, tmp_path)
+    assert prepare.verify_images(dataset, tmp_path)["archives"]["result"] == "PASS"
+    file = photographs / "cat" / "0.bmp"
+    facts = file.stat()
+    edit(file, number=70)
+    os.utime(file, ns=(facts.st_atime_ns, facts.st_mtime_ns))  # inode and time say nothing
+    assert looked_up(photographs, tmp_path) == dataset
+    level = prepare.verify_images(dataset, tmp_path)["archives"]
+    assert level["result"] == "FAIL"
+    assert level["found"] == "1 file of the folder changed since it was prepared: cat/0.bmp"
+
+
+def test_a_copy_of_before_is_used_where_it_was_read_right(photographs, tmp_path):
+    first = looked_up(photographs, tmp_path)
+    prepare.prepare(first, tmp_path)
+    path = manifests.folder(first, tmp_path) / manifests.MANIFEST
+    old = json.loads(path.read_text())
+    for name in ("source", "reading"):  # what tfbench did not write before
+        del old[name]
+    for name in ("train_split", "validation_split", "label_key", "image_key", "label_values"):
+        del old["row"][name]
+    path.write_text(json.dumps(old))
+    revisions._known.clear()
+    assert looked_up(photographs, tmp_path) == first
+    assert manifests.read(first, tmp_path)["content"] == old["content"]
+    path.write_text(json.dumps(old))
+    revisions._known.clear()
+    labels = path.with_name("label.labels.txt")
+    labels.write_text("dog\ncat\n")  # read as other classes
+    assert looked_up(photographs, tmp_path).tfds.endswith(":1.0.1")
+
+
+def test_unreadable_images_are_left_out_where_asked_for(tmp_path, run_program):
+    root = write(tmp_path / "x", number=8)
+    truncate(root / "cat/3.jpeg")
+    (root / "dog/0.jpeg").write_bytes(b"")
+    (root / "dog/8.jpeg").symlink_to("nowhere")
+    arguments = [f"--dataset=folder:{root}", f"--data_dir={tmp_path}/data"]
+    with pytest.raises(UserError, match=r"3 images of .* cannot be read: cat/3.jpeg \(damaged or cut JPEG.*dog/0.jpeg "
+                       r"\(an empty file\), dog/8.jpeg \(a link to a missing file\); repair or remove them, or "
+                       "`python -m tfbench.prepare_data --dataset=folder:.* --skip_unreadable` leaves them out"):
+        run_program(prepare_data, *arguments)
+    output = run_program(prepare_data, *arguments, "--skip_unreadable")
+    assert "folder:x: 3 unreadable images left out: cat/3.jpeg (damaged" in output and "folder:x: 9 / 2 / 3" in output
+    dataset = lookup.get_dataset(f"folder:{root}", tmp_path / "data")
+    manifest = manifests.read(dataset, tmp_path / "data")
+    assert set(manifest["skipped"]) == {"cat/3.jpeg", "dog/0.jpeg", "dog/8.jpeg"}
+    assert (dataset.train, dataset.validation, dataset.test) == (9, 2, 3)
+    assert sum(part["n"] for part in manifest["splits"].values()) == 14
+    for file in (root / "dog").iterdir():
+        file.unlink()
+    (root / "dog/1.jpeg").write_bytes(b"")
+    folders.read_once.cache_clear()
+    with pytest.raises(UserError, match="its class dog has only 1 image"):
+        run_program(prepare_data, *arguments, "--skip_unreadable")
+
+
+def test_every_kind_of_image_and_name_goes_from_folder_to_pixels(tmp_path):
+    root = write(tmp_path / "x", number=4)
+    stored = {}
+    for number, (mode, kind, ending) in enumerate((("RGB", "TIFF", ".TIF"), ("RGBA", "PNG", ""), ("P", "BMP", ".bmp"),
+                                                   ("RGB", "JPEG", ".jfif"), ("RGB", "WEBP", ".webp"))):
+        name = os.fsdecode(b"caf\xe9" + str(number).encode() + ending.encode())
+        content = archives.picture(0, number, mode, kind)
+        (root / "cat" / name).write_bytes(content)
+        (root / "dog" / name).write_bytes(archives.picture(1, number, mode, kind))
+        stored[f"cat/caf\\xe9{number}{ending}"] = content, kind in ("JPEG", "WEBP") or mode == "RGBA"
+    dataset = row(root)
+    loaded = parts(dataset, tmp_path)
+    found = {key: image for part in loaded.values() for key, image in zip(part.keys, part.images, strict=True)}
+    assert len(found) == 18
+    for key, (content, as_it_is) in stored.items():
+        assert (found[key] == content) == as_it_is
+        with PIL.Image.open(io.BytesIO(content)) as image:
+            np.testing.assert_allclose(decode(found[key]), np.asarray(image.convert("RGB")), atol=1)
+    reading = manifests.read(dataset, tmp_path)["reading"]
+    assert "4 images stored as an image viewer shows them, as PNG: 2 TIFF, 2 BMP with a palette" in reading
+    assert looked_up(root, tmp_path) == dataset
+
+
+def test_labels_csv_of_several_labels_is_prepared_and_learnt(tmp_path):
+    root = tmp_path / "tagged"
+    root.mkdir()
+    lines = ["file,labels"]
+    for i in range(40):
+        shown = [name for bit, name in enumerate(("red", "green", "blue")) if (i + 1) >> bit & 1]
+        (root / f"{i}.png").write_bytes(archives.picture(i % 5, i, kind="PNG"))
+        lines.append(f"{i}.png,{';'.join(shown)}")
+    (root / "labels.csv").write_text("\n".join(lines))
+    dataset = row(root)
+    loaded = parts(dataset, tmp_path)
+    assert dataset.multi_label and dataset.metric == "voc_map"
+    assert [len(part.keys) for part in loaded.values()] == [26, 6, 8]
+    opened = examples.open_dataset(dataset, tmp_path)
+    assert opened.class_names == ("blue", "green", "red")
+    for part in loaded.values():
+        assert (part.labels > 0).any(0).all()
+        for key, label in zip(part.keys, part.labels, strict=True):
+            number = int(key.removesuffix(".png")) + 1
+            assert label.tolist() == [1 if number >> bit & 1 else -1 for bit in (2, 1, 0)]
+    (root / "labels.csv").write_text("\n".join(lines).replace("5.png,green;red", "5.png,green;blue"))
+    assert looked_up(root, tmp_path).tfds != dataset.tfds
 
 
 class Quiet:

@@ -10,6 +10,7 @@ class, by hash of the file's name. This module imports no TensorFlow.
 
 import collections
 import dataclasses
+import errno
 import functools
 import hashlib
 import os
@@ -295,7 +296,7 @@ class _Tree:
                 if entry.name[0] == ".":
                     continue
                 here = (*parts, entry.name)
-                if not entry.is_dir():
+                if not _is_folder(entry):
                     self._file(entry, here)
                     continue
                 if entry.name in SYSTEM_FOLDERS:
@@ -318,15 +319,14 @@ class _Tree:
         ending = os.path.splitext(entry.name)[1].lower()
         try:
             facts = entry.stat()
-        except FileNotFoundError:  # a link to nothing: preparing names it among the unreadable
+        except OSError as error:  # a link to nothing or to itself: preparing names it among the unreadable
+            if error.errno not in (errno.ENOENT, errno.ELOOP):
+                raise
             if ending in images.ENDINGS:
                 self.images.append(_Found(parts, 0, (0, 0)))
             else:
                 self.others["broken link"] += 1
             return
-        except OSError as error:
-            raise UserError(f"{printable(text_of('/'.join(parts)))} in {printable(self.root)} cannot be read "
-                            f"({error.strerror}): repair or remove the link") from error
         if not stat.S_ISREG(facts.st_mode):
             self.special.append("/".join(parts))
             return
@@ -372,10 +372,17 @@ class _Tree:
             more = ", …" if len(self.others) > _SHOWN else ""
             lines.append(f"left aside, no images: {count(self.others.total(), 'file')} ({kinds}{more})")
         if self.special:
-            lines.append(f"left aside, neither files nor folders: {_some(self.special)}")
+            lines.append(f"left aside, neither files nor folders: {_some(sorted(self.special))}")
         if self.system:
-            lines.append(f"left aside, of the system: {_some(self.system)}")
+            lines.append(f"left aside, of the system: {_some(sorted(self.system))}")
         return lines
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _some(names) -> str:
