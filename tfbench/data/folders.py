@@ -223,6 +223,13 @@ def read(path) -> Reading:
     if not os.path.isdir(root):
         raise UserError(f"there is no folder {printable(root)}: expected one with a folder of images per class, or "
                         "with such folders in train/, val/ and test/")
+    try:
+        return _read(root)
+    except UserError as error:
+        raise UserError(printable(error)) from error  # names of files can hold line ends
+
+
+def _read(root: pathlib.Path) -> Reading:
     tree = _Tree(root)
     try:
         tree.walk()
