@@ -24,25 +24,28 @@ SYSTEM = ("__MACOSX", ".git", "@eaDir")
 def grow(rng: random.Random, root: pathlib.Path) -> None:
     """A tree as a user might have it, or spoil it."""
     root.mkdir()
-    tops: list[tuple[str, ...]] = [(name,) for name in rng.sample(CLASSES, rng.randint(1, 4))]
+    wild = rng.random() < 0.2
+    tops: list[tuple[str, ...]] = [(name,) for name in rng.sample(CLASSES, rng.randint(2 - wild, 4))]
     if rng.random() < 0.5:
-        parts = rng.sample(SPLITS, rng.randint(1, 3))
+        parts = rng.sample(SPLITS, rng.randint(1, 3)) if wild else [
+            rng.choice(SPLITS[:3]), *rng.sample((rng.choice(SPLITS[3:5]), rng.choice(SPLITS[5:9])), rng.randint(0, 2))]
         tops = [(part, *top) for part in parts for top in tops]
     for top in tops:
-        if rng.random() < 0.95:
-            plant(rng, root.joinpath(*top), rng.choice((0, 1, 5, 6, 6, 6)))
-        if rng.random() < 0.2:
+        if not wild or rng.random() < 0.9:
+            plant(rng, root.joinpath(*top), rng.choice((0, 1, 5, 6)) if wild else 6, plain=rng.random() < 0.7)
+        if rng.random() < 0.1:
             plant(rng, root.joinpath(*top, rng.choice(CLASSES + SPLITS)), rng.randint(0, 3))
-    for _ in range(rng.choice((0, 0, 0, 1, 2))):
+    for _ in range(rng.choice((0, 0, 1, 2))):
         spoil(rng, root)
 
 
-def plant(rng, folder: pathlib.Path, number: int) -> None:
+def plant(rng, folder: pathlib.Path, number: int, *, plain: bool = False) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    plain = rng.random() < 0.6
+    if not plain and number == 6:
+        number = 12  # of which some are read
     for i in range(number):
         ending, head = (".jpg", HEADS[0]) if plain else (rng.choice(ENDINGS), rng.choice(HEADS))
-        (folder / f"{i}{ending}").write_bytes(head)
+        (folder / f"im{i}{ending}").write_bytes(head)
 
 
 def spoil(rng, root: pathlib.Path) -> None:
