@@ -76,8 +76,8 @@ class RunConfig:
         None, "network", "network; or a custom one, MODULE:FUNCTION or PATH.keras (manual, \"Use a custom network\")",
         WHAT, required=True, alias="models")
     dataset: str = setting(
-        None, "dataset", "data set; or folder:PATH (PATH/CLASS/*.jpg, or the same in train/, val/ and test/ there); or "
-        "tfds:NAME", WHAT, required=True, alias="datasets")
+        None, "dataset", "data set; or folder:PATH (PATH/CLASS/*.jpg, the same in train/, val/ and test/, or images "
+        "and labels.csv); or tfds:NAME[/CONFIG][:VERSION]", WHAT, required=True, alias="datasets")
     weights: str | None = setting(
         None, "text", "pretrained weights: a file made by tfbench.pretrain, `imagenet` for the public ones that "
         "tfbench.prepare_models put into --weights_dir, or `own` for those that a custom network loads itself", WHAT)

@@ -33,7 +33,7 @@ ACTIONS = ("plan", "prepare", "import", "verify", "status")
 
 SETTINGS = {
     "dataset": dataclasses.replace(FIELDS["dataset"], help="data set, or `all` for the paper's twelve; folder:PATH or "
-                                   "tfds:NAME for one of your own", choices=(ALL,)),
+                                   "tfds:NAME[/CONFIG][:VERSION] for one of your own", choices=(ALL,)),
     "action": Setting("prepare", "choice", "plan: say what would be done; prepare: do it; import: take it from a copy; "
                       "verify: compare it with what is published and decode every image; status: say what is there",
                       WHAT, choices=ACTIONS),
