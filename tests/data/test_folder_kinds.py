@@ -82,11 +82,14 @@ def test_splits_in_any_spelling(names, tmp_path):
     (("train/cat", "train/dog", "bird"), "read in two ways: train as splits, or as classes like bird; move bird"),
     (("cat", "dog", "test"), "read in two ways: test as splits, or as classes like cat, dog"),
     (("test/cat", "test/dog"), "has test, but no train folder"),
+    (("cat/train", "cat/test", "dog"), "splits inside its classes .cat/test, cat/train"),
     (("cat/train", "cat/test", "dog/train", "dog/test"), "splits inside its classes .cat/test, cat/train"),
     (("train/cat", "train/dog", "test"), "test/0.jpg lies in no class folder.*no test split: move test elsewhere"),
     (("train", "test"), "lies in no class folder"),
     (("cat",), "has 1 class folder: classification needs two or more"),
     (("all/cat", "all/dog"), "all has 2 folders inside: .* take --dataset=folder:.*/x/all"),
+    (("a/b/train/cat", "a/b/test/dog"), "a/b has 2 folders inside: .* take --dataset=folder:.*/x/a/b"),
+    (("fold1/cat", "fold1/dog", "Fold_2/cat"), "parts of one data set, Fold_2, fold1, no classes"),
     (("train/cat", "train/dog", "test/cat"), "dog is in one of train and test only"),
     (("train/cat", "train/dog", "test/cat", "test/dog", "test/bird"), "bird is in one of train and test only"),
     (("train/Cat", "train/dog", "test/cat", "test/dog"), "Cat and cat differ in case alone"),
@@ -216,7 +219,8 @@ def test_only_regular_files_are_opened(tmp_path):
 def test_folders_and_files_of_the_system_are_left(tmp_path):
     root = fill(tmp_path / "x", "cat", "dog", "__MACOSX/cat", "cat/@eaDir", ".git")
     (root / "cat" / "._0.jpg").write_bytes(b"AppleDouble")
-    (root / "cat" / "Thumbs.db").write_bytes(b"x")
+    for name in ("Thumbs.db", "0.jpg~", "0.jpg.bak", "1.jpg.crdownload"):  # backups would be in two splits
+        (root / "cat" / name).write_bytes(JPEG)
     reading = folders.read(root)
     assert taken(root) == {"train": BOTH}
     assert "left aside, of the system: __MACOSX, cat/@eaDir" in reading.notes
@@ -291,6 +295,17 @@ def test_labels_csv_that_is_no_text_or_contradicts_folders_is_refused(tmp_path):
     refused(table(tmp_path / "x", "file,label\nü.jpg,cat\n", *FILES, encoding="latin-1"), "not encoded as UTF-8")
     root = table(tmp_path / "y", "file,label\ncat/0.jpg,dog\ndog/0.jpg,cat\n", "cat/0.jpg", "dog/0.jpg")
     refused(root, "line 2 says dog of cat/0.jpg, its folder another class")
+
+
+def test_classes_that_differ_in_case_are_told_of(tmp_path):
+    reading = folders.read(fill(tmp_path / "x", "Cat", "cat", "dog"))
+    assert "Cat and cat differ in case alone and are 2 classes" in reading.notes and len(reading.classes) == 3
+
+
+@pytest.mark.parametrize("path, told", [("a\0b", "there is no folder .a.b.: expected folder:PATH"), ("x" * 5000, "there is no folder"),
+                                        ("", "expected folder:PATH"), ("nowhere", "there is no folder"), (__file__, "there is no folder")])
+def test_a_path_that_is_no_folder_is_told(path, told):
+    refused(path, told)
 
 
 def test_images_in_no_line_and_other_tables_are_left_and_told(tmp_path):

@@ -30,6 +30,8 @@ HELD_OUT_FRACTION = 0.2  # of the training images, where there is no test or val
 LEAST_IMAGES = 5  # of a class from which some are held out
 LAYOUTS = "CLASS/IMAGE or train/CLASS/IMAGE"
 SYSTEM_FOLDERS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found")
+_KINDS = ", ".join(list(images.KINDS)[:6]) + ", …"
+_PARTS = re.compile(r"(fold|part|batch|shard|chunk)[ _-]?\d+", re.IGNORECASE)  # of one data set, no classes
 _SHOWN, _CLASSES_SHOWN = 5, 20  # names in a line
 _MOST_TWICE = 100  # folders that links lead to again, before looking on takes for ever
 
@@ -115,8 +117,10 @@ def read_once(path: str) -> Reading:
     return read(path)
 
 
-def real_path(path: str) -> str:
+def real_path(path) -> str:
     """The folder that a path means, absolute and without links."""
+    if not str(path) or "\0" in str(path):
+        raise UserError(f"there is no folder {printable(path)!r}: expected {FOLDER}PATH")
     return os.path.realpath(os.path.expanduser(path))
 
 
@@ -193,9 +197,9 @@ def _unpaired(reading: Reading, counts, split: str) -> str:
 def _one_class(reading: Reading) -> str:
     what = "class" if reading.listed else "class folder"
     text = f"{printable(reading.root)} has {len(reading.classes)} {what}: classification needs two or more"
-    inside = {file.folder.split("/")[1] for file in reading.files if "/" in file.folder}
+    top = os.path.commonpath([file.folder for file in reading.files])
+    inside = {file.folder.removeprefix(top).strip("/").split("/")[0] for file in reading.files}
     if len(inside) > 1 and not reading.listed:
-        top = reading.classes[0]
         text += (f". {printable(top)} has {count(len(inside), 'folder')} inside: if these are the classes or splits, "
                  f"take --dataset={FOLDER}{printable(reading.root / top)}")
     return text
@@ -343,7 +347,8 @@ class _Tree:
         elif kind:
             self.unread[kind].append(parts)
         else:
-            self.others[ending or "no ending"] += 1
+            if len(parts) > 1 or entry.name.lower() not in label_files.NAMES:
+                self.others[ending or "no ending"] += 1
 
     def _kind(self, entry, ending: str) -> str:
         """ "image", the ending or kind of an image that is not read, or "" for what is no image."""
@@ -352,7 +357,7 @@ class _Tree:
         if ending in images.UNREAD_ENDINGS or ending == ".avif":
             heif = images.UNREAD_ENDINGS.get(ending) == images.UNREAD_ENDINGS[".heic"]
             return "image" if heif and "HEIC" in images.readable_kinds() else ending
-        if ending in images.OTHER_ENDINGS:
+        if ending in images.OTHER_ENDINGS or entry.name.endswith("~"):
             return ""
         try:
             with open(entry.path, "rb") as file:
@@ -423,6 +428,9 @@ def _layout(tree: _Tree) -> tuple[dict[str, str] | None, list[str]]:
     if set(named.values()) == {"train"} and len(named) == 1 and set(named) <= direct - nested and others:
         return None, [f"{next(iter(named))} is a class here, not a split: it holds images itself"]
     if not named:
+        if nested and all(map(_PARTS.fullmatch, tops)):
+            raise UserError(f"{root} has parts of one data set, {_some(tops)}, no classes: put the images of each "
+                            "class into one folder")
         _refuse_splits_in_classes(tree, tops)
         return None, []
     if others:
@@ -453,10 +461,10 @@ def _splits_note(named: dict[str, str]) -> str:
 def _refuse_splits_in_classes(tree: _Tree, tops: list[str]) -> None:
     """CLASS/train/IMAGE is neither layout: its test images would be trained on."""
     inside = {parts[:2] for parts in tree.folders if len(parts) == 2}
-    inside = {parts for parts in inside if any(found.parts[:2] == parts for found in tree.images)} if inside else inside
+    inside &= {found.parts[:2] for found in tree.images}
     named = {parts for parts in inside if split_named(parts[1])}
-    if len(tops) > 1 and named and {split_named(parts[1]) for parts in named} >= {"train"} and (
-            {parts[0] for parts in named} == set(tops)):
+    found = {top: {split_named(parts[1]) for parts in named if parts[0] == top} for top in tops}
+    if len(tops) > 1 and any("train" in splits and len(splits) > 1 for splits in found.values()):
         some = sorted("/".join(parts) for parts in named)
         raise UserError(f"{printable(tree.root)} has splits inside its classes ({_some(some)}): expected them outside, "
                         "train/CLASS/IMAGE; move them, or rename these folders if they are no splits")
@@ -492,13 +500,13 @@ def _empty(tree: _Tree, parts: tuple[str, ...]) -> str:
         kinds = "; ".join(f"{number:,} {kind} ({images.UNREAD_ENDINGS.get(kind) or images.remedy(kind)})"
                           for kind, number in unread.items() if number)
         return f"the folder {folder} has no images that are read: {kinds}"
-    return f"the folder {folder} has no images ({', '.join(images.ENDINGS)}): fill it, or move it elsewhere"
+    return f"the folder {folder} has no images ({_KINDS}): fill it, or move it elsewhere"
 
 
 def _no_images(tree: _Tree) -> str:
     if tree.unread:
         return f"{printable(tree.root)} has no images that are read: {tree.notes()[0]}"
-    return (f"{printable(tree.root)} has no images ({', '.join(images.ENDINGS)}) in class folders: expected {LAYOUTS}, "
+    return (f"{printable(tree.root)} has no images ({_KINDS}) in class folders: expected {LAYOUTS}, "
             "or images and labels.csv")
 
 
@@ -543,6 +551,11 @@ def _without_twins(files: list[ImageFile]) -> tuple[list[ImageFile], list[str]]:
                          "one class")
         elif plain != forms:  # TFDS keeps names one a line
             changed |= dict.fromkeys(forms, canonical)
+    folded = collections.defaultdict(list)
+    for canonical in sorted(spellings):
+        folded[canonical.casefold()].append(canonical)
+    notes += [f"{' and '.join(names)} differ in case alone and are {len(names)} classes"
+              for names in folded.values() if len(names) > 1]
     if not changed:
         return files, notes
     return [dataclasses.replace(file, labels=tuple(changed.get(label, label) for label in file.labels))

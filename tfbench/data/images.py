@@ -28,10 +28,11 @@ HEAD_BYTES = 32  # that `sniff` looks at
 # Endings that are taken for images without a look into the file. Others are looked into.
 ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".png", ".apng", ".gif", ".bmp", ".dib", ".webp", ".tif", ".tiff",
            ".avif", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k")
-# Endings that never are images to learn from: not looked into.
+# Endings that never are images to learn from: not looked into; nor what ends in "~".
 OTHER_ENDINGS = (".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".html", ".htm", ".md", ".rst", ".yaml", ".yml",
                  ".py", ".ipynb", ".sh", ".m", ".mat", ".npy", ".npz", ".pkl", ".h5", ".db", ".ini", ".log", ".zip",
-                 ".gz", ".tar", ".7z", ".rar", ".doc", ".docx", ".xls", ".xlsx", ".parquet", ".lst", ".sha256", ".md5")
+                 ".gz", ".tar", ".7z", ".rar", ".doc", ".docx", ".xls", ".xlsx", ".parquet", ".lst", ".sha256", ".md5",
+                 ".bak", ".orig", ".old", ".tmp", ".part", ".crdownload", ".download")  # copies, and halves of files
 _TO_JPEG = "convert them to JPEG or PNG"
 _HEIF = "convert them to JPEG, or `pip install pillow-heif`"
 # Images that are not read, by ending, with the remedy. A camera's raw file is a TIFF by its first bytes, and what other
