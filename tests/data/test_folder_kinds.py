@@ -302,8 +302,9 @@ def test_classes_that_differ_in_case_are_told_of(tmp_path):
     assert "Cat and cat differ in case alone and are 2 classes" in reading.notes and len(reading.classes) == 3
 
 
-@pytest.mark.parametrize("path, told", [("a\0b", "there is no folder .a.b.: expected folder:PATH"), ("x" * 5000, "there is no folder"),
-                                        ("", "expected folder:PATH"), ("nowhere", "there is no folder"), (__file__, "there is no folder")])
+@pytest.mark.parametrize("path, told", [
+    ("a\0b", "there is no folder .a.b.: expected folder:PATH"), ("", "expected folder:PATH"),
+    ("x" * 5000, "there is no folder"), ("nowhere", "there is no folder"), (__file__, "there is no folder")])
 def test_a_path_that_is_no_folder_is_told(path, told):
     refused(path, told)
 

@@ -82,7 +82,7 @@ def test_the_latest_version_is_meant_and_versions_are_numbers(tmp_path):
         made(tmp_path, "versions", version=version)
     assert prepared("tfds:versions:1.9.0", tmp_path)[0].tfds == "versions:1.9.0"
     dataset, notes = prepared("tfds:versions", tmp_path)
-    assert dataset.tfds == "versions:1.10.0" and notes == [f"version 1.10.0, the latest in {tmp_path}/versions"]
+    assert dataset.tfds == "versions:1.10.0" and notes[0] == f"version 1.10.0, the latest in {tmp_path}/versions"
     assert lookup.get_dataset("tfds:versions:1.9.0", tmp_path).tfds == "versions:1.9.0"
     assert lookup.get_dataset("tfds:versions:1.*.*", tmp_path).tfds == "versions:1.10.0"
 
@@ -94,7 +94,7 @@ def test_the_latest_version_is_meant_and_versions_are_numbers(tmp_path):
     (("train", "valid"), (16, 4, 20), "splits: train = train, test = valid; validation held out of train"),
     (("training", "testing"), (16, 4, 20), "splits: train = training, test = testing; validation held out of training"),
     (("test",), (13, 3, 4), "splits: train = test; validation and test held out of test"),
-    (("all",), (13, 3, 4), "splits: train = all; validation and test held out of all"),
+    (("full",), (13, 3, 4), "splits: train = full; validation and test held out of full"),
     (("train", "validation", "test", "extra"), (20, 20, 20), "not used: extra (20)"),
     (("train", "validation", "test"), (20, 20, 20), None),
 ])
@@ -164,7 +164,6 @@ def transparent(split, i):
     ({"image": IMAGE(), "label": np.int64}, {"label": lambda split, i: i}, "20 values in 20 images: these are no"),
     (None, {"splits": ("dev", "test")}, "has no split to train on, only dev, test"),
     (None, {"splits": ("train", "val", "valid")}, "two splits for validation, val and valid"),
-    (None, {"file_format": "array_record"}, "complete in .*in the format array_record; .*tfds convert_format"),
 ])
 def test_what_is_not_certain_is_refused_and_nothing_is_to_be_deleted(features, more, told, tmp_path):
     made(tmp_path, "refused", features=features, **more)
@@ -173,15 +172,23 @@ def test_what_is_not_certain_is_refused_and_nothing_is_to_be_deleted(features, m
     assert "delete" not in str(refused.value) and (tmp_path / "refused" / "1.0.0" / "dataset_info.json").exists()
 
 
-def test_a_set_that_was_converted_to_tfrecord_is_read(tmp_path):
-    made(tmp_path, "converted", file_format="array_record")
-    from tensorflow_datasets.scripts.cli import convert_format_utils
+def test_a_format_that_is_not_read_is_named(tmp_path):
+    made(tmp_path, "formats")
+    info = tmp_path / "formats" / "1.0.0" / "dataset_info.json"
+    info.write_text(info.read_text().replace('"fileFormat": "tfrecord"', '"fileFormat": "parquet"'))
+    with pytest.raises(UserError, match="complete in .*in the format parquet; tfbench reads tfrecord and array_record"):
+        prepare.prepare_tfds("tfds:formats", tmp_path)
 
-    convert_format_utils.convert_dataset(
-        out_dir=None, out_file_format="tfrecord", dataset_dir=None, root_data_dir=None, overwrite=False, use_beam=False,
-        dataset_version_dir=[tmp_path / "converted" / "1.0.0"], num_workers=1, fail_on_error=True)
-    dataset, _ = prepared("tfds:converted", tmp_path)
-    assert len(examples.load_split(dataset, "test", tmp_path).keys) == 20
+
+def test_array_records_are_read(tmp_path):
+    contents = []
+    for file_format in ("array_record", "tfrecord"):
+        made(tmp_path / file_format, "formats", file_format=file_format)
+        dataset, _ = prepared("tfds:formats", tmp_path / file_format)
+        contents.append(manifests.read(dataset, tmp_path / file_format)["content"])
+        stored = examples.open_dataset(dataset, tmp_path / file_format).load("test", memory=0)
+        assert len(stored.images) == 20 and all(stored.images[i][1:4] == b"PNG" for i in range(20))
+    assert contents[0] == contents[1]
 
 
 def test_label_key_chooses_and_is_kept(tmp_path, run_program):

@@ -7,8 +7,14 @@ one by one. Importing this module imports no TensorFlow.
 
 import collections
 import dataclasses
+import functools
 import hashlib
+import importlib
+import importlib.util
+import os
 import pathlib
+import threading
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -17,6 +23,9 @@ from tfbench.data.splits import held_out, per_class, rarest_class
 from tfbench.errors import UserError
 
 FILE = "tfbench_index.npz"
+FORMATS = ("tfrecord", "array_record")  # of TFDS's files
+ARRAY_RECORD = ".array_record"  # in the names of files
+_one_at_a_time = threading.Lock()  # readers of array records are not for several threads
 PIXELS = "pixels_sha256"  # feature of examples whose image tfbench encoded
 _HEADER_BYTES, _FOOTER_BYTES = 12, 4  # around each record of a TFRecord file: its length and checksums
 
@@ -31,7 +40,8 @@ class Index:
       labels: [n] int64; for a multi-label set [n, classes] float32: +1 where an example of the class is
         present, 0 where only difficult ones are, -1 where none is.
       splits: [n] str, the split as the data set's publishers made it.
-      shard, offset, length: [n] int64, which record holds the example: number of its file, first byte, bytes.
+      shard, offset, length: [n] int64, which record holds the example: number of its file, first byte (of array records
+        its number there), bytes.
       sha256: [n, 32] uint8, of the encoded image, or of its pixels where tfbench encoded them (data/images.py).
       sizes: [n] int64, bytes of the encoded image.
       records: [n, 32] uint8, SHA-256 of the record.
@@ -85,7 +95,9 @@ def build(dataset: Dataset, folder) -> Index:
     """
     import tensorflow_datasets as tfds
 
-    builder = tfds.builder_from_directory(folder, file_format="tfrecord")  # which may be one of several there
+    builder = tfds.builder_from_directory(folder)
+    if builder.info.file_format.value not in FORMATS:  # one of several that are there
+        builder = tfds.builder_from_directory(folder, file_format=FORMATS[0])
     files: list[str] = []
     tables = []  # the columns of each file
     for split in published_splits(dataset):
@@ -110,12 +122,12 @@ def _read_file(dataset: Dataset, builder, split: str, path: str, number: int) ->
     Args:
       number: of the file.
     """
-    import tensorflow as tf
-
     rows, offset = [], 0
-    for record in tf.data.TFRecordDataset(path).as_numpy_iterator():
+    by_number = ARRAY_RECORD in os.path.basename(path)
+    for record in read_records(path):
         key, label, image, sha256 = _parse(dataset, builder, split, record)
-        rows.append((key, label, offset + _HEADER_BYTES, len(record), len(image), sha256,
+        position = len(rows) if by_number else offset + _HEADER_BYTES
+        rows.append((key, label, position, len(record), len(image), sha256,
                      hashlib.sha256(record).digest()))
         offset += _HEADER_BYTES + len(record) + _FOOTER_BYTES
     keys, labels, offsets, lengths, sizes, sha256, records = zip(*rows, strict=True) if rows else [()] * 7
@@ -124,6 +136,29 @@ def _read_file(dataset: Dataset, builder, split: str, path: str, number: int) ->
             "splits": np.full(len(rows), split), "shard": np.full(len(rows), number, np.int64),
             "offset": np.array(offsets, np.int64), "length": np.array(lengths, np.int64),
             "sizes": np.array(sizes, np.int64), "sha256": _hashes(sha256), "records": _hashes(records)}
+
+
+def read_records(path: str) -> Iterator[bytes]:
+    """The records of a file of one of FORMATS.
+
+    Raises:
+      UserError: it is of array records and the package that reads them is not there.
+    """
+    import tensorflow as tf
+
+    if ARRAY_RECORD not in os.path.basename(path):
+        yield from tf.data.TFRecordDataset(path).as_numpy_iterator()
+        return
+    reader = _array_reader(path)
+    for number in range(reader.num_records()):
+        yield reader.read([number])[0]
+
+
+@functools.lru_cache(maxsize=64)
+def _array_reader(path: str):
+    if not importlib.util.find_spec("array_record"):
+        raise UserError(f"{path} is of array records: `pip install array-record` reads them")
+    return importlib.import_module("array_record.python.array_record_module").ArrayRecordReader(path)
 
 
 def _hashes(digests) -> np.ndarray:
@@ -218,10 +253,14 @@ def read_image(folder, index: Index, row: int) -> bytes:
 
     path = pathlib.Path(folder) / str(index.files[index.shard[row]])
     try:
-        with path.open("rb") as file:
-            file.seek(int(index.offset[row]))
-            record = file.read(int(index.length[row]))
-    except OSError:
+        if ARRAY_RECORD in path.name:
+            with _one_at_a_time:
+                record = _array_reader(str(path)).read([int(index.offset[row])])[0]
+        else:
+            with path.open("rb") as file:
+                file.seek(int(index.offset[row]))
+                record = file.read(int(index.length[row]))
+    except (OSError, IndexError, ValueError, RuntimeError):
         record = b""
     if hashlib.sha256(record).digest() != index.records[row].tobytes():
         raise UserError(f"the data folder {folder} is damaged ({path.name} does not hold the example "

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from tfbench.data import index
 from tfbench.data.builders import common
 from tfbench.data.catalog import Dataset
 from tfbench.data.folders import sizes_with_held_out
@@ -46,20 +47,20 @@ def open_or_make(name: str, data_dir):
 
 
 def _as_records(builder, name: str, folder: pathlib.Path):
-    """The builder, if its files are of TFRecord format.
+    """The builder, with files of a format that tfbench reads.
 
     Raises:
       UserError: they are of another one.
     """
     import tensorflow_datasets as tfds
 
-    info = builder.info
-    if info.file_format.value == "tfrecord":
+    formats = [form.value for form in (builder.info.file_format, *builder.info.alternative_file_formats)]
+    if formats[0] in index.FORMATS:
         return builder
-    if "tfrecord" in [form.value for form in info.alternative_file_formats]:
+    if "tfrecord" in formats:
         return tfds.builder_from_directory(folder, file_format="tfrecord")
-    raise UserError(f"{name} is complete in {folder}, in the format {info.file_format.value}; tfbench reads tfrecord, "
-                    f"which `tfds convert_format --dataset_version_dir={folder} --out_file_format=tfrecord` adds")
+    raise UserError(f"{name} is complete in {folder}, in the format {formats[0]}; tfbench reads "
+                    f"{' and '.join(index.FORMATS)}: have TFDS prepare it in one of them, in another --data_dir")
 
 
 def describe(builder, name: str, label_key: str | None) -> Dataset:
@@ -165,7 +166,7 @@ def _kind_of_label(feature) -> str:
 
 def _label_feature(name: str, features: dict, label_key: str | None) -> tuple[str, str]:
     """The feature that holds the label, and its kind."""
-    kinds = {key: kind for key, feature in features.items() if (kind := _kind_of_label(feature))}
+    kinds = {key: kind for key, feature in sorted(features.items()) if (kind := _kind_of_label(feature))}
     if label_key is not None:
         if label_key not in kinds:
             found = ", ".join(kinds) or "none"
@@ -223,7 +224,7 @@ def _values(builder, dataset: Dataset, split: str) -> Iterator[int | str]:
     import tensorflow as tf
 
     for path in builder.info.splits[split].filepaths:
-        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+        for record in index.read_records(str(path)):
             feature = tf.train.Example.FromString(record).features.feature[dataset.label_key or "label"]
             yield feature.bytes_list.value[0].decode() if feature.bytes_list.value else feature.int64_list.value[0]
 
