@@ -119,14 +119,15 @@ def check(root: pathlib.Path) -> str:
         assert names >= sure or "in no line of labels.csv left aside" in notes
         return "listed"
     assert names >= sure
-    splits = {split_named(file.name.split("/")[0]) for file in reading.files} if "splits: " in notes else {None}
+    around = next((note for note in reading.notes if note.startswith("all lies in the folder ")), "").count("/")
+    within = any(note.startswith("in each split all lies in the folder ") for note in reading.notes)
+    in_splits = any(note.startswith("splits: ") for note in reading.notes)
     for file in reading.files:
-        parts = file.name.split("/")
-        below = parts[1:] if "splits: " in notes else parts
+        parts = file.name.split("/")[around:]
+        below = parts[in_splits + within:]
         label = unicodedata.normalize("NFC", printable(folders.text_of(below[0]))).strip()
         assert unicodedata.normalize("NFC", file.label) == label
-        assert file.split == (split_named(parts[0]) if "splits: " in notes else "train")
-    assert None not in splits or "splits: " not in notes
+        assert file.split == (split_named(parts[0]) if in_splits else "train")
     if any("/" in file.folder for file in reading.files):
         assert "the class is the first folder" in notes
     return "read"

@@ -87,8 +87,6 @@ def test_splits_in_any_spelling(names, tmp_path):
     (("train/cat", "train/dog", "test"), "test/0.jpg lies in no class folder.*no test split: move test elsewhere"),
     (("train", "test"), "lies in no class folder"),
     (("cat",), "has 1 class folder: classification needs two or more"),
-    (("all/cat", "all/dog"), "all has 2 folders inside: .* take --dataset=folder:.*/x/all"),
-    (("a/b/train/cat", "a/b/test/dog"), "a/b has 2 folders inside: .* take --dataset=folder:.*/x/a/b"),
     (("fold1/cat", "fold1/dog", "Fold_2/cat"), "parts of one data set, Fold_2, fold1, no classes"),
     (("train/cat", "train/dog", "test/cat"), "dog is in one of train and test only"),
     (("train/cat", "train/dog", "test/cat", "test/dog", "test/bird"), "bird is in one of train and test only"),
@@ -98,6 +96,29 @@ def test_splits_in_any_spelling(names, tmp_path):
 ])
 def test_what_can_be_read_in_two_ways_or_none_is_refused(names, told, tmp_path):
     refused(fill(tmp_path / "x", *names), told)
+
+
+@pytest.mark.parametrize("names, found, told", [
+    (("all/cat", "all/dog"), {"train": BOTH}, "all lies in the folder all/, which is no class"),
+    (("a/b/train/cat", "a/b/train/dog", "a/b/Test/cat", "a/b/Test/dog"), {"train": BOTH, "test": BOTH},
+     "all lies in the folder a/b/, which is no class"),
+    (("train/images/cat", "train/images/dog", "test/images/cat", "test/images/dog"), {"train": BOTH, "test": BOTH},
+     "in each split all lies in the folder images/, which is no class"),
+])
+def test_a_folder_around_everything_is_no_class(names, found, told, tmp_path):
+    reading = folders.read(fill(tmp_path / "x", *names))
+    assert taken(reading.root) == found and any(told in note for note in reading.notes)
+    assert all(file.path.startswith(names[0].split("/")[0]) or "Test" in file.path or "test" in file.path
+               for file in reading.files)  # keys are paths from the root
+
+
+def test_labels_csv_that_agrees_with_the_folders_changes_nothing(tmp_path):
+    root = fill(tmp_path / "x", "cat", "dog")
+    before = folders.dataset_of(folders.read(root))
+    (root / "labels.csv").write_text("file,label\ncat/0.jpg,cat\n")
+    reading = folders.read(root)
+    assert "labels.csv agrees with the folders, which are read" in reading.notes
+    assert folders.dataset_of(reading) == before
 
 
 def test_the_class_is_the_first_folder(tmp_path):

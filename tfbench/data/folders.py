@@ -143,7 +143,8 @@ def dataset_of(reading: Reading) -> Dataset:
         if numbers[split] and unpaired:
             raise UserError(_unpaired(reading, counts, split))
     if len(classes) < 2:
-        raise UserError(_one_class(reading))
+        what = "class" if reading.listed else "class folder"
+        raise UserError(f"{shown} has {len(classes)} {what}: classification needs two or more")
     missing = [split for split in ("validation", "test") if not numbers[split]]
     least = min(counts["train"], key=counts["train"].__getitem__)
     if missing and counts["train"][least] < LEAST_IMAGES:
@@ -194,17 +195,6 @@ def _unpaired(reading: Reading, counts, split: str) -> str:
             "class into both")
 
 
-def _one_class(reading: Reading) -> str:
-    what = "class" if reading.listed else "class folder"
-    text = f"{printable(reading.root)} has {len(reading.classes)} {what}: classification needs two or more"
-    top = os.path.commonpath([file.folder for file in reading.files])
-    inside = {file.folder.removeprefix(top).strip("/").split("/")[0] for file in reading.files}
-    if len(inside) > 1 and not reading.listed:
-        text += (f". {printable(top)} has {count(len(inside), 'folder')} inside: if these are the classes or splits, "
-                 f"take --dataset={FOLDER}{printable(reading.root / top)}")
-    return text
-
-
 # ---- reading -------------------------------------------------------------------------------------------
 
 
@@ -240,20 +230,25 @@ def _read(root: pathlib.Path) -> Reading:
     except OSError as error:
         raise UserError(f"the folder {printable(text_of(str(error.filename or root)))} cannot be read "
                         f"({error.strerror}): make it readable, with everything in it") from error
-    labels, notes = _label_file(tree)
+    notes: list[str] = []
+    while True:
+        labels, more = _label_file(tree)
+        notes += more
+        if labels is not None or (wrapper := _wrapper(tree)) is None:
+            break
+        tree.enter(wrapper)
+        notes.append(f"all lies in the folder {text_of('/'.join(tree.prefix))}/, which is no class")
+    listed = False
     if labels is None:
-        splits, more = _layout(tree)
-        files = _by_folder(tree, splits)
-        notes += more
+        files, more = _by_folder(tree)
     else:
-        files, more = _by_label_file(tree, labels)
-        notes += more
+        files, listed, more = _by_label_file(tree, labels)
+    notes += more
     files = sorted(files, key=lambda file: file.path)
     _refuse_repeated(tree, files)
     files, more = _without_twins(files)
     notes += more
     multi_label = labels is not None and labels.multi_label
-    listed = labels is not None
     notes += [*_nested(files, listed), *tree.notes(), _classes(files, multi_label)]
     return Reading(root, tuple(files), multi_label, listed, tuple(printable(note) for note in notes))
 
@@ -265,28 +260,31 @@ def text_of(name: str) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class _Found:
-    """An image: names of its folders and its own, below the root; bytes; stamp as of ImageFile."""
+    """An image: names of its folders and its own, below the folder `prefix` of the root; stamp as of ImageFile."""
 
     parts: tuple[str, ...]
     size: int
     stamp: tuple[int, int]
+    prefix: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
-        return "/".join(self.parts)
+        return "/".join((*self.prefix, *self.parts))
 
 
 class _Tree:
     """All that lies below a folder.
 
     Attributes:
-      root: the folder. images: in no order. folders: parts of each folder but hidden ones.
+      root: the folder, or the one in it that holds everything, `prefix` below it.
+      images: in no order. folders: parts of each folder but hidden ones.
       unread: {ending or kind: [files]} of images that are not read. others: endings of other files.
       special: pipes, devices and sockets. twice: pairs of folders that are the same one.
     """
 
     def __init__(self, root: pathlib.Path):
         self.root = root
+        self.prefix: tuple[str, ...] = ()
         self.images: list[_Found] = []
         self.folders: list[tuple[str, ...]] = []
         self.unread: dict[str, list[tuple[str, ...]]] = collections.defaultdict(list)
@@ -297,7 +295,7 @@ class _Tree:
 
     def walk(self) -> None:
         facts = os.stat(self.root)
-        seen = {(facts.st_dev, facts.st_ino): ()}
+        seen: dict[tuple[int, int], tuple[str, ...]] = {(facts.st_dev, facts.st_ino): ()}
         stack: list[tuple[tuple[str, ...], tuple]] = [((), ((facts.st_dev, facts.st_ino),))]
         while stack:
             parts, above = stack.pop()
@@ -325,6 +323,14 @@ class _Tree:
                 seen.setdefault(identity, here)
                 self.folders.append(here)
                 stack.append((here, (*above, identity)))
+
+    def enter(self, top: str) -> None:
+        """Makes the only folder there is the root."""
+        self.root, self.prefix = self.root / top, (*self.prefix, top)
+        self.images = [dataclasses.replace(found, parts=found.parts[1:], prefix=self.prefix) for found in self.images]
+        self.folders = [parts[1:] for parts in self.folders if len(parts) > 1]
+        self.unread = {kind: [parts[1:] for parts in files] for kind, files in self.unread.items()}
+        self.twice = [(first[1:], second[1:]) for first, second in self.twice]
 
     def _file(self, entry, parts: tuple[str, ...]) -> None:
         ending = os.path.splitext(entry.name)[1].lower()
@@ -405,6 +411,18 @@ def _some(names) -> str:
 # ---- by folders ----------------------------------------------------------------------------------------
 
 
+def _wrapper(tree: _Tree) -> str | None:
+    """The one folder that holds several with images, or splits, and beside which there is nothing; None without one."""
+    tops = {parts[0] for parts in tree.folders}
+    inside = {found.parts[1] for found in tree.images if len(found.parts) > 2}
+    direct = any(len(found.parts) <= 2 for found in tree.images) or any(len(file) < 2 for files in tree.unread.values()
+                                                                        for file in files)
+    if len(tops) != 1 or direct or split_named(next(iter(tops))):
+        return None
+    return next(iter(tops)) if len(inside) > 1 or any(map(split_named, inside)) or any(
+        len(found.parts) > 3 for found in tree.images) else None
+
+
 def _layout(tree: _Tree) -> tuple[dict[str, str] | None, list[str]]:
     """{folder: split}, or None where the folders are classes; and notes.
 
@@ -443,7 +461,7 @@ def _layout(tree: _Tree) -> tuple[dict[str, str] | None, list[str]]:
         if len(same := [name for name, part in named.items() if part == split]) > 1:
             raise UserError(f"{root} has several folders for the {split} split: {_some(same)}; move their images into "
                             "one")
-    if loose := sorted(found.name for found in tree.images if len(found.parts) == 2):
+    if loose := sorted("/".join(found.parts) for found in tree.images if len(found.parts) == 2):
         top = loose[0].split("/")[0]
         more = ""
         if named[top] != "train":
@@ -470,10 +488,16 @@ def _refuse_splits_in_classes(tree: _Tree, tops: list[str]) -> None:
                         "train/CLASS/IMAGE; move them, or rename these folders if they are no splits")
 
 
-def _by_folder(tree: _Tree, splits: dict[str, str] | None) -> list[ImageFile]:
-    """The images by their first folder below that of their split."""
-    depth = 0 if splits is None else 1
-    files = []
+def _by_folder(tree: _Tree) -> tuple[list[ImageFile], list[str]]:
+    """The images by their first folder below that of their split, and notes."""
+    splits, notes = _layout(tree)
+    depth, files = 0 if splits is None else 1, []
+    if splits is not None:
+        below = {found.parts[1] for found in tree.images}
+        inside = {found.parts[2] for found in tree.images if len(found.parts) > 3}
+        if len(below) == 1 and len(inside) > 1 and all(len(found.parts) > 3 for found in tree.images):
+            depth = 2  # train/images/CLASS/IMAGE
+            notes.append(f"in each split all lies in the folder {text_of(next(iter(below)))}/, which is no class")
     for found in tree.images:
         split = "train" if splits is None else splits[found.parts[0]]
         folder = [text_of(part) for part in found.parts[depth:-1]]
@@ -490,7 +514,7 @@ def _by_folder(tree: _Tree, splits: dict[str, str] | None) -> list[ImageFile]:
     for first, second in tree.twice:
         if split_of.get(first[0] if first else "") == split_of.get(second[0]):
             tree.refuse_twice(first, second)
-    return files
+    return files, notes
 
 
 def _empty(tree: _Tree, parts: tuple[str, ...]) -> str:
@@ -542,7 +566,8 @@ def _without_twins(files: list[ImageFile]) -> tuple[list[ImageFile], list[str]]:
     for file in files:
         for label in file.labels:
             spellings[_canonical(label)].add(label)
-    changed, notes = {}, []
+    changed: dict[str, str] = {}
+    notes: list[str] = []
     for canonical, forms in sorted(spellings.items()):
         plain = {printable(form).strip() for form in forms}
         if len(forms) > 1:
@@ -586,29 +611,35 @@ def _label_file(tree: _Tree) -> tuple[label_files.LabelFile | None, list[str]]:
     return None, [f"{names[0]} is not read, it has no columns of files and labels"]
 
 
-def _by_label_file(tree: _Tree, labels: label_files.LabelFile) -> tuple[list[ImageFile], list[str]]:
-    found = {text_of(one.name): one for one in tree.images}
+def _by_label_file(tree: _Tree, labels: label_files.LabelFile) -> tuple[list[ImageFile], bool, list[str]]:
+    """The images that have a line, whether labels come from there and not from folders, and notes."""
+    found = {text_of("/".join(one.parts)): one for one in tree.images}
     lines, notes = label_files.match(labels, list(found))
     if not lines:
         raise UserError(f"{printable(tree.root / labels.name)} has no lines of images: {label_files.EXAMPLE}")
     tops = {found[path].parts[0] for path in lines if len(found[path].parts) > 1}
     names = {label for line in lines.values() for label in line.labels}
+    in_folders = all(len(one.parts) > 1 for one in tree.images)
+    agree = all(line.labels == (path.split("/")[0],) and not line.split for path, line in lines.items())
+    if in_folders and agree and len({one.parts[0] for one in tree.images}) > 1:
+        files, more = _by_folder(tree)
+        return files, False, [*notes, f"{labels.name} agrees with the folders, which are read", *more]
     if tops == names and len(tops) > 1 and all(len(found[path].parts) > 1 for path in lines):
         for path, line in sorted(lines.items()):
             if line.labels != (found[path].parts[0],):
                 raise UserError(f"{labels.name}, line {line.number} says {';'.join(line.labels)} of {printable(path)}, "
                                 "its folder another class: correct one of them, or move labels.csv elsewhere")
     named = {top: split_named(top) for top in tops}
-    in_folders = all(len(found[path].parts) > 1 and not line.split for path, line in lines.items())
-    by_folder = in_folders and "train" in named.values() and all(named.values())
+    unsplit = all(len(found[path].parts) > 1 and not line.split for path, line in lines.items())
+    by_folder = unsplit and "train" in named.values() and all(named.values())
     if by_folder:
         notes.append(_splits_note({top: split for top, split in named.items() if split}))
     files = []
     for path, line in lines.items():
         one = found[path]
         split = line.split or (named[one.parts[0]] if by_folder else None) or "train"
-        files.append(ImageFile(split, line.labels, path, one.size, text_of("/".join(one.parts[:-1])) or ".", one.name,
-                               one.stamp))
+        folder = text_of("/".join(one.parts[:-1])) or "."
+        files.append(ImageFile(split, line.labels, text_of(one.name), one.size, folder, one.name, one.stamp))
     present = {file.split for file in files}
     if "train" not in present:
         raise UserError(f"{labels.name} has no lines with the split train: add them, or leave the column out")
@@ -616,4 +647,4 @@ def _by_label_file(tree: _Tree, labels: label_files.LabelFile) -> tuple[list[Ima
         notes.append(f"splits: from {labels.name}, {', '.join(split for split in SPLITS if split in present)}")
     if unlisted := sorted(set(found) - set(lines)):
         notes.append(f"{count(len(unlisted), 'image')} in no line of {labels.name} left aside: {_some(unlisted)}")
-    return files, notes
+    return files, True, notes

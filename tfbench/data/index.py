@@ -122,7 +122,8 @@ def _read_file(dataset: Dataset, builder, split: str, path: str, number: int) ->
     Args:
       number: of the file.
     """
-    rows, offset = [], 0
+    rows: list[tuple] = []
+    offset = 0
     by_number = ARRAY_RECORD in os.path.basename(path)
     for record in read_records(path):
         key, label, image, sha256 = _parse(dataset, builder, split, record)
@@ -178,12 +179,12 @@ def _parse(dataset: Dataset, builder, split: str, record: bytes):
         sha256 = hashlib.sha256(image).digest()
     key = features[dataset.key].bytes_list.value[0].decode() if dataset.key else ""
     if dataset.multi_label:
-        label = np.full(dataset.classes, -1.0, np.float32)
+        labels = np.full(dataset.classes, -1.0, np.float32)
         names = (dataset.label_key,) * 2 if dataset.label_key else ("labels", "labels_no_difficult")
         shown, plain = (list(features[name].int64_list.value) for name in names)
-        label[shown] = 0.0
-        label[plain] = 1.0
-        return key, label, image, sha256
+        labels[shown] = 0.0
+        labels[plain] = 1.0
+        return key, labels, image, sha256
     label = _label(dataset, features[dataset.label_key or "label"])
     if dataset.key_format != "{key}":
         key = dataset.key_format.format(key=key, split=split, label=builder.info.features["label"].names[label])

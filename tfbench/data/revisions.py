@@ -70,8 +70,8 @@ def _find(reading: Reading, dataset: Dataset, data_dir) -> str:
                 manifests.write(one, data_dir, manifest)
             return one.tfds
     place, _, version = prepared[0].tfds.partition(":")
-    major, minor, patch = manifests.version_numbers(version)
-    return f"{place}:{major}.{minor}.{patch + 1}"
+    major, minor, patch = version.split(".")
+    return f"{place}:{major}.{minor}.{int(patch) + 1}"
 
 
 def hash_files(reading: Reading) -> dict[str, str]:
