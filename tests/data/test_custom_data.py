@@ -17,6 +17,7 @@ from tfbench import UserError, finetune, logistic_regression, prepare_data, pret
 from tfbench.data import examples, folders, index, lookup, manifests, prepare, revisions, verify
 from tfbench.data.catalog import DATASETS
 from tfbench.data.pipeline import decode
+from tfbench.images import reading
 from tfbench.results import store
 
 
@@ -33,7 +34,7 @@ def write(root, *parts, number=6, kind="JPEG", classes=("cat", "dog")):
 
 def row(root):
     folders.read_once.cache_clear()
-    return folders.dataset_of(folders.read_once(folders.real_path(str(root))))
+    return folders.dataset_of(folders.read_once(reading.real_path(str(root))))
 
 
 def parts(dataset, data_dir) -> dict:
@@ -68,14 +69,14 @@ def test_what_a_folder_lacks_is_held_out_of_its_training_images(tmp_path, given,
 
 def test_a_split_is_the_same_whatever_order_the_folder_is_listed_in(tmp_path, monkeypatch):
     root = write(tmp_path / "x", number=30)
-    plain = folders.list_images(root)
+    plain = reading.list_images(root)
     scan = os.scandir
 
     def reversed_scan(path):
         return contextlib.nullcontext(sorted(scan(path), key=lambda entry: entry.name, reverse=True))
 
-    monkeypatch.setattr(folders.os, "scandir", reversed_scan)
-    assert folders.list_images(root) == plain
+    monkeypatch.setattr(reading.os, "scandir", reversed_scan)
+    assert reading.list_images(root) == plain
     monkeypatch.undo()
     elsewhere = write(tmp_path / "elsewhere" / "x", number=30)
     first, second = (parts(row(place), tmp_path / str(number)) for number, place in enumerate((root, elsewhere)))
@@ -194,7 +195,7 @@ def test_a_full_disk_leaves_nothing_half_made(tmp_path, monkeypatch):
 
 def test_a_class_called_train_is_a_class(tmp_path):
     root = write(tmp_path / "vehicles", classes=("bus", "train"))
-    assert {file.label for file in folders.list_images(root)} == {"bus", "train"}
+    assert {file.label for file in reading.list_images(root)} == {"bus", "train"}
 
 
 def edit(file, label=3, number=9):
@@ -323,8 +324,8 @@ def test_every_kind_of_image_and_name_goes_from_folder_to_pixels(tmp_path):
         assert (found[key] == content) == as_it_is
         with PIL.Image.open(io.BytesIO(content)) as image:
             np.testing.assert_allclose(decode(found[key]), np.asarray(image.convert("RGB")), atol=1)
-    reading = manifests.read(dataset, tmp_path)["reading"]
-    assert "4 images stored as an image viewer shows them, as PNG: 2 TIFF, 2 BMP with a palette" in reading
+    lines = manifests.read(dataset, tmp_path)["reading"]
+    assert "4 images stored as an image viewer shows them, as PNG: 2 TIFF, 2 BMP with a palette" in lines
     assert looked_up(root, tmp_path) == dataset
 
 

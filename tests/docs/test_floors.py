@@ -12,9 +12,9 @@ PACKAGE = pathlib.Path(__file__).parents[2] / "tfbench"
 PROGRAMS = ("study", *RUNS, "analysis", "prepare_data", "prepare_models", "benchmark")
 
 # From the ground up: a module imports from floors below its own, and from its own. CONTRIBUTING.md says what is where.
-FLOORS = (("errors", "version", "wording"), ("paper",), ("regimes",), ("files",), ("data",), ("models",), ("config",),
-          ("inputs",), ("results",), ("stats",), ("training",), ("linear",), ("report",), ("cli",), ("sweep",),
-          ("benchmarks",), (*PROGRAMS, "api", "__main__", "__init__"))
+FLOORS = (("errors", "version", "wording"), ("paper",), ("regimes",), ("files",), ("images",), ("data",), ("models",),
+          ("config",), ("inputs",), ("results",), ("stats",), ("training",), ("linear",), ("report",), ("cli",),
+          ("sweep",), ("benchmarks",), (*PROGRAMS, "api", "__main__", "__init__"))
 HEIGHT = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -13,11 +13,12 @@ import pathlib
 import re
 from collections.abc import Callable
 
-from tfbench.data import folders, verify
+from tfbench.data import verify
 from tfbench.data.builders import common
 from tfbench.data.catalog import Dataset
-from tfbench.data.splits import SPLITS, split_named
 from tfbench.errors import UserError
+from tfbench.images import reading
+from tfbench.images.split_names import SPLITS, split_named
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,7 +125,7 @@ def adhoc_builder(dataset: Dataset, data_dir, features: dict, splits: dict):
 
 def _from_folder(source) -> list[CopiedImage]:
     return [CopiedImage(file.split, file.folder, file.path, (source / file.name).read_bytes)
-            for file in folders.list_images(source)]
+            for file in reading.list_images(source)]
 
 
 def _from_parquet(files) -> list[CopiedImage]:

@@ -1,4 +1,4 @@
-"""Copies the images of a folder into a prepared data set, each as an image viewer shows it (data/images.py)."""
+"""Copies the images of a folder into a prepared data set, each as an image viewer shows it (images/decoding.py)."""
 
 import collections
 import concurrent.futures
@@ -8,9 +8,12 @@ import os
 import pathlib
 from collections.abc import Iterator
 
-from tfbench.data import copies, folders, images, index, verify
+from tfbench.data import copies, folders, index, verify
 from tfbench.data.catalog import Dataset
 from tfbench.errors import UserError
+from tfbench.images import decoding
+from tfbench.images.reading import ImageFile, Reading
+from tfbench.images.split_names import SPLITS
 from tfbench.wording import count, printable
 
 FILES_AT_ONCE = 256  # read ahead of TFDS, which writes one after another
@@ -30,7 +33,7 @@ class FolderCopy:
     """
 
     dataset: Dataset
-    reading: folders.Reading
+    reading: Reading
     sha256: dict[str, str]
     stored_anew: dict[str, str]
     skipped: dict[str, str]
@@ -61,6 +64,11 @@ class FolderCopy:
         return lines
 
 
+def stored_form(content: bytes) -> decoding.StoredImage:
+    """An image file as it is stored in a prepared data set; errors as of decoding.stored."""
+    return decoding.stored(content, verify.pixels)
+
+
 def look_through(dataset: Dataset, *, skip_unreadable: bool = False, report=lambda images: None) -> FolderCopy:
     """Decodes all images of a folder.
 
@@ -80,12 +88,12 @@ def look_through(dataset: Dataset, *, skip_unreadable: bool = False, report=lamb
     def look(number: int):
         file = files[number]
         content = _content(reading.root, file, sha256)
-        stored = images.stored(content)
+        stored = stored_form(content)
         if stored.reason:
             stored_anew[file.path] = stored.reason
         return stored.format, stored.mode, stored.sides
 
-    images.readable_kinds()  # Pillow's plug-ins are loaded once, not in every thread
+    decoding.readable_kinds()  # Pillow's plug-ins are loaded once, not in every thread
     scanned = verify.scan(look, [file.path for file in files], report)
     skipped = scanned["undecodable"]
     if skipped and not skip_unreadable:
@@ -107,15 +115,15 @@ def look_through(dataset: Dataset, *, skip_unreadable: bool = False, report=lamb
     return FolderCopy(dataset, reading, sha256, dict(sorted(stored_anew.items())), skipped, scanned)
 
 
-def _content(root: pathlib.Path, file: folders.ImageFile, sha256: dict[str, str]) -> bytes:
+def _content(root: pathlib.Path, file: ImageFile, sha256: dict[str, str]) -> bytes:
     """The file's bytes; their hash is noted in `sha256`."""
     sha256[file.path] = "unreadable"
     try:
         content = (root / file.name).read_bytes()
     except FileNotFoundError as error:
-        raise images.UnreadableImage("a link to a missing file" if not file.size else "gone") from error
+        raise decoding.UnreadableImage("a link to a missing file" if not file.size else "gone") from error
     except OSError as error:
-        raise images.UnreadableImage(error.strerror) from error
+        raise decoding.UnreadableImage(error.strerror) from error
     sha256[file.path] = hashlib.sha256(content).hexdigest()
     return content
 
@@ -137,7 +145,7 @@ def _builder(copy: FolderCopy, data_dir):
     if copy.stored_anew:
         features[index.PIXELS] = tfds.features.Text()
     splits = {}
-    for split in folders.SPLITS:
+    for split in SPLITS:
         files = tuple(file for file in copy.reading.files if file.split == split and file.path not in copy.skipped)
         if files:
             splits[split] = _Split(copy, files)
@@ -149,18 +157,18 @@ class _Split:
     """The examples of one split, as TFDS takes them; files are read and decoded ahead, on all cores."""
 
     copy: FolderCopy
-    files: tuple[folders.ImageFile, ...]
+    files: tuple[ImageFile, ...]
 
     def __iter__(self) -> Iterator[tuple[str, dict]]:
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             for first in range(0, len(self.files), FILES_AT_ONCE):
                 yield from pool.map(self._example, self.files[first:first + FILES_AT_ONCE])
 
-    def _example(self, file: folders.ImageFile) -> tuple[str, dict]:
+    def _example(self, file: ImageFile) -> tuple[str, dict]:
         sha256: dict[str, str] = {}
         try:
             content = _content(self.copy.reading.root, file, sha256)
-        except images.UnreadableImage:
+        except decoding.UnreadableImage:
             content = b""
         if sha256[file.path] != self.copy.sha256[file.path]:
             raise UserError(f"{printable(file.path)} in {printable(self.copy.reading.root)} changed while it was "
@@ -169,7 +177,7 @@ class _Split:
             "key": file.path, "labels": list(file.labels), "labels_no_difficult": list(file.labels)}
         pixels = ""
         if file.path in self.copy.stored_anew:
-            stored = images.stored(content)
+            stored = stored_form(content)
             content, pixels = stored.content, stored.pixels_sha256
         if self.copy.stored_anew:
             example[index.PIXELS] = pixels

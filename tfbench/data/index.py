@@ -42,7 +42,7 @@ class Index:
       splits: [n] str, the split as the data set's publishers made it.
       shard, offset, length: [n] int64, which record holds the example: number of its file, first byte (of array records
         its number there), bytes.
-      sha256: [n, 32] uint8, of the encoded image, or of its pixels where tfbench encoded them (data/images.py).
+      sha256: [n, 32] uint8, of the encoded image, or of its pixels where tfbench encoded them (images/decoding.py).
       sizes: [n] int64, bytes of the encoded image.
       records: [n, 32] uint8, SHA-256 of the record.
       image_key: the feature that holds the image.

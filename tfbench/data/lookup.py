@@ -1,7 +1,7 @@
 """The data set behind a name that --dataset takes.
 
     digits          a row of DATASETS (data/catalog.py)
-    folder:PATH     a folder of images (data/folders.py)
+    folder:PATH     a folder of images (images/reading.py)
     tfds:NAME       another classification data set of TFDS, prepared by tfbench.prepare_data; tfds:NAME/CONFIG:VERSION
 
 This module imports no TensorFlow.
@@ -13,8 +13,9 @@ import json
 import pathlib
 
 from tfbench.data.catalog import DATASETS, Dataset
-from tfbench.data.folders import FOLDER, read_once, real_path
+from tfbench.data.folders import read_once
 from tfbench.errors import UserError
+from tfbench.images.reading import FOLDER, real_path
 from tfbench.wording import unknown
 
 TFDS = "tfds:"  # --dataset=tfds:NAME

@@ -11,13 +11,14 @@ import tempfile
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from tfbench.data import copies, folder_copies, folders, images, index, manifests, revisions, tfds_sets, verify
+from tfbench.data import copies, folder_copies, index, manifests, revisions, tfds_sets, verify
 from tfbench.data.builders import common
 from tfbench.data.catalog import Dataset
 from tfbench.data.examples import open_dataset
 from tfbench.data.lookup import MANIFEST, TFDS
 from tfbench.errors import UserError
 from tfbench.files import atomic
+from tfbench.images import decoding, reading
 from tfbench.wording import count, printable
 
 _PACKAGES = ("tensorflow", "tensorflow-datasets", "numpy", "scikit-learn", "matplotlib", "fonttools")
@@ -99,12 +100,12 @@ def verify_images(dataset: Dataset, data_dir, report=lambda images: None) -> dic
 
 def _files_of(dataset: Dataset, data_dir) -> dict:
     """The level `archives` of a folder: whether its files are those that were prepared, byte for byte."""
-    reading = folders.read(dataset.folder)
-    if different := revisions.changed(reading, dataset, data_dir):
+    files = reading.read(dataset.folder)
+    if different := revisions.changed(files, dataset, data_dir):
         names = verify.shorten([printable(name) for name in different])
         return verify.level(verify.FAIL, f"{count(len(different), 'file')} of the folder changed since it was "
                             f"prepared: {names}")
-    return verify.level(verify.PASS, f"{count(len(reading.files), 'file')} of the folder as prepared, byte for byte")
+    return verify.level(verify.PASS, f"{count(len(files.files), 'file')} of the folder as prepared, byte for byte")
 
 
 def _seen_alike(content: bytes) -> tuple[str, str, tuple[int, int]]:
@@ -113,9 +114,9 @@ def _seen_alike(content: bytes) -> tuple[str, str, tuple[int, int]]:
     Raises:
       UnreadableImage: it does not.
     """
-    stored = images.stored(content)
+    stored = folder_copies.stored_form(content)
     if stored.reason:
-        raise images.UnreadableImage(f"{stored.reason}: TensorFlow shows it otherwise")
+        raise decoding.UnreadableImage(f"{stored.reason}: TensorFlow shows it otherwise")
     return stored.format, stored.mode, stored.sides
 
 

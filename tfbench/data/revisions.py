@@ -13,10 +13,12 @@ import hashlib
 import os
 import pathlib
 
-from tfbench.data import images, index, manifests
+from tfbench.data import folder_copies, index, manifests
 from tfbench.data.catalog import Dataset
-from tfbench.data.folders import ImageFile, Reading, dataset_of
+from tfbench.data.folders import dataset_of
 from tfbench.errors import UserError
+from tfbench.images.decoding import UnreadableImage
+from tfbench.images.reading import ImageFile, Reading
 
 _STATES_KEPT = 16  # of equal contents: machines that each have their own copy of the folder
 _known: dict[tuple[str, str, str], str] = {}  # (state, place, data_dir) -> tfds: compared once in a process
@@ -103,8 +105,8 @@ def changed(reading: Reading, prepared: Dataset, data_dir) -> list[str]:
         if hash_file(reading.root, file) == known[file.path]:
             return True
         try:
-            return images.stored((reading.root / file.name).read_bytes()).pixels_sha256 == known[file.path]
-        except (OSError, images.UnreadableImage):
+            return folder_copies.stored_form((reading.root / file.name).read_bytes()).pixels_sha256 == known[file.path]
+        except (OSError, UnreadableImage):
             return False
 
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -133,6 +135,6 @@ def _made_alike(reading: Reading, sha256: dict[str, str], prepared: Dataset, man
 
 def _stored_as_it_is(path: pathlib.Path) -> bool:
     try:
-        return not images.stored(path.read_bytes()).reason
-    except (OSError, images.UnreadableImage):
+        return not folder_copies.stored_form(path.read_bytes()).reason
+    except (OSError, UnreadableImage):
         return False

@@ -16,8 +16,8 @@ from tfbench.data.builders import common
 from tfbench.data.catalog import Dataset
 from tfbench.data.folders import sizes_with_held_out
 from tfbench.data.lookup import TFDS, refuse_catalog_name, split_tfds_name, tfds_folder
-from tfbench.data.splits import SPLITS, split_named
 from tfbench.errors import UserError
+from tfbench.images.split_names import SPLITS, split_named
 from tfbench.wording import count, either
 
 _MOST_CLASSES = 0.5  # of the number of images: more different values are no classes but names or numbers

@@ -163,14 +163,19 @@ def _leakage(index, membership) -> dict:
                  images=[[f"{split} {key}" for split, key in group] for group in pairs])
 
 
+def pixels(content: bytes) -> np.ndarray:
+    """[height, width, 3] uint8, an encoded image as training reads it."""
+    from tfbench.data.pipeline import decode
+
+    return decode(content).numpy()
+
+
 def decoded(content: bytes) -> tuple[str, str, tuple[int, int]]:
     """Format, mode (in Pillow's words) and (shorter, longer) side of an encoded image, decoded as training would."""
     from PIL import Image
 
-    from tfbench.data.pipeline import decode
-
     Image.MAX_IMAGE_PIXELS = None  # Birdsnap's largest would be taken for an attack
-    shape = decode(content).shape[:2]
+    shape = pixels(content).shape[:2]
     with Image.open(io.BytesIO(content)) as image:
         return image.format, image.mode, (min(shape), max(shape))
 

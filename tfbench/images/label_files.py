@@ -14,8 +14,8 @@ import io
 import pathlib
 import unicodedata
 
-from tfbench.data.splits import split_named
 from tfbench.errors import UserError
+from tfbench.images.split_names import split_named
 from tfbench.wording import count, printable
 
 NAMES = ("labels.csv", "labels.tsv")  # in any case

@@ -7,8 +7,9 @@ import PIL.features
 import PIL.Image
 import pytest
 
-from tfbench.data import images
+from tfbench.data.folder_copies import stored_form
 from tfbench.data.pipeline import decode
+from tfbench.images import decoding
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (12, 20, 3), dtype=np.uint8)
@@ -73,7 +74,7 @@ GREY = np.repeat(np.asarray(RGB.convert("L"))[..., None], 3, 2)
     (encoded(RGB, "WEBP", exif=TURNED, lossless=True), np.rot90(PIXELS, -1), False),
 ])
 def test_what_is_stored_is_what_a_viewer_shows(content, expected, kept):
-    stored = images.stored(content)
+    stored = stored_form(content)
     assert np.abs(decode(stored.content).numpy() - np.asarray(expected, float)).max() <= 1
     assert kept is None or (stored.content is content) == kept == (not stored.reason) == (not stored.pixels_sha256)
 
@@ -82,7 +83,7 @@ def test_what_is_stored_is_what_a_viewer_shows(content, expected, kept):
                                            ("RGB", {"subsampling": 0}), ("RGB", {"exif": b"Exif\0\0broken"})])
 def test_a_jpeg_stays_as_it_is_and_tensorflow_reads_what_pillow_does(mode, options):
     content = encoded(RGB.convert(mode), "JPEG", **options)
-    assert images.stored(content).content is content
+    assert stored_form(content).content is content
     with PIL.Image.open(io.BytesIO(content)) as image:
         np.testing.assert_array_equal(decode(content), image.convert("RGB"))
 
@@ -93,7 +94,7 @@ def test_a_jpeg_is_turned_as_exif_says():
         exif = PIL.Image.Exif()
         exif[0x0112] = orientation
         content = encoded(smooth, "JPEG", exif=exif, quality=95)
-        stored = images.stored(content)
+        stored = stored_form(content)
         with PIL.Image.open(io.BytesIO(content)) as image:
             plain = np.asarray(image)
         turns = {2: np.fliplr, 3: lambda p: np.rot90(p, 2), 4: np.flipud, 5: lambda p: p.transpose(1, 0, 2),
@@ -104,14 +105,14 @@ def test_a_jpeg_is_turned_as_exif_says():
 
 @pytest.mark.skipif(not PIL.features.check("avif"), reason="this Pillow has no AVIF")
 def test_avif_is_read():
-    shown = decode(images.stored(encoded(RGB.resize((64, 64)), "AVIF", quality=100, subsampling="4:4:4")).content)
+    shown = decode(stored_form(encoded(RGB.resize((64, 64)), "AVIF", quality=100, subsampling="4:4:4")).content)
     assert np.abs(shown.numpy().astype(int) - np.asarray(RGB.resize((64, 64)))).mean() < 3
 
 
 def test_pixels_and_not_their_compression_tell_images_apart():
-    first, other = (images.stored(encoded(RGB, "TIFF", compression=how)) for how in (None, "tiff_lzw"))
+    first, other = (stored_form(encoded(RGB, "TIFF", compression=how)) for how in (None, "tiff_lzw"))
     assert first.pixels_sha256 == other.pixels_sha256
-    assert first.pixels_sha256 != images.stored(encoded(RGB.transpose(0), "TIFF")).pixels_sha256
+    assert first.pixels_sha256 != stored_form(encoded(RGB.transpose(0), "TIFF")).pixels_sha256
 
 
 @pytest.mark.parametrize("content, told", [
@@ -124,21 +125,21 @@ def test_pixels_and_not_their_compression_tell_images_apart():
     (encoded(RGB.convert("F"), "TIFF"), "pixels of 32 bits"),
 ])
 def test_what_is_no_image_is_told_in_a_few_words(content, told):
-    with pytest.raises(images.UnreadableImage, match=told) as error:
-        images.stored(content)
+    with pytest.raises(decoding.UnreadableImage, match=told) as error:
+        stored_form(content)
     assert "\n" not in str(error.value) and len(str(error.value)) < 250
 
 
-def test_an_image_of_too_many_pixels_is_refused_before_it_takes_memory(monkeypatch):
+def test_an_image_of_too_many_pixels_is_refused_before_it_takes_memory():
     content = encoded(PIL.Image.new("1", (20_000, 20_000)), "PNG")
-    monkeypatch.setattr(images, "_by_tensorflow", lambda content: pytest.fail("decoded"))
-    with pytest.raises(images.UnreadableImage, match="20,000 × 20,000 pixels, more than 100,000,000: make it smaller"):
-        images.stored(content)
+    told = "20,000 × 20,000 pixels, more than 100,000,000: make it smaller"
+    with pytest.raises(decoding.UnreadableImage, match=told):
+        decoding.stored(content, lambda content: pytest.fail("decoded"))
 
 
 def test_kinds_are_told_by_first_bytes():
     for kind, name in (("JPEG", "JPEG"), ("PNG", "PNG"), ("GIF", "GIF"), ("BMP", "BMP"), ("WEBP", "WebP"),
                        ("TIFF", "TIFF"), ("PPM", "PNM"), ("JPEG2000", "JPEG 2000")):
-        assert images.sniff(encoded(RGB, kind)[:images.HEAD_BYTES]) == name
+        assert decoding.sniff(encoded(RGB, kind)[:decoding.HEAD_BYTES]) == name
     for text in (b"BM is a text", b"P1 also", b"RIFF....WAVE", b"", b"II", b"....ftypisom"):
-        assert not images.sniff(text)
+        assert not decoding.sniff(text)

@@ -19,6 +19,7 @@ import importlib.util
 import io
 import re
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 
@@ -123,15 +124,18 @@ def remedy(kind: str) -> str:
     return {"HEIC": _HEIF, "AVIF": f"{_TO_JPEG}, or `pip install -U pillow`"}.get(kind, _TO_JPEG)
 
 
-def stored(content: bytes) -> StoredImage:
+def stored(content: bytes, decode: Callable[[bytes], np.ndarray]) -> StoredImage:
     """An image file as it is to be stored.
+
+    Args:
+      decode: from encoded images to their RGB pixels, [height, width, 3] uint8, as they will be read.
 
     Raises:
       UnreadableImage: it is empty, damaged, too large, or no image of a kind that can be read.
     """
     kind = _kind_of(content)
     try:
-        return _stored(content, kind)
+        return _stored(content, kind, decode)
     except UnreadableImage:
         raise
     except Exception as error:  # TensorFlow and Pillow have dozens of ways to refuse an image
@@ -151,7 +155,7 @@ def _kind_of(content: bytes) -> str:
     return kind
 
 
-def _stored(content: bytes, kind: str) -> StoredImage:
+def _stored(content: bytes, kind: str, decode) -> StoredImage:
     from PIL import Image
 
     with Image.open(io.BytesIO(content), formats=readable_kinds()[kind]) as image:
@@ -162,12 +166,12 @@ def _stored(content: bytes, kind: str) -> StoredImage:
         as_it_is = StoredImage(content, "", "", **facts)
         plain = image.mode in ("L", "RGB", "P") and not _transparent(image) and _orientation(image) == 1
         if kind == "JPEG" and image.mode != "P" and plain or kind == "PNG" and plain:
-            _by_tensorflow(content)  # the same libraries: only whether it can be decoded is left to see
+            decode(content)  # the same libraries: only whether it can be decoded is left to see
             return as_it_is
         reason = _reason(image, kind)
         pixels = np.asarray(viewed(image))
     try:
-        same = np.array_equal(_by_tensorflow(content), pixels)
+        same = np.array_equal(decode(content), pixels)
     except Exception:  # as in `stored`
         same = False
     if same:
@@ -239,12 +243,6 @@ def _reason(image, kind: str) -> str:
 
 
 _MODES = {"P": "a palette", "1": "one bit a pixel", "CMYK": "CMYK colours", "YCbCr": "YCbCr colours"}
-
-
-def _by_tensorflow(content: bytes) -> np.ndarray:
-    from tfbench.data.pipeline import decode
-
-    return decode(content).numpy()
 
 
 def _first_line(error: Exception) -> str:

@@ -7,8 +7,10 @@ import unicodedata
 import pytest
 
 from tfbench import UserError
-from tfbench.data import folders
-from tfbench.data.splits import split_named
+from tfbench.data.folders import dataset_of
+from tfbench.images import decoding
+from tfbench.images.reading import list_images, read
+from tfbench.images.split_names import split_named
 from tfbench.wording import printable
 
 JPEG, HEIC = b"\xff\xd8\xff\xe0" + bytes(30), b"\0\0\0\x18ftypheic" + bytes(30)
@@ -36,7 +38,7 @@ def table(root, text, *files, name="labels.csv", encoding="utf-8"):
 def taken(root) -> dict:
     """{split: {class: images}} of what a folder is read as."""
     found: dict = {}
-    for file in folders.read(root).files:
+    for file in read(root).files:
         for label in file.labels:
             counts = found.setdefault(file.split, {})
             counts[label] = counts.get(label, 0) + 1
@@ -45,7 +47,7 @@ def taken(root) -> dict:
 
 def refused(root, told) -> None:
     with pytest.raises(UserError, match=told) as error:
-        folders.dataset_of(folders.read(root))
+        dataset_of(read(root))
     assert "\n" not in str(error.value) and "delete" not in str(error.value)
 
 
@@ -68,7 +70,7 @@ def test_names_of_splits(name, split):
                                    ("train", "eval", "test"), ("train", "valid"), ("train", "validation", "testing")])
 def test_splits_in_any_spelling(names, tmp_path):
     names = [name for name in names if split_named(name)]
-    reading = folders.read(fill(tmp_path / "x", *(f"{part}/{label}" for part in names for label in BOTH)))
+    reading = read(fill(tmp_path / "x", *(f"{part}/{label}" for part in names for label in BOTH)))
     assert taken(reading.root) == {split_named(name): BOTH for name in names}
     line = next(note for note in reading.notes if note.startswith("splits: "))
     assert all(f"= {name}/" in line for name in names)
@@ -106,7 +108,7 @@ def test_what_can_be_read_in_two_ways_or_none_is_refused(names, told, tmp_path):
      "in each split all lies in the folder images/, which is no class"),
 ])
 def test_a_folder_around_everything_is_no_class(names, found, told, tmp_path):
-    reading = folders.read(fill(tmp_path / "x", *names))
+    reading = read(fill(tmp_path / "x", *names))
     assert taken(reading.root) == found and any(told in note for note in reading.notes)
     assert all(file.path.startswith(names[0].split("/")[0]) or "Test" in file.path or "test" in file.path
                for file in reading.files)  # keys are paths from the root
@@ -114,15 +116,15 @@ def test_a_folder_around_everything_is_no_class(names, found, told, tmp_path):
 
 def test_labels_csv_that_agrees_with_the_folders_changes_nothing(tmp_path):
     root = fill(tmp_path / "x", "cat", "dog")
-    before = folders.dataset_of(folders.read(root))
+    before = dataset_of(read(root))
     (root / "labels.csv").write_text("file,label\ncat/0.jpg,cat\n")
-    reading = folders.read(root)
+    reading = read(root)
     assert "labels.csv agrees with the folders, which are read" in reading.notes
-    assert folders.dataset_of(reading) == before
+    assert dataset_of(reading) == before
 
 
 def test_the_class_is_the_first_folder(tmp_path):
-    reading = folders.read(fill(tmp_path / "x", "cat/day", "cat/night/late", "dog"))
+    reading = read(fill(tmp_path / "x", "cat/day", "cat/night/late", "dog"))
     assert taken(reading.root) == {"train": {"cat": 12, "dog": 6}}
     assert reading.notes[0].startswith("the class is the first folder: cat/day, cat/night/late belong to their first")
     assert {file.folder for file in reading.files} == {"cat/day", "cat/night/late", "dog"}  # for copies of SUN397
@@ -136,8 +138,8 @@ def test_endings_are_not_needed_and_what_is_not_read_is_counted(tmp_path):
     fill(root, "dog", number=1, ending="_phone", content=HEIC)
     fill(root, "dog", number=2, ending=".txt", content=b"note")
     fill(root, "dog", number=1, ending=".dng", content=b"II*\0" + bytes(30))
-    reading = folders.read(root)
-    heic = "HEIC" in folders.images.readable_kinds()
+    reading = read(root)
+    heic = "HEIC" in decoding.readable_kinds()
     assert taken(root) == {"train": {"cat": 15, "dog": 10 if heic else 6}}
     assert "left aside, no images: 2 files (2 .txt)" in reading.notes
     unread = next(note for note in reading.notes if "not read" in note)
@@ -150,7 +152,7 @@ def test_endings_are_not_needed_and_what_is_not_read_is_counted(tmp_path):
                                           (".txt", "dog has no images .*fill it, or move it elsewhere")])
 def test_a_class_of_which_nothing_is_read_is_refused(ending, told, tmp_path):
     root = fill(fill(tmp_path / "x", "cat"), "dog", ending=ending, content=HEIC)
-    if ending != ".heic" or "HEIC" not in folders.images.readable_kinds():
+    if ending != ".heic" or "HEIC" not in decoding.readable_kinds():
         refused(root, told)
 
 
@@ -162,31 +164,31 @@ ODD = ("a b", "it's", '"q"', "50 %", "a,b;c|d", "ünï", "猫", "🐈", "-rf", "
 def test_odd_names_of_classes_and_files_work(name, tmp_path):
     root = fill(tmp_path / "x", name, "dog")
     (root / "dog" / f"{name}.jpg").write_bytes(JPEG)
-    reading = folders.read(root)
+    reading = read(root)
     assert len(reading.files) == 13 and len(reading.classes) == 2
     assert all(note == printable(note) for note in reading.notes)
     assert all((root / file.name).is_file() for file in reading.files)
-    assert folders.dataset_of(reading).classes == 2
+    assert dataset_of(reading).classes == 2
 
 
 def test_names_that_are_no_utf8_are_written_with_their_bytes(tmp_path):
     root = os.fsencode(fill(tmp_path / "x", "cat", "dog"))
     os.rename(root + b"/cat/0.jpg", root + b"/cat/caf\xe9.jpg")
     os.rename(root + b"/dog", root + b"/d\xff")
-    reading = folders.read(tmp_path / "x")
+    reading = read(tmp_path / "x")
     assert {"cat/caf\\xe9.jpg", "d\\xff/0.jpg"} <= {file.path for file in reading.files}
     assert reading.classes == ["cat", "d\\xff"]
     assert all((tmp_path / "x" / file.name).is_file() for file in reading.files)
-    reading.state.encode(), folders.dataset_of(reading)
+    reading.state.encode(), dataset_of(reading)
 
 
 def test_classes_that_look_alike_are_one_and_it_is_said(tmp_path):
     forms = [unicodedata.normalize(form, "café") for form in ("NFC", "NFD")]
     root = fill(tmp_path / "x", f"train/{forms[0]}", "train/dog", f"test/{forms[1]}", "test/dog", "test/dog ")
-    reading = folders.read(root)
+    reading = read(root)
     assert taken(root) == {"train": {forms[0]: 6, "dog": 6}, "test": {forms[0]: 6, "dog": 12}}
     assert sum("look alike" in note for note in reading.notes) == 2
-    alone = folders.read(fill(tmp_path / "y", forms[1], "cafz"))
+    alone = read(fill(tmp_path / "y", forms[1], "cafz"))
     assert alone.classes == [forms[1], "cafz"]  # as before: no label moves
 
 
@@ -203,7 +205,7 @@ def test_links_are_followed_and_circles_refused(tmp_path):
     (root / "cow").unlink()
     for name, to in (("self.jpg", "self.jpg"), ("gone.jpg", "nowhere"), ("gone", "nowhere")):
         (root / "cat" / name).symlink_to(to)
-    assert [(file.path, file.size) for file in folders.list_images(root) if not file.size] == [
+    assert [(file.path, file.size) for file in list_images(root) if not file.size] == [
         ("cat/gone.jpg", 0), ("cat/self.jpg", 0)]  # preparing names them
 
 
@@ -232,7 +234,7 @@ def test_only_regular_files_are_opened(tmp_path):
         os.chdir(root / "dog")
         server.bind("s.jpg")
         os.chdir(tmp_path)
-    reading = folders.read(root)
+    reading = read(root)
     assert taken(root) == {"train": BOTH}
     assert "left aside, neither files nor folders: cat/pipe, cat/pipe.jpg, cat/zero.jpg, dog/s.jpg" in reading.notes
 
@@ -242,7 +244,7 @@ def test_folders_and_files_of_the_system_are_left(tmp_path):
     (root / "cat" / "._0.jpg").write_bytes(b"AppleDouble")
     for name in ("Thumbs.db", "0.jpg~", "0.jpg.bak", "1.jpg.crdownload"):  # backups would be in two splits
         (root / "cat" / name).write_bytes(JPEG)
-    reading = folders.read(root)
+    reading = read(root)
     assert taken(root) == {"train": BOTH}
     assert "left aside, of the system: __MACOSX, cat/@eaDir" in reading.notes
 
@@ -263,10 +265,10 @@ FILES = tuple(f"{i}.jpg" for i in range(12))
 def test_labels_csv_of_one_label_per_image(text, encoding, tmp_path):
     root = table(tmp_path / "x", text, *FILES, encoding=encoding)
     assert taken(root) == {"train": BOTH}
-    reading = folders.read(root)
+    reading = read(root)
     assert reading.listed and not reading.multi_label
     assert reading.notes[0].startswith("labels.csv: files from the column ")
-    assert folders.dataset_of(reading).metric == "top1"
+    assert dataset_of(reading).metric == "top1"
 
 
 @pytest.mark.parametrize("text", [
@@ -276,9 +278,9 @@ def test_labels_csv_of_one_label_per_image(text, encoding, tmp_path):
     "file,cat,dog\n" + "".join(f"{i}.jpg,{2 * (i % 2) - 1},1\n" for i in range(12)),
 ])
 def test_labels_csv_of_several_labels(text, tmp_path):
-    reading = folders.read(table(tmp_path / "x", text, *FILES))
+    reading = read(table(tmp_path / "x", text, *FILES))
     assert reading.multi_label and taken(reading.root) == {"train": {"cat": 6, "dog": 12}}
-    dataset = folders.dataset_of(reading)
+    dataset = dataset_of(reading)
     assert dataset.multi_label and dataset.classes == 2
 
 
@@ -291,7 +293,7 @@ def test_labels_csv_gives_splits_or_folders_do(tmp_path):
     text = "file,label\n" + "".join(f"{i}.jpg,{'cat' if i % 2 else 'dog'}\n" for i in range(12))
     root = table(tmp_path / "y", text, *(f"{part}/{i}.jpg" for i, part in enumerate(parts)))
     assert taken(root) == found
-    assert any("splits: train = train/, test = Test/" in note for note in folders.read(root).notes)
+    assert any("splits: train = train/, test = Test/" in note for note in read(root).notes)
 
 
 @pytest.mark.parametrize("text, told", [
@@ -319,7 +321,7 @@ def test_labels_csv_that_is_no_text_or_contradicts_folders_is_refused(tmp_path):
 
 
 def test_classes_that_differ_in_case_are_told_of(tmp_path):
-    reading = folders.read(fill(tmp_path / "x", "Cat", "cat", "dog"))
+    reading = read(fill(tmp_path / "x", "Cat", "cat", "dog"))
     assert "Cat and cat differ in case alone and are 2 classes" in reading.notes and len(reading.classes) == 3
 
 
@@ -332,8 +334,8 @@ def test_a_path_that_is_no_folder_is_told(path, told):
 
 def test_images_in_no_line_and_other_tables_are_left_and_told(tmp_path):
     root = table(tmp_path / "x", "file,label,width\n" + ROWS.replace("\n", ",32\n"), *FILES, "more.jpg")
-    notes = folders.read(root).notes
+    notes = read(root).notes
     assert "1 image in no line of labels.csv left aside: more.jpg" in notes and "not read: width" in notes[0]
     root = table(fill(tmp_path / "y", "cat", "dog"), "class,meaning\ncat,felis\n")
     assert taken(root) == {"train": BOTH}
-    assert "labels.csv is not read, it has no columns of files and labels" in folders.read(root).notes
+    assert "labels.csv is not read, it has no columns of files and labels" in read(root).notes

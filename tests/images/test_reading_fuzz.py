@@ -9,8 +9,10 @@ import unicodedata
 import pytest
 
 from tfbench import UserError
-from tfbench.data import folders, label_files
-from tfbench.data.splits import split_named
+from tfbench.data.folders import dataset_of
+from tfbench.images import label_files
+from tfbench.images.reading import read, text_of
+from tfbench.images.split_names import split_named
 from tfbench.wording import printable
 
 HEADS = (b"\xff\xd8\xff\xe0" + bytes(30), b"\x89PNG\r\n\x1a\n" + bytes(30), b"", b"<html>", b"text",
@@ -98,16 +100,15 @@ def oracle(root: pathlib.Path) -> tuple[set[str], set[str]]:
 
 def check(root: pathlib.Path) -> str:
     """Reads a tree and holds the outcome against the tree; returns what came out, in a word."""
-    folders.read_once.cache_clear()
     try:
-        reading = folders.read(root)
-        folders.dataset_of(reading)
+        reading = read(root)
+        dataset_of(reading)
     except UserError as error:
         text = str(error)
         assert text == printable(text) and "delete" not in text and len(text) < 2000
         text.encode()
         return "refused"
-    assert folders.read(root) == reading
+    assert read(root) == reading
     sure, maybe = oracle(root)
     names = {file.name for file in reading.files}
     assert names <= maybe and len(names) == len(reading.files)
@@ -125,7 +126,7 @@ def check(root: pathlib.Path) -> str:
     for file in reading.files:
         parts = file.name.split("/")[around:]
         below = parts[in_splits + within:]
-        label = unicodedata.normalize("NFC", printable(folders.text_of(below[0]))).strip()
+        label = unicodedata.normalize("NFC", printable(text_of(below[0]))).strip()
         assert unicodedata.normalize("NFC", file.label) == label
         assert file.split == (split_named(parts[0]) if in_splits else "train")
     if any("/" in file.folder for file in reading.files):
