@@ -173,7 +173,8 @@ def extract_features(network: str, examples: Examples, *, weights: str | None, i
       network: as of build_network.
       examples: a split of load_dataset.
       weights: as of build_network.
-      image_size: side of the square input in pixels; None for the network's ImageNet size.
+      image_size: side of the square input in pixels; None for that at which the accuracy of public weights was
+        measured, else the network's ImageNet size.
       batch_size: images at a time.
       precision: "float32" or "bfloat16", of convolutions and matrix products.
 
@@ -200,10 +201,10 @@ def extract_features(network: str, examples: Examples, *, weights: str | None, i
     if precision not in features.PRECISIONS:
         raise UserError(f"expected a precision among {', '.join(features.PRECISIONS)}, found {precision!r}")
     facts = get_network(network)
-    size = image_size or facts.image_size
-    check_image_size(facts, size)
+    check_image_size(facts, image_size or facts.image_size)
     file = _weights_file(facts, weights)
     metadata = weights_metadata(facts, file) if file else {"sha256": None, "value_range": facts.value_range}
+    size = image_size or metadata.get("image_size") or facts.image_size
     if not isinstance(examples, Examples):
         raise UserError(f"expected examples, a split of load_dataset, found {type(examples).__name__}")
     extractor = features.make_extractor(

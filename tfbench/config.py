@@ -152,7 +152,8 @@ class RunConfig:
         "0.08: the paper does not say; 1: the whole image)", TRAINING, minimum=0.01, maximum=1, in_spec=True)
     color_distortion: bool = setting(
         False, "switch", "change brightness (by up to 32 of 255) and saturation (0.5 to 1.5 times) of training crops "
-        "at random and in random order, as in Inception's training (v3 appendix A.3, for ImageNet)", TRAINING)
+        "at random and in random order, as in Inception's training (v3 appendix A.3, for ImageNet)", TRAINING,
+        changes_spec=True)
     test_crop: str | None = setting(
         None, "choice", "what of a test image counts for the source accuracy: whole, or central, 87.5 % of its sides; "
         "unset: central on imagenet2012, as all published accuracies, else whole", TRAINING,
@@ -351,8 +352,6 @@ class RunConfig:
                 steps = max(self.select_steps)
             if (crop := self.test_crop or dataset.pretrained_crop) != "whole":
                 spec["test_crop"] = crop
-            if self.color_distortion:
-                spec["color_distortion"] = True
             if steps is None:
                 steps = max(round(epochs * images / self.batch_size), 1)
             else:

@@ -115,11 +115,20 @@ def sized(image_size, network="inception_v4", accuracy=0.9, *, key="k1", **more)
     return row(network=network, accuracy=accuracy, key=key, **more) | {"spec": {"key": key, "image_size": image_size}}
 
 
+def measured(image_size, network, *, at):
+    """The same with weights whose accuracy is of `at` pixels."""
+    record = sized(image_size, network)
+    return record | {"source": record["source"] | {"image_size": at}}
+
+
 @pytest.mark.parametrize(("rows", "names"), [
     ([sized(299), sized(448, key="k2")], ["inception_v4", "inception_v4 @ 448 px"]),
     ([sized(32), sized(32, "vgg_16", key="k2")], ["inception_v4", "vgg_16"]),  # one size each: no news
     ([sized(32), sized(64, key="k2"), pretrain("inception_v4", spec={"image_size": 32})],
      ["inception_v4", "inception_v4 @ 64 px"]),
+    ([sized(224, "resnet_v2_50"), sized(299, "resnet_v2_50", key="k2")], ["resnet_v2_50 @ 224 px", "resnet_v2_50"]),
+    ([measured(224, "resnet_v2_50", at=224), sized(299, "resnet_v2_50", key="k2")],
+     ["resnet_v2_50", "resnet_v2_50 @ 299 px"]),
     ([sized(8, "nets:small", own_network={"image_size": 8}), sized(9, "nets:small", key="k2")],
      ["nets:small", "nets:small @ 9 px"]),
 ])

@@ -122,24 +122,27 @@ def by_size(records: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The records, those of a network at another image size than its usual one under a name of their own.
 
     As in v3's figure 6, "Inception v4 @ 448 px" stands beside Inception v4. The usual size is the one at which the
-    records say that the network was pretrained, else its ImageNet size. A network whose transfers are all of one size
-    keeps its name.
+    records say that the network was pretrained, else that of its source accuracy, else its ImageNet size. A network
+    whose transfers are all of one size keeps its name.
     """
     sizes: dict[str, set[int]] = defaultdict(set)  # network -> of its transfers
-    usual: dict[str, int | None] = {}
+    pretrained: dict[str, int] = {}
+    measured: dict[str, int] = {}
+    own = {name: network.image_size for name, network in NETWORKS.items()}
     for record in records:
         network, size = record["network"], _image_size(record)
         if record["regime"] == PRETRAIN.name and size:
-            usual[network] = size
+            pretrained[network] = size
         elif record["regime"] in REGIMES and size:
             sizes[network].add(size)
-            custom = record.get("own_network")
-            own = custom.get("image_size") if isinstance(custom, dict) else None
-            usual.setdefault(network, NETWORKS[network].image_size if network in NETWORKS else own)
+        for facts, known in ((record.get("source"), measured), (record.get("own_network"), own)):
+            if isinstance(facts, Mapping) and facts.get("image_size"):
+                known[network] = facts["image_size"]
+    usual = own | measured | pretrained
     named = []
     for record in records:
         network, size = record["network"], _image_size(record)
-        if record["regime"] in REGIMES and size and len(sizes[network]) > 1 and size != usual[network]:
+        if record["regime"] in REGIMES and size and len(sizes[network]) > 1 and size != usual.get(network):
             name = at_size(network, size)
             record = dataclasses.replace(record, network=name) if isinstance(record, Record) else {
                 **record, "network": name}
