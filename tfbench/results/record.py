@@ -41,7 +41,7 @@ class Record(Mapping[str, Any]):
         the time in [0, 1]), "replicas" and "steps".
       source: of the pretrained network, None without: {"dataset", "accuracy", "n_test", "weights_sha256"} and how its
         accuracy was taken: "image_size" in pixels and "crop", "whole", "central" (87.5 % of the sides) or
-        "central_square" (of the shorter side); None where its metadata do not say. The dataset is "imagenet" for public
+        "central_square" (of the shorter side), where its metadata say so. The dataset is "imagenet" for public
         weights, "imagenet2012" for those trained here.
       test_split: {"n", "expected", "sha256"}: hash of the sorted keys of the test examples; "expected" is the number
         that the paper's data set has, None for a custom set.
@@ -174,9 +174,9 @@ def make_record(spec: dict, network: Network | None, dataset: Dataset, manifest:
 def source_of(metadata: dict) -> dict:
     """The `source` of a record: where the pretrained weights come from and how good they were."""
     spec = metadata.get("spec") or {}  # of a pretraining here
+    taken = {"image_size": metadata.get("image_size") or spec.get("image_size"), "crop": metadata.get("crop")}
     return {name: metadata[name] for name in ("dataset", "accuracy", "n_test")} | {
-        "weights_sha256": metadata["sha256"], "image_size": metadata.get("image_size") or spec.get("image_size"),
-        "crop": metadata.get("crop")}
+        "weights_sha256": metadata["sha256"]} | {name: value for name, value in taken.items() if value}
 
 
 def test_predictions(scores: np.ndarray, test) -> dict[str, np.ndarray]:
