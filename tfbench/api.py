@@ -203,7 +203,7 @@ def extract_features(network: str, examples: Examples, *, weights: str | None, i
     facts = get_network(network)
     check_image_size(facts, image_size or facts.image_size)
     file = _weights_file(facts, weights)
-    metadata = weights_metadata(facts, file) if file else {"sha256": None, "value_range": facts.value_range}
+    metadata: dict = weights_metadata(facts, file) if file else {"sha256": None, "value_range": facts.value_range}
     size = image_size or metadata.get("image_size") or facts.image_size
     if not isinstance(examples, Examples):
         raise UserError(f"expected examples, a split of load_dataset, found {type(examples).__name__}")
