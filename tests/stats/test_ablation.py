@@ -14,7 +14,8 @@ WAYS = {1: (False, 0.1, True, True), 2: (True, 0.1, True, True), 3: (True, 0.0, 
 NETWORK, WITHOUT = "inception_v4", "resnet_50"  # with and without an auxiliary classifier
 
 
-def study(setting, accuracies, *, network=NETWORK, source=0.7, switches=None, regime="finetune", key="", **spec):
+def study(setting, accuracies, *, network=NETWORK, source=0.7, switches=None, regime="finetune", key="", pretraining="",
+          **spec):
     """Rows of one pretraining and of a transfer to data sets set0, set1, …; None where there is no result.
 
     `spec` is that of the transfer.
@@ -22,7 +23,7 @@ def study(setting, accuracies, *, network=NETWORK, source=0.7, switches=None, re
     switches = dict(zip(ablation.SWITCHES, switches or WAYS[setting], strict=True))
     weights = {"dataset": "glyphs", "accuracy": source, "n_test": 100}
     rows = [{"regime": "pretrain", "network": network, "dataset": "glyphs", "accuracy": source, "source": None,
-             "n_test": 100, "spec": switches, "key": f"p{setting}"}]
+             "n_test": 100, "spec": switches, "key": pretraining or f"p{setting}"}]
     rows += [{"regime": regime, "network": network, "dataset": f"set{i}", "accuracy": accuracy, "n_test": 50,
               "source": weights, "spec": {"bn_scale": switches["bn_scale"]} | spec, "key": f"f{setting}{i}{key}"}
              for i, accuracy in enumerate(accuracies) if accuracy is not None]
@@ -54,7 +55,7 @@ def test_folders_of_different_networks_add_up():
 
 
 @pytest.mark.parametrize(("folders", "words"), [
-    ({"a": study(1, [0.5]), "b": study(1, [0.6])}, "a and b both hold Inception v4"),
+    ({"a": study(1, [0.5]), "b": study(1, [0.6], pretraining="p")}, "a and b both hold Inception v4"),
     ({"a": study(1, [0.5], switches=(False, 0.0, True, True))}, "label_smoothing 0.0"),
     ({"a": study(1, [0.5])[1:]}, "a: expected the pretrain row of inception_v4"),
     ({"a": study(1, [0.5])[:1]}, "a: expected results of pretrained networks")])
@@ -86,19 +87,31 @@ def test_one_folder_may_hold_both_experiments_and_the_last_setting_ends_both():
                      ablation.PRETRAINING_ONLY: [(1, 0.6), (2, 0.6), (5, 0.7)]}
 
 
-@pytest.mark.parametrize(("network", "settings"), [(WITHOUT, [3, 4]), (NETWORK, [3, 4, 5])])
+@pytest.mark.parametrize(("network", "settings"), [
+    (WITHOUT, [2, 3]), ("inception_v1", [2, 3, 4]), (NETWORK, [2, 3, 4, 5])])
 @pytest.mark.parametrize("regime", ["finetune", "logistic_regression"])
-def test_without_an_auxiliary_classifier_there_is_no_fifth_setting(network, settings, regime):
-    folders = {f"f{number}": as_pretrained(number, [accuracy], network=network, regime=regime)
-               for number, accuracy in ((5, 0.8), (4, 0.7), (3, 0.6))}
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_setting_that_leaves_out_what_a_network_lacks_is_none(network, settings, regime, refused):
+    """Whether the programs ignored such a switch, or refused it, so that no specification has it."""
+    lacks = {WITHOUT: ("dropout", "auxiliary_head"), "inception_v1": ("auxiliary_head",), NETWORK: ()}[network]
+    folders = {}
+    for number in (2, 3, 4, 5):
+        switches = [value and not (refused and name in lacks)
+                    for name, value in zip(ablation.SWITCHES, WAYS[number], strict=True)]
+        accuracy = 0.4 + 0.1 * min(number, settings[-1])  # the same training, the same outcome
+        folders[f"f{number}"] = study(number, [accuracy], network=network, regime=regime, switches=switches,
+                                      pretraining=str(switches), **dict(zip(ablation.SWITCHES, switches, strict=True)))
     lines, notes = ablation.from_folders(folders)
-    assert lines["setting"].tolist() == settings
-    assert special.expit(lines["mean_log_odds"]).tolist() == pytest.approx([0.6, 0.7, 0.8][:len(settings)])
-    said = "settings 4 and 5 are one, here 4: ResNet-50; left out, as the same again: f5"
-    assert [said in note for note in notes] == ([True] if network == WITHOUT else [])
-    del folders["f4"]
-    lines, _ = ablation.from_folders(folders)
-    assert lines["setting"].tolist() == ([3, 4] if network == WITHOUT else [3, 5])
+    assert lines["setting"].tolist() == settings and len(set(lines["experiment"])) == 1
+    assert special.expit(lines["mean_log_odds"]).tolist() == pytest.approx([0.6, 0.7, 0.8, 0.9][:len(settings)])
+    left_out = ", ".join(f"f{number}" for number in (2, 3, 4, 5) if number not in settings)
+    assert [f"not from {left_out} again" in note for note in notes] == ([True] if lacks else [])
+
+
+def test_two_pretrainings_of_one_last_setting_are_refused():
+    folders = {"a": study(5, [0.5], network=WITHOUT), "b": study(5, [0.6], network=WITHOUT, pretraining="another")}
+    with pytest.raises(UserError, match="a and b both hold ResNet-50 pretrained by setting 3"):
+        ablation.from_folders(folders)
 
 
 # What each step does in the paper's digitised figures 3 and 5, worked out from its table by hand.

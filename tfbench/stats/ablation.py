@@ -39,7 +39,7 @@ GROUP = ["origin", "regime", "experiment"]
 def from_folders(folders: Mapping[str, Sequence[Mapping[str, Any]]]) -> tuple[pd.DataFrame, list[str]]:
     """What the studies of several folders, each with one way to pretrain, say.
 
-    A network without an auxiliary classifier has no fifth setting: its last one is the fourth.
+    A network without an auxiliary classifier has no fifth setting, and one without dropout either no fourth.
 
     Args:
       folders: name -> its records (store.read_records).
@@ -57,7 +57,7 @@ def from_folders(folders: Mapping[str, Sequence[Mapping[str, Any]]]) -> tuple[pd
     """
     tables = [table for folder, records in folders.items() for table in _of_folder(folder, records)]
     cells = pd.concat(tables, ignore_index=True)
-    cells, notes = _with_settings(cells)
+    cells, notes = _without_the_same_again(cells)
     key = ["regime", "experiment", "network", "dataset", "setting"]
     if len(twice := cells[cells.duplicated(key, keep=False)]):
         first = twice.iloc[0]
@@ -114,8 +114,8 @@ def experiment_of(record: Mapping[str, Any], pretraining: Mapping[str, Any]) -> 
     if not REGIMES[record["regime"]].search:
         return FIXED
     spec = record.get("spec") or {}
-    before, after = ([bool(of.get(name)) for name in SWITCHES[1:] if name != "auxiliary_head" or _has_fifth(
-        record["network"])] for of in (pretraining, spec))
+    before, after = ([bool(of.get(name)) for name in _has(record["network"]) if name != "bn_scale"]
+                     for of in (pretraining, spec))
     scale = pretraining.get("bn_scale")
     if before == after and bool(scale) == bool(spec.get("bn_scale", scale)):
         return SAME
@@ -123,7 +123,7 @@ def experiment_of(record: Mapping[str, Any], pretraining: Mapping[str, Any]) -> 
 
 
 def _of_folder(folder: str, records: Sequence[Mapping[str, Any]]) -> list[pd.DataFrame]:
-    """A folder's accuracies, a table per experiment, with experiment, declared (number of the setting) and folder."""
+    """A folder's accuracies, a table per experiment, with experiment, folder and what _settings says."""
     settings = _settings(folder, records)
     pretraining = {record["network"]: record for record in records if record["regime"] == PRETRAIN.name}
     groups = defaultdict(list)
@@ -138,36 +138,45 @@ def _of_folder(folder: str, records: Sequence[Mapping[str, Any]]) -> list[pd.Dat
         if unknown := sorted(set(pretrained) - set(settings)):
             raise UserError(f"{folder}: expected the pretrain row of {unknown[0]}, which says how it was pretrained, "
                             "found none: copy it there, or leave the folder out of --ablation")
-        tables.append(table.assign(experiment=experiment, declared=pretrained.map(settings), folder=folder))
+        facts = pretrained.map(settings)
+        tables.append(table.assign(experiment=experiment, setting=[number for number, _, _ in facts],
+                                   switches=[switches for _, switches, _ in facts],
+                                   pretraining=[key for _, _, key in facts], folder=folder))
     if not tables:
         raise UserError(f"{folder}: expected results of pretrained networks, found none: run a study there, or leave "
                         "the folder out of --ablation")
     return tables
 
 
-def _has_fifth(network: str) -> bool:
-    """Whether the network has an auxiliary classifier to leave out; a custom one may."""
-    name = parse_sized(network).network
-    return name not in NETWORKS or NETWORKS[name].has_auxiliary_head
+def _has(network: str) -> list[str]:
+    """Which of SWITCHES there are in a network; a custom one may have all."""
+    facts = NETWORKS.get(parse_sized(network).network)
+    has = {"dropout": facts is None or facts.dropout > 0, "auxiliary_head": facts is None or facts.has_auxiliary_head}
+    return [name for name in SWITCHES if has.get(name, True)]
 
 
-def _with_settings(cells: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """`cells` with `setting`, the declared one, or 4 for 5 in a network without an auxiliary classifier.
+def _last(network: str) -> int:
+    """The number of the setting in which nothing of what a network has is switched on."""
+    return SETTINGS[(True, False, *(name not in _has(network) for name in SWITCHES[2:]))]
 
-    There settings 4 and 5 are the same training: where both are there, those declared as 4 are taken.
+
+def _without_the_same_again(cells: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """`cells` without those of a network's last setting that several folders have, because it lacks a switch.
+
+    Leaving out what is not there is the same training, whether its specification says so or another: the folder that
+    is named first is taken.
     """
-    ends = cells["declared"].eq(5) & ~cells["network"].map(_has_fifth)
-    if not ends.any():
-        return cells.assign(setting=cells["declared"]), []
-    cells = cells.assign(setting=cells["declared"].mask(ends, 4))
     key = ["regime", "experiment", "network", "dataset", "setting"]
-    twice = ends & cells.sort_values("declared", kind="stable").duplicated(key).reindex(cells.index) & (
-        cells.groupby(key)["declared"].transform("min").eq(4))
-    note = ("Ways to pretrain: without an auxiliary classifier settings 4 and 5 are one, here 4: "
-            + ", ".join(network_title(name) for name in cells[ends]["network"].unique()))
-    if twice.any():
-        note += f"; left out, as the same again: {', '.join(cells[twice]['folder'].unique())}"
-    return cells[~twice], [note]
+    same_run = cells.duplicated([*key, "pretraining"])
+    kinds = cells[~same_run].groupby(key)["switches"].transform("nunique").reindex(cells.index)
+    sizes = cells[~same_run].groupby(key)["switches"].transform("size").reindex(cells.index)
+    twice = same_run | cells[~same_run].duplicated(key).reindex(cells.index, fill_value=False) & kinds.eq(sizes)
+    if not twice.any():
+        return cells, []
+    names = ", ".join(network_title(name) for name in cells[twice]["network"].unique())
+    return cells[~twice], [
+        f"Ways to pretrain: last settings are one without a dropout or auxiliary classifier to leave out ({names}); "
+        f"taken once, not from {', '.join(cells[twice]['folder'].unique())} again"]
 
 
 def _with_the_plain_setting(cells: pd.DataFrame) -> pd.DataFrame:
@@ -175,8 +184,7 @@ def _with_the_plain_setting(cells: pd.DataFrame) -> pd.DataFrame:
 
     Fine-tuned without switches after pretraining without them, they end the lines of figure 5 and of appendix C.2.
     """
-    last = np.where(cells["network"].map(_has_fifth), 5, 4)
-    plain = cells["experiment"].eq(SAME) & cells["setting"].eq(last)
+    plain = cells["experiment"].eq(SAME) & cells["setting"].eq(cells["network"].map(_last))
     network = cells["regime"] + " " + cells["network"]
     only = network.isin(network[cells["experiment"].eq(PRETRAINING_ONLY)])
     same = network.isin(network[cells["experiment"].eq(SAME) & ~plain])
@@ -184,16 +192,19 @@ def _with_the_plain_setting(cells: pd.DataFrame) -> pd.DataFrame:
                      ignore_index=True)
 
 
-def _settings(folder: str, records: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """Network -> number of the way it was pretrained."""
+def _settings(folder: str, records: Sequence[Mapping[str, Any]]) -> dict[str, tuple[int, str, str]]:
+    """Network -> number of the way it was pretrained, its switches as they were set, and the pretraining's key.
+
+    What a network lacks does not count: it is as in setting 1.
+    """
     settings = {}
     for record in records:
         if record["regime"] == PRETRAIN.name:
-            spec = record.get("spec") or {}
-            switches = tuple(bool(spec.get(name)) for name in SWITCHES)
+            spec, has = record.get("spec") or {}, _has(record["network"])
+            switches = tuple(bool(spec.get(name)) or name not in has for name in SWITCHES)
+            values = ", ".join(f"{name} {spec.get(name)}" for name in SWITCHES)
             if switches not in SETTINGS:
-                values = ", ".join(f"{name} {spec.get(name)}" for name in SWITCHES)
                 raise UserError(f"{folder}: expected pretraining by one of flags/ablation_1.flags to ablation_5.flags, "
                                 f"found {record['network']} with {values}: leave the folder out of --ablation")
-            settings[record["network"]] = SETTINGS[switches]
+            settings[record["network"]] = SETTINGS[switches], values, record["key"]
     return settings
