@@ -41,6 +41,8 @@ BATCH_SIZE = 256  # of both
 # Of the convergence curves (v3 section 4.6, figure 8), whose ticks are 5 million · 2^k examples: whole steps of 256.
 # Each regime's go up to its own number.
 CONVERGENCE_STEPS = tuple((20_000_000 // 256) >> halvings for halvings in range(10, -1, -1))
+# Steps and epochs after which the odds are 90 % of the best, fine-tuned and trained from scratch (v3 section 4.6).
+CONVERGED = ((1151, 26), (19531, 444))
 MOMENTUM = 0.9  # of both, and of pretraining: Nesterov's (v3 section 3.2 and appendix A.5)
 AUXILIARY_WEIGHT = 0.4  # of the auxiliary classifier's loss, as in the original networks
 MIN_CROP_AREA = 0.08  # of ours: as in Inception's training

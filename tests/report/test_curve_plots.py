@@ -31,11 +31,29 @@ def test_points_lie_at_log_odds_and_on_a_log_axis():
     assert [text.get_text() for text in axes.get_xticklabels()] == ["10", "100"]
 
 
+def test_steps_to_90_percent_of_the_best_odds_are_marked_and_epochs_stand_above():
+    rows = [run(a, steps=s, dataset=dataset, batch_size=256) for dataset in ("pets", "mine")
+            for s, a in zip((100, 1000, 10000), (1 / 2, 10 / 11, 10 / 11), strict=True)]
+    lines = curves.convergence(runs_of(rows))
+    figure = curve_plots.convergence(lines, curves.speeds(lines))
+    figure.draw_without_rendering()
+    pets, mine = figure.axes
+    for axes in (pets, mine):
+        mark, = [line for line in axes.lines if line.get_linestyle() == ":"]
+        np.testing.assert_allclose(mark.get_xdata(), 900)
+    above, = pets.child_axes
+    factor = 256 / 3680  # training and validation images
+    assert [text.get_text() for text in above.get_xticklabels()] == ["10", "100"]
+    np.testing.assert_allclose(above.get_xlim(), np.array(pets.get_xlim()) * factor)
+    assert not mine.child_axes  # nobody knows how many images it has
+    assert not curve_plots.few_examples(curves.few_examples(runs_of([few(0.4, 2, 0)]))).axes[0].child_axes
+
+
 def test_bars_are_one_standard_error_of_the_mean():
     figure = curve_plots.few_examples(curves.few_examples(runs_of(
         [few(0.4, 2, 0), few(0.6, 2, 1), few(0.6, 4, 0)])))
     ((x0, low), (x1, high)), single = figure.axes[0].collections[0].get_segments()
-    assert x0 == x1 == 2
+    assert x0 == x1 == 2 and figure.axes[0].xaxis.get_transform().base == 2
     assert (low, high) == pytest.approx(tuple(special.logit([0.4, 0.6])))  # .5 ± .1
     assert single[0][1] == single[1][1]  # of one subset there is no error to show
 
@@ -75,14 +93,16 @@ def test_nothing_overlaps_or_leaves_the_figure(datasets, networks):
     rows = [run(0.1 + 0.04 * i + 0.01 * j, network=network, dataset=dataset, steps=s)
             for dataset in curves.CATALOGS["dataset"][:datasets]
             for j, network in enumerate(curves.CATALOGS["network"][:networks]) for i, s in enumerate(steps)]
-    figure = curve_plots.convergence(curves.convergence(runs_of(rows)))
+    lines = curves.convergence(runs_of(rows))
+    figure = curve_plots.convergence(lines, curves.speeds(lines))
     figure.draw_without_rendering()
     frame = figure.bbox
-    ticks = [[text.get_window_extent() for text in axes.get_xticklabels()] for axes in figure.axes]
+    above = [axes.child_axes[0] for axes in figure.axes]
+    ticks = [[text.get_window_extent() for text in axes.get_xticklabels()] for axes in (*figure.axes, *above)]
     for boxes in ticks:
         assert all(a.x1 + 2 < b.x0 for a, b in zip(boxes, boxes[1:], strict=False))
     others = [axes.title.get_window_extent() for axes in figure.axes] + [
-        axes.xaxis.label.get_window_extent() for axes in figure.axes if axes.get_xlabel()] + [
+        axes.xaxis.label.get_window_extent() for axes in (*figure.axes, *above) if axes.get_xlabel()] + [
         axes.yaxis.label.get_window_extent() for axes in figure.axes if axes.get_ylabel()] + [
         legend.get_window_extent() for legend in figure.legends]
     texts = [box for boxes in ticks for box in boxes] + others

@@ -30,17 +30,17 @@ DASHES = ("-", "--", ":", "-.")
 WIDTH = 7.2  # inches, as the other figures have
 
 
-def convergence(lines: pd.DataFrame) -> Figure:
-    """Accuracy against training steps.
+def convergence(lines: pd.DataFrame, speeds: pd.DataFrame | None = None) -> Figure:
+    """Accuracy against training steps, and epochs on a second axis; dotted where a curve reaches 90 % of its best.
 
     Args:
-      lines: curves.convergence.
+      lines: curves.convergence. speeds: curves.speeds.
 
     Raises:
       ValueError: no lines, so nothing to draw.
     """
     return _panels(lines.rename(columns={"steps": "x", "accuracy": "y"}).assign(error=np.nan),
-                   "training steps (log scale)")
+                   "training steps (log scale)", reached=speeds)
 
 
 def few_examples(lines: pd.DataFrame) -> Figure:
@@ -53,7 +53,7 @@ def few_examples(lines: pd.DataFrame) -> Figure:
       ValueError: no lines, so nothing to draw.
     """
     return _panels(lines.rename(columns={"examples_per_class": "x", "mean": "y", "standard_error": "error"}),
-                   "examples per class (log scale)")
+                   "examples per class (log₂ scale)", base=2)
 
 
 def log_ticks(values) -> list[int]:
@@ -67,8 +67,13 @@ def log_ticks(values) -> list[int]:
     return kept[::-1]
 
 
-def _panels(lines: pd.DataFrame, along: str) -> Figure:
-    """A panel per data set of `lines`, whose columns are regime, network, dataset, x, y, error and n."""
+def _panels(lines: pd.DataFrame, along: str, *, base: int = 10, reached: pd.DataFrame | None = None) -> Figure:
+    """A panel per data set of `lines`, whose columns are regime, network, dataset, x, y, error and n.
+
+    Args:
+      base: of the logarithm. reached: regime, network, dataset and steps, where to mark x; with it, epochs of `lines`
+        make a second axis.
+    """
     if lines.empty:
         raise ValueError("expected lines to draw, found none")
     datasets, networks = (in_order(lines[name], name) for name in ("dataset", "network"))
@@ -80,9 +85,14 @@ def _panels(lines: pd.DataFrame, along: str) -> Figure:
     low, high = np.exp(limits(np.log(lines["x"]), np.log(lines["x"]), 0.06))
     ticks = log_ticks(lines["x"])
     for number, (axes, dataset) in enumerate(zip(grid, datasets, strict=False)):
-        _draw(axes, lines[lines["dataset"] == dataset], networks)
+        of_dataset = lines[lines["dataset"] == dataset]
+        _draw(axes, of_dataset, networks)
         axes.set_title(shortened(dataset_title(dataset)), color=INK, fontsize=10 - (columns == 3), parse_math=False)
-        axes.set(xscale="log", xlim=(low, high))
+        axes.set_xscale("log", base=base)
+        axes.set_xlim(low, high)
+        if reached is not None:
+            _mark(axes, reached[reached["dataset"] == dataset])
+            _epochs(axes, of_dataset["epochs"] / of_dataset["x"], LABEL_SIZE - 1 - (columns == 3), number < columns)
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xticks(ticks, labels=[f"{tick:,}" for tick in ticks])
         axes.tick_params(labelsize=LABEL_SIZE - (columns == 3))
@@ -112,6 +122,28 @@ def _draw(axes, lines: pd.DataFrame, networks: list[str]) -> None:
     axes.set_ylim(limits(low, high, 0.08))
     percent_axis(axes.yaxis, *axes.get_ylim(), most=7)
     style_axes(axes)
+
+
+def _mark(axes, reached: pd.DataFrame) -> None:
+    """Dotted lines up to the curves, at the steps where they reach 90 % of their best odds."""
+    for line in reached.itertuples():
+        axes.axvline(line.steps, color=REGIMES[line.regime].color, linestyle=":", linewidth=1, alpha=0.7, zorder=1.5)
+
+
+def _epochs(axes, per_step: pd.Series, size: float, labelled: bool) -> None:
+    """A second axis above the panel, where an x is the same number of epochs on all its curves."""
+    if per_step.isna().any() or np.ptp(per_step) > 1e-9 * per_step.max():
+        return
+    factor = float(per_step.iloc[0])
+    above = axes.secondary_xaxis("top", functions=(lambda x: x * factor, lambda x: x / factor))
+    ends = np.log10(np.array(axes.get_xlim()) * factor)
+    ticks = 10.0 ** np.arange(np.ceil(ends[0]), ends[1])
+    above.set_xticks(ticks, labels=[f"{tick:,g}" for tick in ticks])
+    above.xaxis.set_minor_locator(NullLocator())
+    above.tick_params(colors=INK, labelsize=size, length=2.5, pad=1)
+    above.spines["top"].set_visible(False)
+    if labelled:
+        above.set_xlabel("epochs", color=INK, fontsize=size, labelpad=2)
 
 
 def _style(network: str, networks: list[str]) -> dict:

@@ -86,7 +86,8 @@ def residuals(findings: Findings, regime: str) -> Figure | None:
 
 def convergence(findings: Findings) -> Figure | None:
     """Curves over training steps."""
-    return curve_plots.convergence(findings.convergence) if len(findings.convergence) else None
+    return curve_plots.convergence(findings.convergence, findings.speeds) if len(
+        findings.convergence) else None
 
 
 def few_examples(findings: Findings) -> Figure | None:
@@ -116,10 +117,12 @@ FIGURES = [
                    f"Residuals, {regime.title}", "Log-odds that are left of an accuracy when the network's and the "
                    "data set's effects are taken off.", wide=True) for regime in REGIMES.values()),
     ReportFigure("convergence", convergence, "curves", "Accuracy against training steps",
-                 "One panel per data set; colour is the regime, marker and dashes the network."),
+                 "The paper's figure 8. One panel per data set; colour is the regime, marker and dashes the network. "
+                 "Dotted: where a curve reaches 90 % of its best odds. Above: epochs, passes over training and "
+                 "validation images."),
     ReportFigure("few_examples", few_examples, "curves", "Accuracy against training examples per class",
-                 "One panel per data set; colour is the regime, marker and dashes the network. Bars: ± 1 standard "
-                 "error over subsets."),
+                 "The paper's figure 9. One panel per data set; colour is the regime, marker and dashes the network. "
+                 "Bars: ± 1 standard error over subsets."),
     ReportFigure("ablation", ablation, "ablation", "Ways to pretrain",
                  "What batch-norm scale, label smoothing, dropout and the auxiliary head in pretraining do to source "
                  "accuracy and to transfer, the mean over data sets. The paper's lines stand in the panel of their own "

@@ -43,7 +43,7 @@ def all_of(findings: Findings, words: Words, all_tables: dict[str, Table],
         ("correlations", "Correlations", html["correlations"] + html["correlations_by_dataset"]),
         ("regimes", "Regimes against each other", html["wins"]),
         ("residuals", "What the additive model leaves", _residuals(findings, figures)),
-        ("curves", "Curves", _curves(findings, figures)),
+        ("curves", "Curves", _curves(findings, figures, html)),
         ("ablation", "Ways to pretrain", html["ablation_effects"] + html["ablation"]),
         ("paper", "Beside the paper", html["paper"]),
         ("missing", "What is missing, and what was left out", _coverage(findings, words)),
@@ -204,13 +204,14 @@ def _residuals(findings: Findings, figures: dict[str, str]) -> str:
     return "".join(parts)
 
 
-def _curves(findings: Findings, figures: dict[str, str]) -> str:
+def _curves(findings: Findings, figures: dict[str, str], html: dict[str, str]) -> str:
     """Figures and tables of the curves."""
     caption = curves.FEW_EXAMPLES
     if len(findings.few_examples):
         few, many = findings.few_examples["subsets"].min(), findings.few_examples["subsets"].max()
         caption += f" Subsets per point: {few}" + (f" to {many}." if many > few else ".")
     return (_curve(findings.convergence, "steps", curves.CONVERGENCE, "convergence", figures)
+            + html["convergence_speed"] + html["convergence_speeds"]
             + _curve(findings.few_examples, "examples_per_class", caption, "few_examples", figures))
 
 

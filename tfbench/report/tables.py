@@ -219,6 +219,23 @@ def _runs(findings: Findings) -> Table:
                   ("selected", "Selected", "text"), ("seconds", "Seconds", "count"), ("warnings", "Warnings", "text")))
 
 
+_SPAN = (("steps_low", "from", "count"), ("steps_high", "to", "count"), ("epochs", "Epochs", "decimal"),
+         ("epochs_low", "from", "decimal"), ("epochs_high", "to", "decimal"))
+
+
+def _speed(findings: Findings) -> Table:
+    return Table("By regime: geometric means over the networks and data sets on which all have a curve; from and to: "
+                 "quartiles. Ratio: times the steps of the fastest.", findings.speed,
+                 (_REGIME, ("curves", "Curves", "count"), ("steps", "Steps", "count"), *_SPAN,
+                  ("ratio", "Ratio", "decimal")))
+
+
+def _speeds(findings: Findings) -> Table:
+    return Table(curves.SPEED, findings.speeds, (
+        _NETWORK, _REGIME, _DATASET, ("points", "Points", "count"), ("best", "Best %", "percent"),
+        ("steps", "Steps", "count"), ("epochs", "Epochs", "decimal"), ("at_first", "At the first point", "yes")))
+
+
 # name of the CSV file and in the JSON -> its table; to add a table, add a row (and show it in report/sections.py)
 TABLES = {
     "accuracies": _accuracies, "ranking": _ranking, "correlations": _correlations,
@@ -226,6 +243,7 @@ TABLES = {
     "effects": _effects, "residuals": _residuals, "paper": _paper, "ablation": _ablation,
     "ablation_effects": _ablation_effects, "solver": _solver,
     "cost": _cost, "runs": _runs, "convergence": lambda findings: Table(curves.CONVERGENCE, findings.convergence),
+    "convergence_speed": _speed, "convergence_speeds": _speeds,
     "few_examples": lambda findings: Table(curves.FEW_EXAMPLES, findings.few_examples),
 }
 

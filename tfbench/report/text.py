@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from tfbench import paper
 from tfbench.regimes import REGIMES
 from tfbench.report import tables
 from tfbench.results.titles import dataset_title, network_title
@@ -51,6 +52,7 @@ def statements(findings: Findings) -> list[str]:
         ties = f" and equal in {win.equal}" if win.equal else ""
         lines.append(f"{_name(win.regime)} is better than {REGIMES[win.other].title} in {win.better} of "
                      f"{count(win.cells, 'comparison')}{ties}.")
+    lines += _speed(findings.speed, findings.speeds)
     lines += _ablation(findings.ablation_effects)
     return lines + _beside_the_paper(findings.paper) + _solver(findings.solver)
 
@@ -188,6 +190,30 @@ def _beside_the_paper(cells: pd.DataFrame) -> list[str]:
     if len(known):
         text += f"; the paper's accuracy lies within our 95 % interval in {int(known.sum())} of {len(known)}"
     return [text + "."]
+
+
+def _speed(speed: pd.DataFrame, speeds: pd.DataFrame) -> list[str]:
+    """How fast the regimes converge, and against the fastest."""
+    if not len(speed):
+        return []
+    parts = []
+    for line in speed.sort_values("steps", kind="stable").itertuples():
+        epochs = "" if np.isnan(line.epochs) else f" ({_whole(line.epochs)} epochs)"
+        ratio = f", {line.ratio:.3g} times as many" if line.ratio >= 1.005 else ""
+        parts.append(f"{REGIMES[line.regime].title} after {_whole(line.steps)} steps{epochs}{ratio} (quartiles "
+                     f"of the steps {_whole(line.steps_low)} to {_whole(line.steps_high)})")
+    (tuned, tuned_epochs), (scratch, scratch_epochs) = paper.CONVERGED
+    text = (f"90 % of the best odds are reached by {', by '.join(parts)}; geometric means over "
+            f"{count(speed['curves'].iloc[0], 'curve')} of each. The paper: {tuned:,} steps ({tuned_epochs} epochs) "
+            f"and {scratch:,} ({scratch_epochs}), {scratch / tuned:.0f} times as many.")
+    if number := int(speeds["at_first"].sum()):
+        text += f" {count(number, 'curve')} of all were there at the first point: fewer steps may do."
+    return [text]
+
+
+def _whole(value: float) -> str:
+    """A number of steps or epochs as people say it."""
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def _ablation(effects: pd.DataFrame) -> list[str]:

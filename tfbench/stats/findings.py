@@ -38,7 +38,7 @@ class Findings:
       models: per regime the additive model, where there is one (stats/additive.py).
       wins: in how many cells a regime is better than another.
       paper: cells beside the paper's; empty where there is none in common, or the table is the paper's own.
-      convergence, few_examples: curves (stats/curves.py).
+      convergence, few_examples: curves; speeds, speed: how fast the former rise, each and by regime (stats/curves.py).
       ablation: ways to pretrain. ablation_effects: what each step from one to the next does (stats/ablation.py).
       solver: how well the logistic regressions were solved, by network and data set.
       cost: time by regime and network.
@@ -63,6 +63,8 @@ class Findings:
     paper: pd.DataFrame
     convergence: pd.DataFrame
     few_examples: pd.DataFrame
+    speeds: pd.DataFrame
+    speed: pd.DataFrame
     ablation: pd.DataFrame
     ablation_effects: pd.DataFrame
     solver: pd.DataFrame
@@ -97,6 +99,8 @@ def compute(table: pd.DataFrame, runs=(), *, origin="", ablation=None, mismatche
         tested = pairs.cells_of([table[CELL]])  # a CSV file has no predictions
     cells = table.merge(tested, on=CELL, how="left").merge(_costs(records), on=CELL, how="left")
     cells = cells.assign(**_sizes(cells["network"], records))
+    convergence = curves.convergence(unique)
+    of_curves = curves.speeds(convergence)
     models = {regime: additive.fit(table, regime) for regime in accuracies.regimes(table)}
     views = correlation.views(table)
     beside_paper = cells.iloc[:0] if published.is_the_papers(table) else cells
@@ -107,11 +111,12 @@ def compute(table: pd.DataFrame, runs=(), *, origin="", ablation=None, mismatche
         pairs=pd.concat([average_pairs, tested_pairs], ignore_index=True),
         models={regime: model for regime, model in models.items() if model},
         wins=pd.DataFrame(accuracies.comparisons(table), columns=["regime", "other", "better", "equal", "cells"]),
-        paper=published.beside_the_paper(beside_paper), convergence=curves.convergence(unique),
-        few_examples=curves.few_examples(unique), ablation=lines, ablation_effects=ablations.effects(lines),
+        paper=published.beside_the_paper(beside_paper), convergence=convergence,
+        few_examples=curves.few_examples(unique), speeds=of_curves, speed=curves.speed(of_curves), ablation=lines,
+        ablation_effects=ablations.effects(lines),
         solver=_solver(records), cost=_cost(cells), missing=accuracies.missing(table, left_out),
-        notes=[*notes, *untested], left_out=curves.left_out(unique), mismatches=list(mismatches),
-        incomplete=_incomplete(runs))
+        notes=[*notes, *curves.too_short(convergence), *untested],
+        left_out=curves.left_out(unique), mismatches=list(mismatches), incomplete=_incomplete(runs))
 
 
 def ranked(cells: pd.DataFrame) -> pd.DataFrame:

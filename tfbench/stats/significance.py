@@ -14,7 +14,7 @@ import numpy as np
 from scipy import stats
 
 ALPHA = 0.05  # "not significantly different" is p above it
-RESAMPLES = 100_000
+RESAMPLES = 100_000  # as SimCLR (appendix B.8); the paper had 10,000, as far as is remembered
 CHUNK = 128  # resamples at a time: their coins stay in the cache
 
 
