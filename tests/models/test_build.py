@@ -36,7 +36,7 @@ def test_catalog_is_the_papers_table():
 
 def test_the_catalog_tells_who_has_an_auxiliary_classifier():
     definitions = {name: bool(definition.auxiliary_at) for name, definition in inception.FAMILY.items()}
-    assert {name for name, network in NETWORKS.items() if network.has_auxiliary_head} == {
+    assert {name for name, network in NETWORKS.items() if network.auxiliary_head} == {
         *(name for name in definitions if definitions[name]),
         *(name for name in NETWORKS if NETWORKS[name].builder in ("nasnet", "pnasnet"))}
 

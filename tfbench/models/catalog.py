@@ -28,9 +28,6 @@ VALUE_RANGES = {  # name -> what images a network takes; how they become so is i
     "torch": "RGB in [0, 1], standardised",
 }
 
-WITH_AUXILIARY_HEAD = ("inception_v3", "inception_v4", "inception_resnet_v2")  # and NASNet and PNASNet
-
-
 SWITCHES = {  # name of a flag -> what it switches on, where the network's definition has it
     "dropout": "dropout", "auxiliary_head": "auxiliary head", "drop_path": "drop path"}
 
@@ -111,11 +108,6 @@ class Network:
     def custom(self) -> bool:
         """Whether it is a custom network, no row of NETWORKS."""
         return bool(self.architecture)
-
-    @property
-    def has_auxiliary_head(self) -> bool:
-        """Whether the original has an auxiliary classifier; in the other networks the switch changes nothing."""
-        return self.family in ("nasnet", "pnasnet") or self.name in WITH_AUXILIARY_HEAD
 
     @property
     def public_top1(self) -> float | None:

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from tfbench.errors import UserError
+from tfbench.models import catalog
 from tfbench.models.catalog import NETWORKS
 from tfbench.regimes import PRETRAIN, REGIMES
 from tfbench.results.titles import network_title, parse_sized
@@ -151,8 +152,7 @@ def _of_folder(folder: str, records: Sequence[Mapping[str, Any]]) -> list[pd.Dat
 def _has(network: str) -> list[str]:
     """Which of SWITCHES there are in a network; a custom one may have all."""
     facts = NETWORKS.get(parse_sized(network).network)
-    has = {"dropout": facts is None or facts.dropout > 0, "auxiliary_head": facts is None or facts.has_auxiliary_head}
-    return [name for name in SWITCHES if has.get(name, True)]
+    return [name for name in SWITCHES if facts is None or name not in catalog.SWITCHES or name in facts.switches]
 
 
 def _last(network: str) -> int:
