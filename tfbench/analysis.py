@@ -28,6 +28,11 @@ SETTINGS = {
     "ignore_columns": Setting((), "texts", "columns of --accuracies that are no data sets", WHAT),
     "dataset": Setting((), "texts", "analyse this data set only, and say which network to take for it; or several; of "
                        "--accuracies also columns that are else passed over; unset: all", WHAT, alias="datasets"),
+    "exclude": Setting((), "texts", "networks to leave out, by name: vgg_16,vgg_19, without which the paper drew "
+                       "the bars of figure 6; unset: none", WHAT),
+    "source": Setting(None, "text", "of which weights the tables are where the results are of several: the data set of "
+                      "pretraining, \"imagenet\" for the public ones; unset: those with most results (v3 appendix B "
+                      "compares them)", WHAT),
     "ablation": Setting((), "texts", "folders of studies that differ in how the networks were pretrained "
                         "(flags/ablation_1.flags to ablation_5.flags; v3 figures 3 and 5, appendix C.2), to "
                         "compare these ways; \"paper\" stands for the paper's own", WHAT),

@@ -108,6 +108,42 @@ def test_rows_that_do_not_go_together(rows, words):
     assert [word for word in words if word not in str(error.value)] == []
 
 
+# ---- sources and networks ----------------------------------------------------------------------------
+
+
+def transfer(network, source, key, regime="finetune"):
+    """A result from weights of a source; None of random ones."""
+    return row(network=network, regime=regime, key=key) | {
+        "source": source and {"dataset": source, "accuracy": 0.7 + 0.1 * (source == "imagenet"), "n_test": 100}}
+
+
+def test_public_and_retrained_weights_in_one_folder_are_told_apart():
+    rows = [transfer(network, source, f"{network}{source}") for source in ("imagenet", "imagenet2012")
+            for network in ("vgg_16", "resnet_50")]
+    rows += [transfer("vgg_16", None, "scratch", "train_from_scratch"), pretrain("vgg_16", dataset="imagenet2012")]
+    runs = runs_of(rows)
+    with pytest.raises(UserError, match="two different runs"):
+        accuracies.from_runs(runs)
+    groups = accuracies.by_source(runs)
+    assert list(groups) == ["imagenet2012", "imagenet"]  # as many of each: the public ones last
+    assert [len(group) for group in groups.values()] == [4, 3]  # training from scratch is of both
+    assert accuracies.by_source(groups["imagenet"]) == {"imagenet": groups["imagenet"]}
+    for group, source in zip(groups.values(), (0.7, 0.8), strict=True):
+        table = accuracies.from_runs([run for run in group if run.regime != "pretrain"])
+        assert set(table["source_accuracy"]) == {source} and len(table) == 3
+
+
+def test_networks_are_left_out_by_name_or_title():
+    runs = runs_of([transfer(network, "imagenet", network) for network in ("vgg_16", "vgg_19", "resnet_50")])
+    table = accuracies.from_runs(runs)
+    left, of_left = accuracies.without(table, runs, ["vgg_16", "VGG-19"])
+    assert list(left["network"]) == ["resnet_50"] and len(of_left) == 1
+    for networks, words in ((["vgg_61"], "found 'vgg_61': name some of vgg_16"),
+                            (["vgg_16", "vgg_19", "resnet_50"], "leaves out all networks")):
+        with pytest.raises(UserError, match=words):
+            accuracies.without(table, runs, networks)
+
+
 # ---- image sizes ---------------------------------------------------------------------------------
 
 

@@ -30,6 +30,26 @@ def test_state_of_the_art_was_passed_on_seven_of_twelve_data_sets():
     assert beaten == {"sun397", "dtd", "pets", "caltech101", "flowers"}
 
 
+def test_the_papers_own_seven_of_twelve():
+    """Five by figure 2, and Food-101 and Birdsnap with Inception v4 at 448 pixels, as figure 6 says."""
+    beside = published.beside_the_state_of_the_art(published.accuracies())
+    assert len(beside) == 12 and beside["better"].sum() == 5 and beside["paper_better"].sum() == 7
+    by_name = beside.set_index("dataset")
+    assert set(by_name.index[by_name["paper_better"] & ~by_name["better"]]) == {"food101", "birdsnap"}
+    assert set(by_name.loc[["food101", "birdsnap", "cars", "aircraft"], "paper_network"]) == {"inception_v4 @ 448 px"}
+    assert by_name.loc["food101", ["previous", "accuracy", "paper"]].tolist() == pytest.approx([0.904, 0.9, 0.908])
+    assert by_name.loc["dtd", ["paper_network", "network"]].tolist() == ["inception_v4", "inception_v4"]
+
+
+def test_another_image_size_may_pass_the_state_of_the_art():
+    table = cells(dataset="food101", accuracy=0.9, network="inception_v4")
+    larger = cells(dataset="food101", accuracy=0.91, network="inception_v4 @ 448 px")
+    other = cells(dataset="digits", accuracy=0.99)
+    line, = published.beside_the_state_of_the_art(pd.concat([table, larger, other])).to_dict("records")
+    assert (line["network"], line["better"], line["accuracy"]) == ("inception_v4 @ 448 px", True, 0.91)
+    assert len(published.beside_the_state_of_the_art(other)) == 0
+
+
 def test_ablation_ends_where_figure_2_begins():
     lines = published.ablation()
     assert tuple(lines.columns) == ablation.COLUMNS

@@ -7,14 +7,15 @@ PAPER = "paper"  # among the folders of --ablation: the paper's own numbers
 
 
 def analyse(results_dir=None, accuracies=None, output_dir=None, *, regime=None, source_column=None, dataset=None,
-            ignore_columns=(), ablation=(), allow_unequal_splits=False) -> Path:
+            ignore_columns=(), exclude=(), source=None, ablation=(), allow_unequal_splits=False) -> Path:
     """Prints the statistics of the rows in `results_dir`, or of the table `accuracies`, and writes the report.
 
     Args:
       results_dir: a folder or several; or a DataFrame, which is taken for `accuracies`.
       accuracies: path of a CSV, .xlsx or .parquet file, or a pandas DataFrame with the same columns.
       dataset: a name or several.
-      output_dir, regime, source_column, ignore_columns, ablation, allow_unequal_splits: as the flags of the same names.
+      output_dir, regime, source_column, ignore_columns, exclude, source, ablation, allow_unequal_splits: as the flags of
+        the same names.
 
     Returns:
       Path of the report's index.html.
@@ -30,6 +31,7 @@ def analyse(results_dir=None, accuracies=None, output_dir=None, *, regime=None, 
     from tfbench.results import store
     from tfbench.stats import ablation as ablations
     from tfbench.stats import accuracies as tables
+    from tfbench.stats import correlation as correlations
     from tfbench.stats import findings as statistics
     from tfbench.stats import published
     from tfbench.wording import count
@@ -38,6 +40,9 @@ def analyse(results_dir=None, accuracies=None, output_dir=None, *, regime=None, 
     runs, mismatches, reading, default_dir = [], [], None, as_path("report")
     datasets = [dataset] if isinstance(dataset, str) else list(dataset or ())
     options = {"source_column": source_column, "regime": regime, "ignore_columns": tuple(ignore_columns or ())}
+    exclude = [exclude] if isinstance(exclude, str) else list(exclude or ())
+    of_source: dict[str, pd.DataFrame] = {}
+    notes: list[str] = []
     if isinstance(results_dir, pd.DataFrame):
         results_dir, accuracies = None, results_dir
     if isinstance(accuracies, pd.DataFrame):
@@ -55,26 +60,48 @@ def analyse(results_dir=None, accuracies=None, output_dir=None, *, regime=None, 
             raise UserError(f"expected rows of finished runs in {paths[0] / 'rows'}, found none: run "
                             "study, or name another folder with --results_dir=DIR")
         runs = tables.runs_of(records)
-        table, origin = tables.from_runs(runs, allow_unequal=allow_unequal_splits), count(len(runs), "row")
+        groups = tables.by_source(runs)
+        if source and source not in groups:
+            raise UserError(f"expected --source as a data set that networks were pretrained on, found {source!r}: name "
+                            f"one of {', '.join(filter(None, groups)) or 'none, as no record tells any'}")
+        of_source = {name: tables.from_runs(group, allow_unequal=allow_unequal_splits)
+                     for name, group in groups.items()}
+        chosen = source or next(iter(groups))
+        table, runs, origin = of_source[chosen], groups[chosen], count(len(groups[chosen]), "row")
+        if len(groups) > 1:
+            notes.append(f"results are of {len(groups)} sources of weights: this report's tables have those of "
+                         f"{chosen}, its part on sources of weights all; --source=NAME has "
+                         f"{', '.join(name for name in groups if name != chosen)}")
         mismatches = tables.mismatches(records) if allow_unequal_splits else []
         default_dir = paths[0] / "report"
     if reading:
+        if source:
+            raise UserError("--source: for results folders only, a table is of one source: leave it out")
         table = reading.table
         for line in (*reading.columns, *reading.surprises):
             print(f"{origin}: {line}")
     if datasets:
         table, runs = tables.of_datasets(table, runs, datasets)
+    if exclude:
+        table, runs = tables.without(table, runs, exclude)
+        origin += f" without {', '.join(exclude)}"
 
     # ---- statistics ------------------------------------------------------------------------------
     ablation = list(ablation or ())
     studies = {folder: store.read_records(folder) for folder in ablation if folder != PAPER}
     ways = [published.ablation()] if PAPER in ablation else []
-    notes: list[str] = []
     if studies:
-        measured, notes = ablations.from_folders(studies)
+        measured, taken = ablations.from_folders(studies)
         ways.append(measured)
+        notes += taken
+    sources = {}
+    for name, of_one in of_source.items() if len(of_source) > 1 else ():
+        of_one = of_one[~of_one["network"].map(lambda network: tables.is_among(network, exclude))]
+        if datasets:
+            of_one = of_one[of_one["dataset"].isin(table["dataset"])]
+        sources[name] = correlations.per_regime(of_one)
     findings = statistics.compute(table, runs, origin=origin, ablation=ablations.together(ways), mismatches=mismatches,
-                                  notes=notes)
+                                  notes=notes, sources=sources)
     words = text.in_words(findings)
     index = write.write_report(findings, words, output_dir or default_dir)
 

@@ -67,6 +67,12 @@ def scatter_caption(findings: Findings, regime: str) -> str:
     return caption
 
 
+def sources(findings: Findings) -> Figure | None:
+    """Each regime's means over data sets by source of the weights."""
+    return scatter_plot.beside(findings.sources) if any(
+        c.networks for of_one in findings.sources.values() for c in of_one.values()) else None
+
+
 def regimes(findings: Findings) -> Figure | None:
     """The regimes against each other."""
     several = findings.table.duplicated(["network", "dataset"]).any()
@@ -108,6 +114,10 @@ FIGURES = [
     *(ReportFigure(f"scatter_{regime.name}", functools.partial(scatter, regime=regime.name), regime.name,
                    f"Transfer against source accuracy, {regime.title}",
                    functools.partial(scatter_caption, regime=regime.name)) for regime in REGIMES.values()),
+    ReportFigure("sources", sources, "sources", "Transfer against source accuracy by source of the weights",
+                 "The paper's figure 2 and appendix B beside each other: a column per source of weights, a row per "
+                 "regime. One point per network; bars: ± 1 standard error over data sets (Morey); line: least squares.",
+                 wide=True),
     ReportFigure("regimes", regimes, "regimes", "The regimes against each other",
                  "A point per network and data set; above the diagonal the upper regime is better.", wide=True),
     ReportFigure("bars", bars, "regimes", "Mean accuracy by data set and regime",

@@ -41,7 +41,8 @@ def all_of(findings: Findings, words: Words, all_tables: dict[str, Table],
               for regime in findings.correlations]
     parts += [
         ("correlations", "Correlations", html["correlations"] + html["correlations_by_dataset"]),
-        ("regimes", "Regimes against each other", html["wins"]),
+        ("sources", "Sources of weights", html["sources"]),
+        ("regimes", "Regimes against each other", html["wins"] + html["state_of_the_art"]),
         ("residuals", "What the additive model leaves", _residuals(findings, figures)),
         ("curves", "Curves", _curves(findings, figures, html)),
         ("ablation", "Ways to pretrain", html["ablation_effects"] + html["ablation"]),

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from tfbench.regimes import RUNS
-from tfbench.results.titles import dataset_title, network_title
+from tfbench.results.titles import dataset_title, network_title, source_title
 from tfbench.stats import correlation, curves
 from tfbench.stats.findings import Findings
 from tfbench.stats.pairs import MEAN
@@ -56,6 +56,7 @@ def _p(value) -> str:
 KINDS = {  # kind -> the text of a value that is not missing; missing ones are "–"
     "network": network_title,
     "dataset": dataset_title,
+    "source": source_title,
     "regime": lambda value: RUNS[value].title,
     "text": lambda value: printable(value) or "–",
     "percent": _number(".1f", 100),
@@ -168,6 +169,21 @@ def _paper(findings: Findings) -> Table:
 _EXPERIMENT = (("origin", "Origin", "text"), _REGIME, ("experiment", "Experiment", "text"), _NETWORK)
 
 
+def _state_of_the_art(findings: Findings) -> Table:
+    return Table("The best result on each data set beside the best before the paper (the paper's figure 6 and appendix "
+                 "F), and the paper's own, from its figures 2 and 6.", findings.state_of_the_art, (
+                     _DATASET, ("previous", "Before %", "percent"), ("accuracy", "Ours %", "percent"),
+                     ("network", "by", "network"), ("regime", "how", "regime"), ("better", "Better", "yes"),
+                     ("paper", "Paper %", "percent"), ("paper_network", "by", "network"),
+                     ("paper_better", "Better", "yes")))
+
+
+def _sources(findings: Findings) -> Table:
+    frame = correlation.stacked(findings.sources, "source")
+    return Table("Correlations by the weights that the networks started from (appendix B).", frame, (
+                     ("source", "Weights", "source"), _REGIME, *_CORRELATION, ("datasets", "Data sets", "count")))
+
+
 def _ablation(findings: Findings) -> Table:
     return Table("Ways to pretrain, 1 to 5 (flags/ablation_1.flags to ablation_5.flags): ImageNet or other source "
                  "accuracy, and mean log-odds of transfer ± one standard error over data sets (Morey). Experiments: "
@@ -240,7 +256,8 @@ def _speeds(findings: Findings) -> Table:
 TABLES = {
     "accuracies": _accuracies, "ranking": _ranking, "correlations": _correlations,
     "correlations_by_dataset": _correlations_by_dataset, "networks": _networks, "pairs": _pairs, "wins": _wins,
-    "effects": _effects, "residuals": _residuals, "paper": _paper, "ablation": _ablation,
+    "effects": _effects, "residuals": _residuals, "paper": _paper,
+    "state_of_the_art": _state_of_the_art, "sources": _sources, "ablation": _ablation,
     "ablation_effects": _ablation_effects, "solver": _solver,
     "cost": _cost, "runs": _runs, "convergence": lambda findings: Table(curves.CONVERGENCE, findings.convergence),
     "convergence_speed": _speed, "convergence_speeds": _speeds,

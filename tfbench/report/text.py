@@ -8,7 +8,7 @@ import pandas as pd
 from tfbench import paper
 from tfbench.regimes import REGIMES
 from tfbench.report import tables
-from tfbench.results.titles import dataset_title, network_title
+from tfbench.results.titles import dataset_title, network_title, source_title
 from tfbench.stats import accuracies
 from tfbench.stats.ablation import GROUP, MEAN
 from tfbench.stats.correlation import ALL, Correlation
@@ -52,6 +52,7 @@ def statements(findings: Findings) -> list[str]:
         ties = f" and equal in {win.equal}" if win.equal else ""
         lines.append(f"{_name(win.regime)} is better than {REGIMES[win.other].title} in {win.better} of "
                      f"{count(win.cells, 'comparison')}{ties}.")
+    lines += _state_of_the_art(findings.state_of_the_art) + _sources(findings)
     lines += _speed(findings.speed, findings.speeds)
     lines += _ablation(findings.ablation_effects)
     return lines + _beside_the_paper(findings.paper) + _solver(findings.solver)
@@ -190,6 +191,27 @@ def _beside_the_paper(cells: pd.DataFrame) -> list[str]:
     if len(known):
         text += f"; the paper's accuracy lies within our 95 % interval in {int(known.sum())} of {len(known)}"
     return [text + "."]
+
+
+def _state_of_the_art(table: pd.DataFrame) -> list[str]:
+    """On how many data sets the best before the paper was passed, here and in the paper."""
+    if not len(table):
+        return []
+    better = table[table["better"]]
+    names = ", ".join(f"{dataset_title(line.dataset)} ({network_title(line.network)}, {REGIMES[line.regime].title})"
+                      for line in better.itertuples())
+    return [f"Better than the state of the art before the paper on {len(better)} of {count(len(table), 'data set')}"
+            f"{': ' + names if names else ''}. The paper: on {int(table['paper_better'].sum())} of these {len(table)}."]
+
+
+def _sources(findings: Findings) -> list[str]:
+    """The correlations by source of the weights, where there are several."""
+    lines = []
+    for source, correlations in findings.sources.items():
+        values = ", ".join(f"{REGIMES[regime].title} {decimal(c.r)} ({count(len(c.networks), 'network')})"
+                           for regime, c in correlations.items() if c.r is not None)
+        lines.append(f"{printable(source_title(source))}: r = {values or 'unknown'}.")
+    return lines
 
 
 def _speed(speed: pd.DataFrame, speeds: pd.DataFrame) -> list[str]:

@@ -34,6 +34,11 @@ def network_title(name: str) -> str:
     return at_size(title, image_size) if image_size else title
 
 
+def source_title(name: str) -> str:
+    """The data set of pretraining in figures and tables; "imagenet" as a source are the public weights."""
+    return "Public ImageNet weights" if name == "imagenet" else f"Pretrained on {dataset_title(name)}"
+
+
 def dataset_title(name: str) -> str:
     """The data set's title in figures and tables; names that the catalog lacks stay as they are."""
     return DATASETS[name].title if name in DATASETS else printable(name)

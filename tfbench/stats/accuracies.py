@@ -18,7 +18,7 @@ import itertools
 import math
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -30,7 +30,7 @@ from tfbench.errors import UserError
 from tfbench.files import tables
 from tfbench.files.paths import Remote
 from tfbench.regimes import PRETRAIN, REGIMES, RUNS
-from tfbench.results.titles import dataset_title, parse_sized, record_label
+from tfbench.results.titles import dataset_title, network_title, parse_sized, record_label
 from tfbench.stats import accuracy_table, budgets
 from tfbench.stats.accuracy_table import COLUMNS
 from tfbench.stats.budgets import Run
@@ -240,6 +240,43 @@ def mismatches(records: Sequence[Mapping[str, Any]]) -> list[str]:
     return [f"{dataset}: " + " against ".join(
         f"{n:,} examples, split {str(sha)[:12]}, in {count(len(group), 'row')} ({record_label(group[0])})"
         for (n, sha), group in splits.items()) for dataset, splits in by_dataset.items() if len(splits) > 1]
+
+
+def by_source(runs: list[Run]) -> dict[str, list[Run]]:
+    """The runs by the data set that their networks were pretrained on, most results first (v3, appendix B).
+
+    Public ImageNet weights are of "imagenet"; of equally many results they come last. Runs without a source, as of
+    training from scratch, go with each. Where all results are of one source, or of none, there is one group.
+    """
+    names = [(run.record.get("source") or {}).get("dataset") or (
+        run.record["dataset"] if run.regime == PRETRAIN.name else None) for run in runs]
+    transfers = Counter(name for name, run in zip(names, runs, strict=True) if name and run.is_transfer)
+    if len(transfers) < 2:
+        return {next(iter(transfers), ""): runs}
+    return {source: [run for name, run in zip(names, runs, strict=True) if name in (source, None)]
+            for source in sorted(transfers, key=lambda name: (-transfers[name], name == "imagenet"))}
+
+
+def without(table: pd.DataFrame, runs: list[Run], networks: Sequence[str]) -> tuple[pd.DataFrame, list[Run]]:
+    """Table and runs without some networks, given by name or title.
+
+    Raises:
+      UserError: there is no result of one, or none is left.
+    """
+    present = list(dict.fromkeys([*table["network"], *(run.record["network"] for run in runs if run.is_transfer)]))
+    for network in networks:
+        if not any(network in (name, network_title(name)) for name in present):
+            raise UserError(f"expected a network to leave out that has results, found {network!r}: name some of "
+                            f"{', '.join(present)} with --exclude=NETWORK,…, or leave it out")
+    if all(is_among(name, networks) for name in present):
+        raise UserError("--exclude leaves out all networks: name fewer")
+    return (table[~table["network"].map(lambda name: is_among(name, networks))].reset_index(drop=True),
+            [run for run in runs if not is_among(run.record["network"], networks)])
+
+
+def is_among(network: str, networks: Sequence[str]) -> bool:
+    """Whether a network is one of those that are given by name or title."""
+    return network in networks or network_title(network) in networks
 
 
 def of_datasets(table: pd.DataFrame, runs: list[Run], datasets: Sequence[str]) -> tuple[pd.DataFrame, list[Run]]:

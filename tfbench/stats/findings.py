@@ -38,6 +38,8 @@ class Findings:
       models: per regime the additive model, where there is one (stats/additive.py).
       wins: in how many cells a regime is better than another.
       paper: cells beside the paper's; empty where there is none in common, or the table is the paper's own.
+      state_of_the_art: the best result on each of the paper's data sets beside the best before the paper.
+      sources: data set of pretraining -> correlations over all data sets, where results are of several.
       convergence, few_examples: curves; speeds, speed: how fast the former rise, each and by regime (stats/curves.py).
       ablation: ways to pretrain. ablation_effects: what each step from one to the next does (stats/ablation.py).
       solver: how well the logistic regressions were solved, by network and data set.
@@ -61,6 +63,8 @@ class Findings:
     models: dict[str, additive.Additive]
     wins: pd.DataFrame
     paper: pd.DataFrame
+    state_of_the_art: pd.DataFrame
+    sources: dict[str, correlation.Correlations]
     convergence: pd.DataFrame
     few_examples: pd.DataFrame
     speeds: pd.DataFrame
@@ -76,7 +80,8 @@ class Findings:
     incomplete: list[str]
 
 
-def compute(table: pd.DataFrame, runs=(), *, origin="", ablation=None, mismatches=(), notes=()) -> Findings:
+def compute(table: pd.DataFrame, runs=(), *, origin="", ablation=None, mismatches=(), notes=(),
+            sources=None) -> Findings:
     """All statistics of an accuracies table.
 
     Args:
@@ -84,6 +89,7 @@ def compute(table: pd.DataFrame, runs=(), *, origin="", ablation=None, mismatche
       runs: those that the table came from (accuracies.runs_of); their predictions are read and tested.
       ablation: of stats/ablation.py, or None.
       mismatches: of accuracies.mismatches, where they were allowed.
+      sources: data set of pretraining -> the Correlations of its results, where there are several.
       notes: what else was taken for what, in words.
 
     Raises:
@@ -111,9 +117,10 @@ def compute(table: pd.DataFrame, runs=(), *, origin="", ablation=None, mismatche
         pairs=pd.concat([average_pairs, tested_pairs], ignore_index=True),
         models={regime: model for regime, model in models.items() if model},
         wins=pd.DataFrame(accuracies.comparisons(table), columns=["regime", "other", "better", "equal", "cells"]),
-        paper=published.beside_the_paper(beside_paper), convergence=convergence,
-        few_examples=curves.few_examples(unique), speeds=of_curves, speed=curves.speed(of_curves), ablation=lines,
-        ablation_effects=ablations.effects(lines),
+        paper=published.beside_the_paper(beside_paper),
+        state_of_the_art=published.beside_the_state_of_the_art(table), sources=dict(sources or {}),
+        convergence=convergence, few_examples=curves.few_examples(unique), speeds=of_curves,
+        speed=curves.speed(of_curves), ablation=lines, ablation_effects=ablations.effects(lines),
         solver=_solver(records), cost=_cost(cells), missing=accuracies.missing(table, left_out),
         notes=[*notes, *curves.too_short(convergence), *untested],
         left_out=curves.left_out(unique), mismatches=list(mismatches), incomplete=_incomplete(runs))

@@ -28,6 +28,42 @@ def state_of_the_art() -> dict[str, float]:
     return {NAMES[title]: percent / 100 for title, percent in table.itertuples(index=False)}
 
 
+@functools.cache
+def best() -> pd.DataFrame:
+    """The paper's best result on each data set (v3, figures 2 and 6): columns of stats/accuracies.py.
+
+    Figure 6 adds to figure 2 what Inception v4 reached on larger images.
+    """
+    larger = from_csv(FOLDER / "kornblith_v3_448.csv")
+    return _best_of(pd.concat([accuracies(), larger], ignore_index=True))
+
+
+def beside_the_state_of_the_art(table: pd.DataFrame) -> pd.DataFrame:
+    """The best result on each data set beside the best before the paper, and the paper's (v3, figure 6, appendix F).
+
+    Args:
+      table: accuracies (stats/accuracies.py).
+
+    Returns:
+      A row per data set of the paper's: dataset, previous (best before the paper), accuracy, network, regime, better
+      (whether accuracy is above previous), and the paper's own paper, paper_network, paper_regime, paper_better.
+      Accuracies are fractions.
+    """
+    previous, ours = state_of_the_art(), _best_of(table)
+    columns = ["dataset", "accuracy", "network", "regime"]
+    papers = best()[columns].rename(columns={"accuracy": "paper"} | {name: f"paper_{name}" for name in columns[2:]})
+    both = ours[ours["dataset"].isin(previous)][columns].merge(papers, on="dataset")
+    both.insert(1, "previous", both["dataset"].map(previous).astype(float))
+    both.insert(5, "better", both["accuracy"] > both["previous"])
+    return both.assign(paper_better=both["paper"] > both["previous"])
+
+
+def _best_of(table: pd.DataFrame) -> pd.DataFrame:
+    """The most accurate line of each data set, of equal ones the first."""
+    order = table.sort_values("accuracy", ascending=False, kind="stable").drop_duplicates("dataset")
+    return table.loc[order.index].sort_index(ignore_index=True)
+
+
 def ablation() -> pd.DataFrame:
     """The paper's five ways to pretrain (v3, figures 3 and 5): columns and meaning as in stats/ablation.py.
 
