@@ -18,9 +18,9 @@ from tfbench.regimes import RUNS
 
 ROOT = pathlib.Path(__file__).parents[2]
 PROGRAMS = (*RUNS, "study", "prepare_data", "prepare_models", "benchmark", "analysis")
-MANUAL, MEASUREMENTS = "docs/manual.md", "docs/measurements.md"
+MANUAL, MEASUREMENTS, FIGURES = "docs/manual.md", "docs/measurements.md", "docs/paper.md"
 TEXTS = {name: (ROOT / name).read_text() for name in (
-    "README.md", "BUILD.md", "CONTRIBUTING.md", "CHANGELOG.md", MANUAL, MEASUREMENTS)}
+    "README.md", "BUILD.md", "CONTRIBUTING.md", "CHANGELOG.md", MANUAL, MEASUREMENTS, FIGURES)}
 NOTEBOOKS = {path.name: json.loads(path.read_text())["cells"] for path in sorted(ROOT.glob("colab/*.ipynb"))}
 
 
@@ -64,7 +64,7 @@ def test_commands_were_found():
     documents = [where for where, _, _ in commands()]
     assert set(documents) >= {"README.md", MANUAL, MEASUREMENTS, "published/README.md", "miniature.flags",
                               "finetune.py"}
-    assert documents.count("README.md") >= 15 and documents.count(MANUAL) >= 20
+    assert documents.count("README.md") >= 15 and documents.count(MANUAL) >= 20 and documents.count(FIGURES) >= 18
 
 
 def test_the_two_set_up_commands_are_single_lines():

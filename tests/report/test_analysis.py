@@ -12,6 +12,7 @@ from helpers.studies import BUDGET, Page, add_variants, write_rows
 
 from tfbench import UserError
 from tfbench.analysis import analyse
+from tfbench.regimes import REGIMES
 from tfbench.stats.accuracies import from_csv
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -319,3 +320,29 @@ def test_ways_to_pretrain_are_drawn_beside_the_papers(tmp_path):
     assert sum(line.startswith("ours,") and ",3," in line for line in lines) == 2 * 2  # networks without dropout
     assert sum(line.startswith("paper") for line in lines) > 20
     assert (folder / "report/figures/ablation.svg").exists()
+
+
+def test_public_and_retrained_weights_are_beside_each_other(tmp_path):
+    folder = write_rows(tmp_path / "study")
+    for path in list((folder / "rows").glob("*.json")):
+        row = json.loads(path.read_text())
+        if row["source"] and row["network"] != "densenet_121":
+            source = row["source"] | {"dataset": "imagenet", "accuracy": 0.9 - row["source"]["accuracy"] / 10}
+            public = row | {"key": f"p{row['key']}", "source": source}
+            path.with_stem(f"public{path.stem}").write_text(json.dumps(public))
+    done = analysis(f"--results_dir={folder}")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "report's tables have those of glyphs" in done.stdout and "--source=NAME has imagenet" in done.stdout
+    assert "Public ImageNet weights: r = logistic regression −1.000 (3 networks)" in done.stdout
+    lines = (folder / "report/sources.csv").read_text().splitlines()
+    assert [line.split(",")[:2] for line in lines[1:]] == [[source, regime] for source in ("glyphs", "imagenet")
+                                                           for regime in REGIMES]
+    svg = (folder / "report/figures/sources.svg").read_text()
+    assert svg.count("<g id=\"axes_") == 6
+    public = analysis(f"--results_dir={folder}", "--source=imagenet", "--exclude=ResNet-50", "--dataset=digits")
+    assert (public.returncode, public.stderr) == (0, "")
+    lines = (folder / "report/accuracies.csv").read_text().splitlines()[1:]
+    assert {tuple(line.split(",")[1:3]) for line in lines if not line.startswith("train_from_scratch")} == {
+        (network, "digits") for network in ("mobilenet_v1", "inception_v1")}
+    wrong = analysis(f"--results_dir={folder}", "--source=imagenet2012")
+    assert wrong.returncode != 0 and "name one of glyphs, imagenet" in wrong.stderr

@@ -14,8 +14,8 @@ def analyse(results_dir=None, accuracies=None, output_dir=None, *, regime=None, 
       results_dir: a folder or several; or a DataFrame, which is taken for `accuracies`.
       accuracies: path of a CSV, .xlsx or .parquet file, or a pandas DataFrame with the same columns.
       dataset: a name or several.
-      output_dir, regime, source_column, ignore_columns, exclude, source, ablation, allow_unequal_splits: as the flags of
-        the same names.
+      output_dir, regime, source_column, ignore_columns, exclude, source, ablation, allow_unequal_splits: as the
+        flags of the same names.
 
     Returns:
       Path of the report's index.html.
