@@ -19,12 +19,13 @@ from tfbench.report.plots import (
     extent,
     fitted,
     known,
+    label_points,
+    least_squares,
     legend,
     legend_columns,
     limits,
     new_figure,
     percent_axis,
-    place_label,
     shortened,
     style_axes,
 )
@@ -215,8 +216,7 @@ def _panel(axes, panel: Panel, ends: tuple[float, float], large: bool):
     if panel.band is not None:
         axes.fill_between(*panel.band, color=OTHERS, alpha=0.25, linewidth=0, zorder=1)
     if panel.r is not None:
-        along = np.array([x.min(), x.max()])
-        axes.plot(along, np.polyval(np.polyfit(x, y, 1), along), color=INK, alpha=0.7, linewidth=1, zorder=2)
+        axes.plot(*least_squares(x, y)[[0, -1]].T, color=INK, alpha=0.7, linewidth=1, zorder=2)
     if known(errors).any():
         axes.errorbar(x, y, yerr=errors, fmt="none", ecolor=OTHERS, elinewidth=1, alpha=0.7, zorder=2.5)
     like = np.zeros(len(x), bool) if panel.like_best is None else panel.like_best[points]
@@ -250,25 +250,6 @@ def _number_points(axes, panel: Panel, networks: dict[str, int], corner) -> None
     """Writes each network's number near its point; `corner`: a text that is there already, or None."""
     points = known(panel.x, panel.y)
     x, y, errors = panel.x[points], panel.y[points], np.nan_to_num(panel.errors[points])
-    at = axes.transData.transform(np.column_stack([x, y]))
-    frame = axes.get_window_extent()
-    heavy = [(px - 5, py - 5, px + 5, py + 5) for px, py in at]
-    if corner is not None:
-        heavy.append(extent(corner).extents)
-    ends = [axes.transData.transform([(a, b - e), (a, b + e)]) for a, b, e in zip(x, y, errors, strict=True)]
-    light = [(low[0] - 2, low[1], low[0] + 2, high[1]) for low, high in ends]
-    if panel.r is not None:
-        along = np.linspace(x.min(), x.max(), 80)
-        line = axes.transData.transform(np.column_stack([along, np.polyval(np.polyfit(x, y, 1), along)]))
-        light += [(px - 2, py - 2, px + 2, py + 2) for px, py in line]
-    for (px, py), name in zip(at, np.array(panel.networks, dtype=object)[points], strict=True):
-        text = axes.text(0, 0, str(networks[name]), fontsize=TEXT, color=INK, va="bottom", zorder=6)
-        box = extent(text)
-        position, leader = place_label(px, py, box.width, box.height, frame, heavy, light)
-        heavy.append(position)
-        text.set_transform(axes.transAxes)
-        text.set_position(axes.transAxes.inverted().transform(position[:2]))
-        if leader:
-            end = (min(max(px, position[0]), position[2]), min(max(py, position[1]), position[3]))
-            line = axes.transData.inverted().transform([(px, py), end])
-            axes.plot(*line.T, color=INK, linewidth=0.5, alpha=0.5, zorder=1.5)
+    label_points(axes, x, y, errors, [str(networks[name]) for name in np.array(panel.networks, dtype=object)[points]],
+                 size=TEXT, line=np.empty((0, 2)) if panel.r is None else least_squares(x, y),
+                 taken=[] if corner is None else [extent(corner).extents])

@@ -117,6 +117,39 @@ def place_label(px, py, width, height, frame, heavy, light) -> tuple[tuple, bool
     return min(candidates, key=lambda candidate: candidate[0])[1:]
 
 
+def least_squares(x, y) -> np.ndarray:
+    """[100, 2] points along the least-squares line through points x, y [n], from the least x to the largest."""
+    along = np.linspace(np.min(x), np.max(x), 100)
+    return np.column_stack([along, np.polyval(np.polyfit(x, y, 1), along)])
+
+
+def label_points(axes, x, y, errors, names: list[str], *, size: float, line, taken=()) -> None:
+    """Writes each name near its point, greedily where it covers least of what is there. The layout must be settled.
+
+    Args:
+      x, y, errors: [n] data; errors: of y, 0 where there is no bar. names: n texts. size: of the font, in points.
+      line: [m, 2] data along a line that is drawn, or [0, 2].
+      taken: boxes in pixels that are not to be covered.
+    """
+    frame = axes.get_window_extent()
+    points = axes.transData.transform(np.column_stack([x, y]))
+    bars = [axes.transData.transform([(a, b - e), (a, b + e)]) for a, b, e in zip(x, y, errors, strict=True)]
+    light = [(b[0, 0] - 2, b[0, 1], b[0, 0] + 2, b[1, 1]) for b in bars]
+    light += [(px - 2, py - 2, px + 2, py + 2) for px, py in (axes.transData.transform(line) if len(line) else line)]
+    heavy = [(px - 6, py - 6, px + 6, py + 6) for px, py in points] + list(taken)
+    for (px, py), name in zip(points, names, strict=True):
+        text = axes.text(0, 0, name, fontsize=size, color=INK, parse_math=False, va="bottom", transform=None, zorder=6)
+        box = extent(text)
+        position, leader = place_label(px, py, box.width, box.height, frame, heavy, light)
+        heavy.append(position)
+        text.set_transform(axes.transAxes)
+        text.set_position(axes.transAxes.inverted().transform(position[:2]))
+        if leader:
+            end = (min(max(px, position[0]), position[2]), min(max(py, position[1]), position[3]))
+            axes.plot(*axes.transData.inverted().transform([(px, py), end]).T, color=INK, linewidth=0.5, alpha=0.5,
+                      zorder=1.5)
+
+
 def _overlap(box, others) -> float:
     """Area in square pixels that `box` shares with the boxes `others`."""
     if not others:

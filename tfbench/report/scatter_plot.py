@@ -8,11 +8,11 @@ from tfbench.report.plots import (
     INK,
     LABEL_SIZE,
     PAPER,
-    extent,
+    label_points,
+    least_squares,
     limits,
     new_figure,
     percent_axis,
-    place_label,
     shortened,
     style_axes,
 )
@@ -85,8 +85,8 @@ def _draw(axes, correlation: Correlation, regime: str) -> None:
     style_axes(axes)
     x, y, colour = correlation.source, correlation.transfer, REGIMES[regime].color
     errors = np.nan_to_num(correlation.errors)
-    if line := len(_line(correlation)):
-        axes.plot(*_line(correlation)[[0, line - 1]].T, color=colour, alpha=0.5, linewidth=1.5, zorder=1)
+    if correlation.r is not None:
+        axes.plot(*_line(correlation)[[0, -1]].T, color=colour, alpha=0.5, linewidth=1.5, zorder=1)
     axes.errorbar(x, y, yerr=errors, fmt="none", ecolor=colour, elinewidth=1, alpha=0.7, zorder=2)
     axes.plot(x, y, "o", color=colour, markersize=6, markeredgecolor=PAPER, markeredgewidth=0.8, zorder=3)
     _scale(axes, x, y, errors)
@@ -104,12 +104,10 @@ def _scale(axes, x, y, errors) -> None:
 
 
 def _line(correlation: Correlation) -> np.ndarray:
-    """Points along the least-squares line, [100, 2]; [0, 2] where there is no correlation."""
+    """Points along the least-squares line; [0, 2] where there is no correlation."""
     if correlation.r is None:
         return np.empty((0, 2))
-    x, y = correlation.source, correlation.transfer
-    along = np.linspace(x.min(), x.max(), 100)
-    return np.column_stack([along, np.polyval(np.polyfit(x, y, 1), along)])
+    return least_squares(correlation.source, correlation.transfer)
 
 
 def _title(correlation: Correlation, regime: str) -> str:
@@ -121,29 +119,9 @@ def _title(correlation: Correlation, regime: str) -> str:
 
 
 def _label_points(axes, correlation: Correlation) -> None:
-    """Writes each network's name near its point, greedily where it covers least of what is there."""
-    x, y, errors = correlation.source, correlation.transfer, np.nan_to_num(correlation.errors)
-    names = [network_title(name) for name in correlation.networks]
-    line = _line(correlation)
-    figure = axes.figure
-    figure.draw_without_rendering()  # settles the layout, so that pixels are final
-    figure.set_layout_engine("none")
-    frame = axes.get_window_extent()
-    points = axes.transData.transform(np.column_stack([x, y]))
-    bars = [axes.transData.transform([(a, b - e), (a, b + e)]) for a, b, e in zip(x, y, errors, strict=True)]
-    light = [(b[0, 0] - 2, b[0, 1], b[0, 0] + 2, b[1, 1]) for b in bars]
-    line = axes.transData.transform(line) if len(line) else line
-    light += [(px - 3, py - 2, px + 3, py + 2) for px, py in line]
-    heavy = [(px - 6, py - 6, px + 6, py + 6) for px, py in points]
-    for (px, py), name in zip(points, names, strict=True):
-        text = axes.text(0, 0, shortened(name), fontsize=LABEL_SIZE, color=INK, parse_math=False, va="bottom",
-                         transform=None, zorder=4)
-        size = extent(text)
-        box, leader = place_label(px, py, size.width, size.height, frame, heavy, light)
-        heavy.append(box)
-        text.set_transform(axes.transAxes)
-        text.set_position(axes.transAxes.inverted().transform(box[:2]))
-        if leader:
-            end = (min(max(px, box[0]), box[2]), min(max(py, box[1]), box[3]))
-            (x0, y0), (x1, y1) = axes.transData.inverted().transform([(px, py), end])
-            axes.plot([x0, x1], [y0, y1], color=INK, linewidth=0.5, alpha=0.5, zorder=1.5)
+    """Writes each network's name near its point."""
+    axes.figure.draw_without_rendering()  # settles the layout, so that pixels are final
+    axes.figure.set_layout_engine("none")
+    label_points(axes, correlation.source, correlation.transfer, np.nan_to_num(correlation.errors),
+                 [shortened(network_title(name)) for name in correlation.networks], size=LABEL_SIZE,
+                 line=_line(correlation))
