@@ -120,16 +120,16 @@ def transfer(network, source, key, regime="finetune"):
 def test_public_and_retrained_weights_in_one_folder_are_told_apart():
     rows = [transfer(network, source, f"{network}{source}") for source in ("imagenet", "imagenet2012")
             for network in ("vgg_16", "resnet_50")]
-    rows += [transfer("vgg_16", None, "scratch", "train_from_scratch"), pretrain("vgg_16", dataset="imagenet2012")]
+    rows += [transfer("vgg_16", None, "scratch", "train_from_scratch"), pretrain("vgg_16", 0.7, dataset="imagenet2012")]
     runs = runs_of(rows)
-    with pytest.raises(UserError, match="two different runs"):
+    with pytest.raises(UserError, match="source accuracies"):
         accuracies.from_runs(runs)
     groups = accuracies.by_source(runs)
     assert list(groups) == ["imagenet2012", "imagenet"]  # as many of each: the public ones last
     assert [len(group) for group in groups.values()] == [4, 3]  # training from scratch is of both
     assert accuracies.by_source(groups["imagenet"]) == {"imagenet": groups["imagenet"]}
     for group, source in zip(groups.values(), (0.7, 0.8), strict=True):
-        table = accuracies.from_runs([run for run in group if run.regime != "pretrain"])
+        table = accuracies.from_runs(group)
         assert set(table["source_accuracy"]) == {source} and len(table) == 3
 
 

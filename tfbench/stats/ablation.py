@@ -157,7 +157,8 @@ def _has(network: str) -> list[str]:
 
 def _last(network: str) -> int:
     """The number of the setting in which nothing of what a network has is switched on."""
-    return SETTINGS[(True, False, *(name not in _has(network) for name in SWITCHES[2:]))]
+    has = _has(network)
+    return SETTINGS[True, False, "dropout" not in has, "auxiliary_head" not in has]
 
 
 def _without_the_same_again(cells: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

@@ -60,8 +60,8 @@ def beside_the_state_of_the_art(table: pd.DataFrame) -> pd.DataFrame:
 
 def _best_of(table: pd.DataFrame) -> pd.DataFrame:
     """The most accurate line of each data set, of equal ones the first."""
-    order = table.sort_values("accuracy", ascending=False, kind="stable").drop_duplicates("dataset")
-    return table.loc[order.index].sort_index(ignore_index=True)
+    best = table.reset_index(drop=True).sort_values("accuracy", ascending=False, kind="stable")
+    return best.drop_duplicates("dataset").sort_index(ignore_index=True)
 
 
 def ablation() -> pd.DataFrame:
