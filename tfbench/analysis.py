@@ -39,6 +39,8 @@ SETTINGS = {
     "allow_unequal_splits": Setting(False, "switch", "average over records that were tested on different images of one "
                                     "data set, instead of refusing them; the report lists them, and no test compares "
                                     "them", WHAT),
+    "duplicates": Setting(None, "text", "pairs.csv of tfbench.duplicates: also show accuracies without the test images "
+                          "that it lists", WHAT),
     "output_dir": Setting(None, "text", "folder for the report; unset: report in the first folder of --results_dir, or "
                           "report with --accuracies", WHAT),
 }

@@ -5,6 +5,7 @@
   python -m tfbench.benchmark --what=linear --shapes=pets_resnet_50
   python -m tfbench.benchmark --what=training --model=resnet_50 --batch_size=16
   python -m tfbench.benchmark --what=search --results_dir=results/halving
+  python -m tfbench.benchmark --what=duplicates --dataset=pets
 
 --what=input: images per second through the input pipeline (decode, crop, resize, batch) from
 JPEGs of 500 × 375 pixels in memory, beside bare tf.io.decode_jpeg on the same threads.
@@ -14,6 +15,7 @@ JPEGs of 500 × 375 pixels in memory, beside bare tf.io.decode_jpeg on the same 
 (and PyTorch with timm, where they are installed); and how long a second trial takes to its first step.
 --what=search: what successive halving saved and missed, of the runs in --results_dir made with it and without.
 --what=analysis: seconds and memory of the analysis of the paper's 16 × 12 × 3 cells.
+--what=duplicates: which altered copies of a data set's images tfbench.duplicates finds, and what it takes for a copy.
 """
 
 import dataclasses
@@ -34,13 +36,16 @@ PART, SIZE = "what to measure", "size of the measurement"  # groups of --help
 
 SETTINGS = {
     "what": Setting("input", "choice", "a part of tfbench, beside a plain way to do the same where there is one", PART,
-                    choices=("input", "features", "linear", "training", "analysis", "search")),
+                    choices=("input", "features", "linear", "training", "analysis", "search", "duplicates")),
     "model": Setting("resnet_50", "name", "network of --what=features and training", PART, choices=NETWORKS,
                      alias="models"),
     "shapes": Setting(tuple(SHAPES), "names", "problems of --what=linear, comma-separated", PART,
                       choices=tuple(SHAPES)),
     "results_dir": Setting("results/halving", "text", "results folder of a study that searched both ways, of "
                            "--what=search (flags/halving.flags)", PART),
+    "dataset": dataclasses.replace(FIELDS["dataset"], default="glyphs", required=False, group=PART, help="data set of "
+                                   "--what=duplicates: photographs, none of one class a copy of one of another"),
+    "data_dir": dataclasses.replace(FIELDS["data_dir"], group=PART),
     "output": Setting(None, "text", "JSON file to write the figures to", PART),
     "rounds": Setting(5, "integer", "times each is measured, in turn; the median counts (our choice)", SIZE, minimum=1),
     "batch_size": Setting(64, "integer", "images per step of --what=features and training (our choice)", SIZE,
@@ -82,6 +87,14 @@ def measured(options):
         from tfbench.benchmarks import search as measuring
 
         results = [measuring.measure(options.results_dir)]
+    elif options.what == "duplicates":
+        from tfbench.benchmarks import duplicates as measuring
+        from tfbench.cli.progress import Silent
+        from tfbench.data.lookup import get_dataset
+        from tfbench.inputs import prepare_data
+
+        dataset = get_dataset(options.dataset, options.data_dir)
+        results = [measuring.measure(prepare_data(options, dataset, Silent()))]
     else:
         from tfbench.benchmarks import training as measuring
 

@@ -45,10 +45,15 @@ RUN = {
     "analysis --results_dir=results --dataset=digits": "",
     "analysis --results_dir=results --ablation=results/ablation_1,results/ablation_5,paper": "",
     "analysis --accuracies=": "",
+    "analysis --results_dir=results --duplicates=results/duplicates/pairs.csv": "",
+    "tsne --models=mobilenet_v1,mobilenet_v2": "",
+    "duplicates --source=glyphs": "",
 }
 NOT_RUN = {  # these are parsed, in test_docs.py
     "prepare_models": "fetches a checkpoint",
     "prepare_data --dataset=": "fetches archives, or needs a data set or a copy that is there",
+    "tsne --model=inception_v4": "needs pretrained weights",
+    "duplicates --source=imagenet2012": "needs ImageNet",
     "benchmark": "takes minutes; test_benchmark.py runs each in small",
     "study --models=mobilenet_v2,resnet_50,inception_v4": "needs public weights, and images of the reader's",
     "study --flagfile=flags/paper_v3.flags --flagfile=flags/cluster.flags": "needs a Ray cluster and the paper's data",

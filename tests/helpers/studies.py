@@ -87,7 +87,7 @@ class Page(html.parser.HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
-        self.open += [tag] if tag not in ("meta", "br") else []
+        self.open += [tag] if tag not in ("meta", "br", "img") else []
         self.ids += [value for name, value in attrs if name == "id"]
         self.addresses += [value for name, value in attrs if name in ("src", "href", "xlink:href")]
 

@@ -34,10 +34,7 @@ Labelled = tuple[np.ndarray, np.ndarray]  # features float [n, width], labels
 def run(inputs: RunInputs, progress) -> Record:
     """Computes the regime for a network and a data set, and writes its record."""
     config, spec, data = inputs.config, inputs.spec, inputs.data
-    from tfbench.linear import features  # Keras: features of one's own need none
-
-    metadata = inputs.metadata
-    assert metadata  # of pretrained weights, from which this regime starts
+    assert inputs.metadata  # of pretrained weights, from which this regime starts
     start = time.monotonic()
     set_determinism(config.deterministic)
 
@@ -45,13 +42,7 @@ def run(inputs: RunInputs, progress) -> Record:
     train, validation = data.load("train"), data.load("validation")
     if train.labels.ndim == 1 and (absent := set(range(data.dataset.classes)) - set(train.labels.tolist())):
         raise UserError(f"{data.dataset.name} has no training image of class {min(absent)}: every class needs one")
-    kept = cache.open_cache(config.results_dir, cache.make_key(spec, data.manifest, processor=processor()))
-    fixed = features.FixedFeatures(
-        lambda precision: features.make_extractor(
-            inputs.network, weights_file=inputs.weights, weights_sha256=metadata["sha256"],
-            image_size=spec["image_size"], value_range=spec["value_range"], devices=config.devices,
-            precision=precision),
-        config.precision, kept, spec["image_size"], config.batch_size, progress)
+    fixed = fixed_features(inputs, progress)
     progress.stage("features")
     parts = labelled(fixed, train, validation, spec)
 
@@ -70,10 +61,25 @@ def run(inputs: RunInputs, progress) -> Record:
     record = make_record(
         spec, inputs.network, data.dataset, data.manifest,
         accuracy=metrics.score(data.dataset.metric, scores, test.labels),
-        test_split={"n": len(test.labels), "sha256": test.split_sha256}, source=source_of(metadata),
-        features={"folder": kept.folder.name, "precision": config.precision, "relative_error": error},
+        test_split={"n": len(test.labels), "sha256": test.split_sha256}, source=source_of(inputs.metadata),
+        features={"folder": fixed.cache.folder.name, "precision": config.precision, "relative_error": error},
         seconds=time.monotonic() - start, **chosen)
     return store.write_record(config.results_dir, record, test_predictions(scores, test), config.flagfile())
+
+
+def fixed_features(inputs: RunInputs, progress) -> FixedFeatures:
+    """The features of a run's network on its data set, as they lie in the cache or will."""
+    from tfbench.linear import features  # Keras: features of one's own need none
+
+    config, spec, metadata = inputs.config, inputs.spec, inputs.metadata
+    assert metadata
+    kept = cache.open_cache(config.results_dir, cache.make_key(spec, inputs.data.manifest, processor=processor()))
+    return features.FixedFeatures(
+        lambda precision: features.make_extractor(
+            inputs.network, weights_file=inputs.weights, weights_sha256=metadata["sha256"],
+            image_size=spec["image_size"], value_range=spec["value_range"], devices=config.devices,
+            precision=precision),
+        config.precision, kept, spec["image_size"], config.batch_size, progress)
 
 
 def run_file(config: RunConfig, progress) -> tuple[Record, bool]:

@@ -7,15 +7,16 @@ PAPER = "paper"  # among the folders of --ablation: the paper's own numbers
 
 
 def analyse(results_dir=None, accuracies=None, output_dir=None, *, regime=None, source_column=None, dataset=None,
-            ignore_columns=(), exclude=(), source=None, ablation=(), allow_unequal_splits=False) -> Path:
+            ignore_columns=(), exclude=(), source=None, ablation=(), allow_unequal_splits=False,
+            duplicates=None) -> Path:
     """Prints the statistics of the rows in `results_dir`, or of the table `accuracies`, and writes the report.
 
     Args:
       results_dir: a folder or several; or a DataFrame, which is taken for `accuracies`.
       accuracies: path of a CSV, .xlsx or .parquet file, or a pandas DataFrame with the same columns.
       dataset: a name or several.
-      output_dir, regime, source_column, ignore_columns, exclude, source, ablation, allow_unequal_splits: as the
-        flags of the same names.
+      output_dir, regime, source_column, ignore_columns, exclude, source, ablation, allow_unequal_splits,
+        duplicates: as the flags of the same names.
 
     Returns:
       Path of the report's index.html.
@@ -27,7 +28,7 @@ def analyse(results_dir=None, accuracies=None, output_dir=None, *, regime=None, 
     # pandas, SciPy and matplotlib take a second: --help does without.
     import pandas as pd
 
-    from tfbench.report import text, write
+    from tfbench.report import pairs_page, text, write
     from tfbench.results import store
     from tfbench.stats import ablation as ablations
     from tfbench.stats import accuracies as tables
@@ -94,6 +95,13 @@ def analyse(results_dir=None, accuracies=None, output_dir=None, *, regime=None, 
         measured, taken = ablations.from_folders(studies)
         ways.append(measured)
         notes += taken
+    listed = None
+    if duplicates:
+        if not runs:
+            raise UserError("--duplicates goes with records: accuracies alone do not tell which test images were right")
+        listed = pairs_page.read_csv(duplicates)
+        if not listed:
+            notes.append(f"{duplicates} lists no near-duplicate")
     sources = {}
     for name, of_one in of_source.items() if len(of_source) > 1 else ():
         of_one = of_one[~of_one["network"].map(lambda network: tables.is_among(network, exclude))]
@@ -101,7 +109,7 @@ def analyse(results_dir=None, accuracies=None, output_dir=None, *, regime=None, 
             of_one = of_one[of_one["dataset"].isin(table["dataset"])]
         sources[name] = correlations.per_regime(of_one)
     findings = statistics.compute(table, runs, origin=origin, ablation=ablations.together(ways), mismatches=mismatches,
-                                  notes=notes, sources=sources)
+                                  notes=notes, sources=sources, duplicates=listed)
     words = text.in_words(findings)
     index = write.write_report(findings, words, output_dir or default_dir)
 

@@ -252,6 +252,15 @@ def _speeds(findings: Findings) -> Table:
         ("steps", "Steps", "count"), ("epochs", "Epochs", "decimal"), ("at_first", "At the first point", "yes")))
 
 
+def _duplicates(findings: Findings) -> Table:
+    return Table("Test accuracy with all test images, and without those that are near-duplicates of source images "
+                 "(--duplicates; v3 appendix H).", findings.duplicates,
+                 (_REGIME, _NETWORK, _DATASET, ("budget", "Budget", "text"), ("accuracy", "Test %", "percent"),
+                  ("n", "of images", "count"),
+                  ("accuracy_without", "Without %", "percent"), ("n_without", "of images", "count"),
+                  ("left_out", "Left out", "count"), ("difference", "Difference", "points")))
+
+
 # name of the CSV file and in the JSON -> its table; to add a table, add a row (and show it in report/sections.py)
 TABLES = {
     "accuracies": _accuracies, "ranking": _ranking, "correlations": _correlations,
@@ -261,6 +270,7 @@ TABLES = {
     "ablation_effects": _ablation_effects, "solver": _solver,
     "cost": _cost, "runs": _runs, "convergence": lambda findings: Table(curves.CONVERGENCE, findings.convergence),
     "convergence_speed": _speed, "convergence_speeds": _speeds,
+    "without_duplicates": _duplicates,
     "few_examples": lambda findings: Table(curves.FEW_EXAMPLES, findings.few_examples),
 }
 

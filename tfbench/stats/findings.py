@@ -13,7 +13,7 @@ from tfbench.regimes import REGIMES
 from tfbench.results.record import fits_of, images_per_second
 from tfbench.results.titles import dataset_title, parse_sized
 from tfbench.stats import ablation as ablations
-from tfbench.stats import accuracies, additive, budgets, correlation, curves, pairs, published
+from tfbench.stats import accuracies, additive, budgets, correlation, curves, pairs, published, without
 from tfbench.stats.budgets import Run
 from tfbench.wording import count
 
@@ -44,6 +44,7 @@ class Findings:
       ablation: ways to pretrain. ablation_effects: what each step from one to the next does (stats/ablation.py).
       solver: how well the logistic regressions were solved, by network and data set.
       cost: time by regime and network.
+      duplicates: accuracies with and without the test images listed as near-duplicates (stats/without.py).
       missing: (regime, network, data set) of the cells that ought to be in the table.
       notes: what could not be tested, or was taken for something else; left_out: which runs are not in the table;
         mismatches: unequal test splits; incomplete: data sets that are not whole, or failed their verification. In
@@ -73,6 +74,7 @@ class Findings:
     ablation_effects: pd.DataFrame
     solver: pd.DataFrame
     cost: pd.DataFrame
+    duplicates: pd.DataFrame
     missing: list[tuple[str, str, str]]
     notes: list[str]
     left_out: list[str]
@@ -81,7 +83,7 @@ class Findings:
 
 
 def compute(table: pd.DataFrame, runs=(), *, origin="", ablation=None, mismatches=(), notes=(),
-            sources=None) -> Findings:
+            sources=None, duplicates=None) -> Findings:
     """All statistics of an accuracies table.
 
     Args:
@@ -91,6 +93,7 @@ def compute(table: pd.DataFrame, runs=(), *, origin="", ablation=None, mismatche
       mismatches: of accuracies.mismatches, where they were allowed.
       sources: data set of pretraining -> the Correlations of its results, where there are several.
       notes: what else was taken for what, in words.
+      duplicates: {data set: keys of test images to leave out}, or None.
 
     Raises:
       UserError: an accuracy of exactly 0 or 1 with an unknown number of examples; damaged predictions.
@@ -109,6 +112,7 @@ def compute(table: pd.DataFrame, runs=(), *, origin="", ablation=None, mismatche
     of_curves = curves.speeds(convergence)
     models = {regime: additive.fit(table, regime) for regime in accuracies.regimes(table)}
     views = correlation.views(table)
+    less, not_less = without.without([run for run in unique if run.record["dataset"] in datasets], duplicates or {})
     beside_paper = cells.iloc[:0] if published.is_the_papers(table) else cells
     return Findings(
         origin=origin, table=table, runs=list(runs),
@@ -121,8 +125,8 @@ def compute(table: pd.DataFrame, runs=(), *, origin="", ablation=None, mismatche
         state_of_the_art=published.beside_the_state_of_the_art(table), sources=dict(sources or {}),
         convergence=convergence, few_examples=curves.few_examples(unique), speeds=of_curves,
         speed=curves.speed(of_curves), ablation=lines, ablation_effects=ablations.effects(lines),
-        solver=_solver(records), cost=_cost(cells), missing=accuracies.missing(table, left_out),
-        notes=[*notes, *curves.too_short(convergence), *untested],
+        solver=_solver(records), cost=_cost(cells), duplicates=less, missing=accuracies.missing(table, left_out),
+        notes=[*notes, *curves.too_short(convergence), *untested, *not_less],
         left_out=curves.left_out(unique), mismatches=list(mismatches), incomplete=_incomplete(runs))
 
 
