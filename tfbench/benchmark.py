@@ -24,6 +24,7 @@ from tfbench.cli import app
 from tfbench.config import FIELDS, Setting
 from tfbench.files import atomic
 from tfbench.models.catalog import NETWORKS
+from tfbench.wording import say
 
 SHAPES = {  # of --what=linear: examples, width of the features, classes
     "pets_resnet_50": (3680, 2048, 37),
@@ -107,7 +108,8 @@ def measured(options):
 def main(options) -> None:
     results = []
     for result, lines in measured(options):
-        print("\n".join(lines), flush=True)
+        for line in lines:
+            say(line)
         results.append(result)
     if options.output:
         atomic.write_json(options.output, results, cure=atomic.make_writable("--output"))

@@ -25,6 +25,7 @@ from tfbench.data.examples import open_dataset
 from tfbench.data.manifests import manual_folder
 from tfbench.errors import UserError
 from tfbench.files import downloads
+from tfbench.wording import say
 
 ALL = "all"
 IMAGES_SHOWN = 50  # named on the terminal; thousands of ImageNet's are grey
@@ -87,11 +88,11 @@ def obtain(dataset, data_dir) -> None:
     for file in source.files:
         path, size, checksum = folder / file.name, file.size or None, file.checksum or None
         if path.exists():
-            print(f"checking {file.name}")
+            say(f"checking {file.name}")
             original = f"the original of {file.url}" if file.url else "the original"
             downloads.check(path, size=size, checksum=checksum, cure=f"replace it by {original}")
         else:
-            print(f"fetching {file.url}")
+            say(f"fetching {file.url}")
             with Display(file.size or 1) as progress:
                 progress.run(file.name, file.size or 1, file.size or 1)
                 downloads.download(file.url, path, size=size, checksum=checksum, report=progress.images,
@@ -140,15 +141,15 @@ def verify_one(dataset, data_dir) -> bool:
     with Display(images) as progress:
         progress.run(f"decoding {dataset.name}", images, images)
         verification = prepare.verify_images(dataset, data_dir, progress.images)
-    print(f"{dataset.name}:")
+    say(f"{dataset.name}:")
     for name in verify.LEVELS:
-        print(f"  {verification[name]['result']:<8}{name:<10}{verification[name]['found']}")
+        say(f"  {verification[name]['result']:<8}{name:<10}{verification[name]['found']}")
     for name, what in (("undecodable", "cannot be decoded"), ("other_than_rgb", "not stored as RGB")):
         reasons = verification["images"][name]
         for image, reason in list(reasons.items())[:IMAGES_SHOWN]:
-            print(f"          {what}: {image} ({reason})")
+            say(f"          {what}: {image} ({reason})")
         if len(reasons) > IMAGES_SHOWN:
-            print(f"          {what}: {len(reasons) - IMAGES_SHOWN:,} more, named in "
+            say(f"          {what}: {len(reasons) - IMAGES_SHOWN:,} more, named in "
                   f"{manifests.folder(dataset, data_dir) / manifests.MANIFEST}")
     return verify.FAIL not in verify.results(verification).values()
 
@@ -173,26 +174,28 @@ def main(options) -> int | None:
     failed = []
     for dataset in chosen:
         if options.action == "plan":
-            print("\n".join(plan(dataset, data_dir)))
+            for line in plan(dataset, data_dir):
+                say(line)
         elif options.action == "verify":
             if options.dataset == ALL and not manifests.is_prepared(dataset, data_dir):
-                print(f"{dataset.name}: not prepared")
+                say(f"{dataset.name}: not prepared")
             elif not verify_one(dataset, data_dir):
                 failed.append(dataset.name)
         else:
             if options.action in ("prepare", "import"):
                 prepare_one(dataset, data_dir, copy, options.skip_unreadable)
-            print(status(dataset, data_dir))
+            say(status(dataset, data_dir))
     files = [file for dataset in chosen if dataset.source for file in dataset.source.files]
     if options.action == "plan" and files:
         gigabytes = sum(file.size for file in files) / 1e9
-        print(f"in all {gigabytes:.1f} GB of archives in {manual_folder(data_dir)}, and about as much again "
+        say(f"in all {gigabytes:.1f} GB of archives in {manual_folder(data_dir)}, and about as much again "
               f"prepared below {data_dir}")
     if failed:
-        print(f"not what is published: {', '.join(failed)}")
+        say(f"not what is published: {', '.join(failed)}")
         return 1
     return None
 
 
 if __name__ == "__main__":
-    app.start("prepare_data", __doc__, SETTINGS, main)
+    app.start("prepare_data", __doc__, SETTINGS, main,
+              again=lambda options: "the same command goes on with the download")

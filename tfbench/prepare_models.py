@@ -26,6 +26,7 @@ from tfbench.models.catalog import NETWORKS, Network
 from tfbench.models.lookup import get_network, public_weights
 from tfbench.models.public_weights import PublicWeights
 from tfbench.results import record as records
+from tfbench.wording import say
 
 SOURCES = ("slim", "keras")
 CURE = atomic.make_writable("--weights_dir")
@@ -78,7 +79,7 @@ def obtain(options, network: Network, public: PublicWeights) -> tuple[pathlib.Pa
         sha256 = downloads.check(path, size=public.size, checksum=public.checksum, cure="correct --archive, or replace "
                                  "it by the public file (its address is in tfbench/models/catalog.py)")
     else:
-        print(f"fetching {public.url}")
+        say(f"fetching {public.url}")
         size = public.size or 4 * network.parameters  # bytes, about, where the size is unknown
         with Display(size) as progress:
             progress.run(path.name, size, size)
@@ -124,11 +125,11 @@ def convert(options, network: Network, public: PublicWeights, path: Path) -> dic
     account = conversion.assign(model, tensors)
     weights.save(model, path, {"network": network.name, "dataset": "imagenet", "metric": "top1", **facts, **origin,
                                **account, "versions": records.versions()}, cure=CURE)
-    print(f"{account['tensors_used']} tensors ({account['averaged']} moving averages) into {path}: read in "
+    say(f"{account['tensors_used']} tensors ({account['averaged']} moving averages) into {path}: read in "
           f"{read - start:.1f} s, network built in {built - read:.1f} s, converted in "
           f"{time.monotonic() - built:.1f} s")
     for why, number in account["not_needed"].items():
-        print(f"  not needed: {number} tensors ({why})")
+        say(f"  not needed: {number} tensors ({why})")
     return weights.read_metadata(path, network)
 
 
@@ -146,7 +147,7 @@ def evaluate_weights(options, network: Network, public: PublicWeights, path: Pat
     if result["n"] == imagenet.VALIDATION_IMAGES:
         metadata |= {"accuracy": result["top1"], "accuracy_is": "certified", "n_test": result["n"]}
     atomic.write_json(weights.metadata_path(path), metadata | {"imagenet": result}, cure=CURE)
-    print(imagenet.describe(result))
+    say(imagenet.describe(result))
 
 
 def main(options) -> None:
@@ -157,13 +158,14 @@ def main(options) -> None:
         metadata = weights.read_metadata(path, network)
         if options.weights_source and metadata["source"] != options.weights_source:
             raise UserError(f"{path} was made from {metadata['source']}: delete it, or choose another --output")
-        print(f"prepared before: {path}")
+        say(f"prepared before: {path}")
     else:
         metadata = convert(options, network, public, path)
     if options.imagenet_val:
         evaluate_weights(options, network, public, path, metadata)
-    print(f"metadata: {weights.metadata_path(path)}")
+    say(f"metadata: {weights.metadata_path(path)}")
 
 
 if __name__ == "__main__":
-    app.start("prepare_models", __doc__, SETTINGS, main)
+    app.start("prepare_models", __doc__, SETTINGS, main,
+              again=lambda options: "the same command goes on with the download")

@@ -15,11 +15,12 @@ a record in RESULTS_DIR/rows. The same command again continues what was interrup
 from tfbench.config import RunConfig
 from tfbench.results import store
 from tfbench.sweep import run
+from tfbench.wording import say
 
 
 def main(config: RunConfig) -> None:
     record, = run.execute_all(config)
-    print(f"weights: {store.weights_path(config.results_dir, record['spec'])}")
+    say(f"weights: {store.weights_path(config.results_dir, record['spec'])}")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from tfbench.linear import cache
 from tfbench.regimes import REGIMES, RUNS
 from tfbench.results import archive
 from tfbench.sweep import executors, jobs, plan, status
-from tfbench.wording import count
+from tfbench.wording import count, say
 
 CLUSTER, LOOK = "executor", "only look"  # groups of --help
 
@@ -77,9 +77,10 @@ def show_status(options, runs: list[jobs.Run]) -> None:
         work = status.read_work(options.results_dir)
         states, caches = status.states(options.results_dir, runs, work), cache.describe_all(options.results_dir)
         if options.json:
-            print(json.dumps(status.as_json(states, caches, work)), flush=True)
+            say(json.dumps(status.as_json(states, caches, work)))
         else:
-            print("\n".join(status.lines(states, caches, work)), flush=True)
+            for line in status.lines(states, caches, work):
+                say(line)
         if not options.watch or all(state.state == "finished" for state in states):
             return
         time.sleep(options.watch)
@@ -99,18 +100,19 @@ def main(options) -> int | None:
         return None
     if options.export:
         number = archive.export(options.results_dir, options.export)
-        print(f"{count(number, 'row')} with predictions and metadata of weights: {options.export}")
+        say(f"{count(number, 'row')} with predictions and metadata of weights: {options.export}")
         return None
     if options.executor == "commands" and not options.plan:
         return executors.run(options, runs)
-    print(plan.describe(options, runs))
+    for line in plan.describe(options, runs).splitlines():
+        say(line)
     if options.plan:
         return None
     if not options.yes:
         if not sys.stdin.isatty():
             raise UserError("nobody is there to confirm the plan: add --yes to start without asking")
         if input("Start? [Y/n] ").strip().lower() not in ("", "y", "yes"):
-            print("nothing was started")
+            say("nothing was started")
             return 1
 
     # ---- run, then analyse -------------------------------------------------------------------------
@@ -122,5 +124,11 @@ def main(options) -> int | None:
     return None
 
 
+def again(options) -> str:
+    """What the same command does after an interruption: one that only looks, or prints, begins anew."""
+    looks = options.status or options.watch or options.plan or options.export or options.executor == "commands"
+    return "" if looks else app.CONTINUES
+
+
 if __name__ == "__main__":
-    app.start("study", __doc__, SETTINGS, main)
+    app.start("study", __doc__, SETTINGS, main, again=again)

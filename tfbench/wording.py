@@ -1,6 +1,7 @@
-"""How numbers and unknown names are worded for people."""
+"""How numbers and unknown names are worded for people, and how lines reach the terminal."""
 
 import difflib
+import sys
 from collections.abc import Iterable, Sequence
 
 
@@ -30,6 +31,15 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(cell.rjust(width) if i else cell.ljust(width)
                       for i, (cell, width) in enumerate(zip(row, widths, strict=True))) for row in rows]
+
+
+def say(text: str = "", *, error: bool = False) -> None:
+    """Prints one line to stdout, or stderr. Whatever programs print goes through here, or the live view (cli/progress).
+
+    Names of files and classes and texts of errors come from outside: control characters, which a terminal would obey,
+    become question marks.
+    """
+    print(printable(text), file=sys.stderr if error else sys.stdout, flush=True)
 
 
 def duration(seconds: float) -> str:

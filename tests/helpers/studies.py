@@ -46,7 +46,8 @@ def write_rows(folder, networks=("resnet_50", "mobilenet_v1", "inception_v1", "d
                "metric": "top1", "accuracy": accuracy, "source": source,
                "n_test": 2000 if regime == "pretrain" else 1000,
                "validation_accuracy": 0.4321, "selected": {"learning_rate": 0.01}, "trials": [],
-               "test_split": {"n": 1000, "sha256": "a" * 64}, "spec": {"number": number},
+               "test_split": {"n": 2000 if regime == "pretrain" else 1000, "sha256": "a" * 64},
+               "spec": {"number": number},
                "deviations": ["12 steps instead of 19,531"], "warnings": ["widen the grid & repeat"],
                "versions": {"tfbench": "0.1.0"}, "hardware": {"device": "CPU"}, "seconds": 12.5,
                "finished": "2025-01-01T00:00:00Z"}

@@ -194,7 +194,7 @@ def test_damaged_rows(tmp_path):
     folder = write_rows(tmp_path / "study")
     victim = folder / "rows/3.json"
     for content, words in ((victim.read_text()[:100], "is damaged"), ("[]", "is no record"),
-                           (victim.read_text().replace('"n_test": 1000', '"n_test": 999'), "not comparable")):
+                           (victim.read_text().replace('"n_test": 1000', '"n_test": 999'), "expected n_test")):
         victim.write_text(content)
         with pytest.raises(UserError, match=words):
             analyse(folder)

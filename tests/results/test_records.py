@@ -52,7 +52,7 @@ def test_cut_row_is_named_with_its_cure(tmp_path):
     path = pathlib.Path(write(tmp_path, make()).path)
     write(tmp_path, make(seed=1))
     path.write_text(path.read_text()[:200])
-    with pytest.raises(UserError, match=f"{path.name} is damaged.*delete it.*{path.stem}.flags"):
+    with pytest.raises(UserError, match=f"{path.name} is damaged.*move it to another folder.*{path.stem}.flags"):
         store.read_records(tmp_path)
     path.write_text(json.dumps({"accuracy": 1}))
     with pytest.raises(UserError, match="is no record of tfbench .missing: dataset, key"):

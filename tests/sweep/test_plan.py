@@ -151,7 +151,9 @@ def test_a_begun_run_tells_how_far_it_is(tmp_path):
     assert status.state_of(TITLE, COST, None, tmp_path / "absent").state == "not begun"
     assert status.state_of(TITLE, COST, None, tmp_path).state == "begun"
     for number, accuracy in ((1, 0.5), (10, 0.7)):
-        store.trial_path(tmp_path, number).write_text(json.dumps({"validation_accuracy": accuracy, "seconds": 60}))
+        store.trial_path(tmp_path, number).write_text(json.dumps({
+            "learning_rate": 0.1, "weight_decay": 0, "steps": 5, "validation_accuracy": accuracy, "test_crop": "whole",
+            "diverged": False, "seconds": 60}))
     checkpoint = tmp_path / "trial2/checkpoints/ckpt-5.index"  # one that is being trained
     checkpoint.parent.mkdir(parents=True)
     checkpoint.write_bytes(bytes(2_000_000))
@@ -233,7 +235,7 @@ def test_what_runs_on_ray_is_read_from_its_file(tmp_path):
     states, text = at_work(report(tmp_path, 3600, ended=True))
     assert states == ["not begun", "not begun", "set aside"] and "ended 1 h 0 min ago" in text
     (tmp_path / "ray.json").write_text("{")
-    with pytest.raises(UserError, match="delete it"):
+    with pytest.raises(UserError, match="move it away"):
         status.read_work(tmp_path)
 
 

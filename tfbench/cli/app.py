@@ -8,29 +8,37 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from absl import app
+from absl import flags as absl_flags
 from absl import logging as absl_logging
 
 from tfbench.cli import flags
 from tfbench.errors import Preempted, UserError
 from tfbench.version import __version__
+from tfbench.wording import say
 
 INTERRUPTED = 130  # the shell's code for a program that ^C ended
 CONTINUE = 75  # EX_TEMPFAIL: the same command, given again, continues
 HELP = {"--help", "-help", "-h", "--helpshort", "-helpshort", "--helpfull"}
 
 
-def start(program: str, doc: str, settings: flags.Settings, main: Callable, make_config=flags.options) -> None:
+CONTINUES = "the same command continues where it stopped"
+
+
+def start(program: str, doc: str, settings: flags.Settings, main: Callable, make_config=flags.options,
+          again: Callable[[Any], str] = lambda options: "") -> None:
     """Runs `main(make_config(settings))` and ends the process with its exit code.
 
-    UserError becomes one line on stderr and exit code 2, ^C one line and exit code 130, SIGTERM (pre-emption) one line
-    and exit code 75 after what is being trained is saved; any other exception is a defect of tfbench and keeps its
-    traceback.
+    A wrong flag and UserError become one line on stderr and exit code 2, ^C one line and exit code 130, SIGTERM
+    (pre-emption) one line and exit code 75 after what is being trained is saved; any other exception is a defect of
+    tfbench and keeps its traceback.
 
     Args:
       program: its name. doc: what --help says first.
       settings: its flags. main: takes what make_config returns.
+      again: what the same command does after an interruption, such as CONTINUES; "": it begins anew.
     """
     if HELP & set(sys.argv[1:]):
         from tfbench.cli import help as help_text
@@ -41,25 +49,34 @@ def start(program: str, doc: str, settings: flags.Settings, main: Callable, make
     if "--version" in sys.argv[1:]:
         print(f"tfbench {__version__}")
         return
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a terminal that has no "–" shows a question mark
+            stream.reconfigure(errors="replace")
     flags.define(settings)
     quiet()
 
+    def parse(argv):
+        try:
+            return absl_flags.FLAGS(argv)
+        except (flags.Error, ValueError) as error:  # ValueError: --noNAME=VALUE, or a flagfile that is no text
+            sys.exit(_fail(flags.explain(error, settings, program)))
+
     def guarded(argv):
         if len(argv) > 1:
-            return _fail(f"unexpected argument {argv[1]!r}: every option is written --name=value")
+            return _fail(f"unexpected argument {argv[1]!r}: every option is written --name=value, e.g. "
+                         f"{flags.example(*next(iter(settings.items())))}")
         signal.signal(signal.SIGTERM, _preempt)
+        options = make_config(settings)
         try:
-            return main(make_config(settings))
+            return main(options)
         except UserError as error:
             return _fail(str(error))
         except KeyboardInterrupt:
-            print("\ninterrupted: the same command continues where it stopped", file=sys.stderr)
-            return INTERRUPTED
+            return _stopped("interrupted", again(options), INTERRUPTED)
         except Preempted as preempted:
-            print(f"\n{preempted}: the same command continues where it stopped", file=sys.stderr)
-            return CONTINUE
+            return _stopped(str(preempted), again(options), CONTINUE)
 
-    app.run(guarded)
+    app.run(guarded, flags_parser=parse)
 
 
 @contextlib.contextmanager
@@ -94,5 +111,11 @@ def _preempt(number, frame):
 
 
 def _fail(text: str) -> int:
-    print(f"error: {text}", file=sys.stderr)
+    say(f"error: {text}", error=True)
     return 2
+
+
+def _stopped(how: str, again: str, code: int) -> int:
+    say(error=True)  # the terminal shows ^C on a line of its own
+    say(f"{how}: {again}" if again else how, error=True)
+    return code

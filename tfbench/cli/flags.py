@@ -4,6 +4,8 @@ A program's flags are a literal table, name -> Setting: a regime's row, or the p
 parsers.py and app.py, absl is seen. absl takes the last occurrence of a flag: flagfile first, overrides after.
 """
 
+import difflib
+import re
 import shlex
 import types
 from collections.abc import Callable, Iterable, Mapping
@@ -30,9 +32,9 @@ def _parser(name: str, known: Setting) -> tuple[flags.ArgumentParser, flags.Argu
     plain = flags.ArgumentSerializer()
     numbers = {"minimum": known.minimum, "maximum": known.maximum, "above": known.above}
     kinds: dict[str, Callable[[], tuple[flags.ArgumentParser, flags.ArgumentSerializer]]] = {
-        "text": lambda: (flags.ArgumentParser(), plain),
+        "text": lambda: (parsers.TextParser(), plain),
         "texts": lambda: (parsers.TextsParser(), COMMA),
-        "switch": lambda: (flags.BooleanParser(), plain),
+        "switch": lambda: (parsers.SwitchParser(), plain),
         "integer": lambda: (parsers.NumberParser(int, **numbers), plain),
         "number": lambda: (parsers.NumberParser(float, **numbers), plain),
         "integers": lambda: (parsers.NumbersParser(int, **numbers), COMMA),
@@ -55,13 +57,13 @@ def define(settings: Settings, values: flags.FlagValues = flags.FLAGS) -> None:
     for name, known in settings.items():
         parser, serializer = _parser(name, known)
         if known.kind == "switch":
-            flags.DEFINE_boolean(name, known.default, known.help, flag_values=values)
+            flags.DEFINE_flag(_Switch(name, known), flag_values=values)
         else:
             flags.DEFINE(parser, name, known.default, known.help, flag_values=values, serializer=serializer)
         if known.alias:
             flags.DEFINE_alias(known.alias, name, flag_values=values)
         if known.required:
-            flags.mark_flag_as_required(name, flag_values=values)
+            flags.register_validator(name, lambda value: value is not None, "expected a value", flag_values=values)
     if "data_dir" in settings:
         flags.register_validator("data_dir", lambda path: not is_address(path), "expected a folder of this machine, or "
                                  "one that it shares with others: images are read one by one. Copy the data sets there "
@@ -79,6 +81,67 @@ def _one_kind_of_features(given: Mapping[str, Any]) -> bool:
     return bool(given["model"] and given["dataset"])
 
 
+class _Switch(flags.BooleanFlag):
+    """A flag --name and --noname, whose parser says what it expects."""
+
+    def __init__(self, name: str, known: Setting):
+        super().__init__(name, known.default, known.help)
+        self.parser = parsers.SwitchParser()
+
+
+FORMS = {"text": "TEXT", "texts": "ONE,OTHER", "integer": "100", "number": "0.5", "integers": "1,2,4",
+         "numbers": "0.01,0.1", "grid": "3x2", "trial": "1", "network": "resnet_50", "dataset": "digits",
+         "networks": "resnet_50,vgg_16", "datasets": "digits,pets"}  # of values, where a flag has no default
+
+
+def example(name: str, known: Setting) -> str:
+    """A flag in a form that is right: with its default, with a choice, or with some value of its kind."""
+    if known.kind == "switch":
+        return f"--{name} or --no{name}"
+    value = known.default
+    if isinstance(value, tuple):
+        value = value[:3]
+    if value in (None, "", ()):
+        value = next(iter(known.choices), None) if known.kind in ("choice", "name", "names") else FORMS.get(known.kind)
+    if known.kind in ("integer", "integers") and known.default is None:
+        value = int(min(max(100, known.minimum or 0), known.maximum or 100))
+    return f"--{name}={_parser(name, known)[1].serialize(value)}"
+
+
+def explain(error: Exception, settings: Settings, program: str = "") -> str:
+    """An error of absl's on a command line as a line of ours: what was expected and found, and a form that is right."""
+    text, listed = str(error), f"; `python -m tfbench.{program} --help` lists them" if program else ""
+    aliases = {known.alias: name for name, known in settings.items() if known.alias}
+
+    def right(name: str) -> str:
+        return example(aliases.get(name, name), settings[aliases.get(name, name)])
+
+    if isinstance(error, flags.UnrecognizedFlagError):
+        name = error.flagname
+        near = difflib.get_close_matches(name, [*settings, *aliases], n=1, cutoff=0.5)
+        guess = f", did you mean {right(near[0])}?" if near else ""
+        return f"there is no flag --{name}{guess or listed}"
+    if isinstance(error, flags.CantOpenFlagFileError):
+        cause = error.__context__
+        reason = cause.strerror if isinstance(cause, OSError) else text
+        return f"cannot read the flagfile {getattr(cause, 'filename', None)} ({reason}): correct --flagfile=FILE"
+    if isinstance(error, UnicodeDecodeError):
+        return f"a flagfile is no text in UTF-8 ({text}): correct --flagfile=FILE"
+    if match := re.match(r"Missing value for flag --(\w+)", text):
+        return f"--{match[1]} has no value" + (f", e.g. {right(match[1])}" if match[1] in {*settings, *aliases} else "")
+    if match := re.match(r"flag --(\w+)=", text):
+        name = match[1]
+        if name not in settings and name not in aliases:
+            return text
+        if text.endswith("=None: expected a value"):
+            return f"--{name} is missing, e.g. {right(name)}{listed.replace('lists them', 'lists what there is')}"
+        if isinstance(error.__context__, ValueError):
+            value = text.removeprefix(match[0]).removesuffix(f": {error.__context__}")
+            return f"--{name}={value}: {str(error.__context__).rstrip('.')}; e.g. {right(name)}"
+        return f"--{text.removeprefix('flag --')}"
+    return re.sub(r"^flags .*?: (?=expected)", "", text)
+
+
 def options(settings: Settings, values: flags.FlagValues = flags.FLAGS) -> types.SimpleNamespace:
     """The values of a program's flags, as plain attributes."""
     return types.SimpleNamespace(**{name: values[name].value for name in settings})
@@ -92,7 +155,10 @@ def parse(settings: Settings, arguments: Iterable[str]) -> types.SimpleNamespace
     """
     values = flags.FlagValues()
     define(settings, values)
-    values(["tfbench", *arguments])
+    try:
+        values(["tfbench", *arguments])
+    except ValueError as error:  # --noNAME=VALUE
+        raise Error(str(error)) from error
     return options(settings, values)
 
 

@@ -3,6 +3,7 @@
 import fnmatch
 import math
 import os
+import unicodedata
 
 from absl import flags
 
@@ -13,6 +14,32 @@ from tfbench.files.paths import is_address
 from tfbench.models.catalog import NETWORKS
 from tfbench.models.lookup import is_model_file
 from tfbench.wording import unknown
+
+
+def check_printable(argument: str) -> str:
+    """The argument; ValueError where it holds line ends or other control characters, which flagfiles cannot hold."""
+    if any(unicodedata.category(character) == "Cc" for character in argument):
+        raise ValueError(f"expected text without line ends and other control characters, found {argument!r}")
+    return argument
+
+
+class TextParser(flags.ArgumentParser):
+    """Any text in one line."""
+
+    syntactic_help = "text"
+
+    def parse(self, argument):
+        return check_printable(argument)
+
+
+class SwitchParser(flags.BooleanParser):
+    """true or false."""
+
+    def parse(self, argument):
+        try:
+            return super().parse(argument)
+        except (ValueError, TypeError):
+            raise ValueError(f"expected true or false, found {argument!r}") from None
 
 
 class NameParser(flags.ArgumentParser):
@@ -40,7 +67,7 @@ class DatasetParser(NameParser):
         if argument.startswith((folders.FOLDER, lookup.TFDS)) and not argument.endswith(":"):
             if is_address(argument):
                 raise ValueError(f"expected a folder of this machine, found {argument!r}: copy the images there")
-            return argument  # whether it exists is for data/lookup.py to say
+            return check_printable(argument)  # whether it exists is for data/lookup.py to say
         return super().parse(argument)
 
 
@@ -101,12 +128,14 @@ class NumberParser(flags.ArgumentParser):
             number = self.kind(argument)
         except (ValueError, TypeError):
             raise ValueError(f"expected a {self.noun}, found {argument!r}") from None
+        if not math.isfinite(number):
+            raise ValueError(f"expected a finite number, found {argument}")
         bounds = ((self.minimum, "at least", lambda limit: number < limit),
                   (self.maximum, "at most", lambda limit: number > limit),
                   (self.above, "above", lambda limit: number <= limit))
         for limit, words, is_outside in bounds:
-            if not math.isfinite(number) or limit is not None and is_outside(limit):
-                raise ValueError(f"expected {words} {limit or 0:g}, found {argument}")
+            if limit is not None and is_outside(limit):
+                raise ValueError(f"expected {words} {limit:g}, found {argument}")
         return number
 
 
@@ -153,7 +182,7 @@ class TextsParser(flags.ArgumentParser):
 
     def parse(self, argument):
         items = argument.split(",") if isinstance(argument, str) else argument
-        return tuple(item.strip() for item in items if item.strip())
+        return tuple(check_printable(item.strip()) for item in items if item.strip())
 
 
 class TrialParser(flags.ArgumentParser):

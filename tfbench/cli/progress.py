@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 from rich.text import Text
 
-from tfbench.wording import duration
+from tfbench.wording import duration, printable
 
 QUIET_SECONDS = 60.0  # without a line after which, outside a terminal, a trial says how far it is
 
@@ -33,8 +33,9 @@ class Display:
         self._stages = stages
         # A single run's trials tell the time left better: they know what was done before an interruption.
         left = () if stages else (TextColumn("left"), TimeRemainingColumn())
-        self._bar = Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"),
-                             TimeElapsedColumn(), *left, console=self._console)
+        name = TextColumn("{task.description}", markup=False)  # names of the user's are no markup
+        self._bar = Progress(name, BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn(), *left,
+                             console=self._console)
         self._task = self._bar.add_task("", total=total)
         self._name, self._done, self._end, self._per_image = "", 0.0, 0.0, 0.0
         self._stage, self._how_far, self._spoken = "", "", time.monotonic()
@@ -62,7 +63,7 @@ class Display:
         self.expect(images)
         self._stage = self._how_far = ""
         self._grid = None
-        self._bar.update(self._task, description=name)
+        self._bar.update(self._task, description=printable(name))
 
     def expect(self, images: int) -> None:
         """About how many images the run that was started will report."""
@@ -70,13 +71,13 @@ class Display:
 
     def stage(self, text: str) -> None:
         """Says what the run is doing now."""
-        self._stage, self._how_far = text, ""
+        self._stage, self._how_far = printable(text), ""
         if not self._live and self._stages:
             self.line(text)
 
     def work(self, text: str) -> None:
         """Says how far a stage is."""
-        self._how_far = text
+        self._how_far = printable(text)
         if not self._live and self._stages and time.monotonic() - self._spoken > QUIET_SECONDS:
             self.line(f"  {text}")
 
@@ -116,7 +117,7 @@ class Display:
     def line(self, text: str) -> None:
         """Prints a line that stays."""
         self._spoken = time.monotonic()
-        self._console.print(text, markup=False)
+        self._console.print(printable(text), markup=False)
 
     def finish_run(self) -> None:
         """Counts the current run as done, however many images it reported."""

@@ -9,6 +9,8 @@ from tfbench.errors import UserError
 from tfbench.files import paths
 from tfbench.files.paths import as_path
 
+MAX_JSON_BYTES = 1 << 28  # of a file that tfbench wrote; most have some kB, a manifest with its names some MB
+
 
 def file_sha256(path) -> str:
     """SHA-256 of a file's bytes, in hex."""
@@ -84,8 +86,23 @@ def write_json(path, value, *, cure: str = make_writable()) -> None:
 
 
 def read_json(path, *, cure: str):
-    """Reads JSON; a damaged file raises UserError that says `cure`."""
+    """Reads JSON, in whatever Unicode encoding an editor saved it.
+
+    Args:
+      cure: what to do where it is missing or damaged.
+
+    Raises:
+      UserError: it is no whole JSON or holds NaN, is no regular file, or cannot be read.
+    """
+    content = paths.read_regular(path, cure, limit=MAX_JSON_BYTES)
     try:
-        return json.loads(as_path(path).read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as error:
+        return _DECODER.decode(content.decode(json.detect_encoding(content)))
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged, it does not hold whole JSON ({error}): {cure}") from error
+
+
+def _refuse(constant: str):
+    raise ValueError(f"it holds {constant}")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse)

@@ -17,6 +17,7 @@ import importlib.util
 import io
 import os
 import pathlib
+import stat
 import types
 
 from tfbench.errors import UserError
@@ -29,8 +30,8 @@ class RemoteError(UserError, OSError):
     """A remote file system refuses or cannot be reached. Also an OSError, so that it is handled like one of a disk."""
 
     def __str__(self):
-        return (f"cannot use {self.filename} ({self.strerror}): check its name, your access to it and the network; the "
-                "same command then continues where it stopped")
+        return (f"cannot use {self.filename} ({self.strerror}): check its name, your access to it and the network, "
+                "then run the same command again")
 
 
 def is_address(path) -> bool:
@@ -193,6 +194,53 @@ def _gfile(path: Remote):
     except tf.errors.OpError as error:
         reason = (error.message.splitlines() or [type(error).__name__])[0]
         raise RemoteError(errno.EIO, reason[-200:], str(path)) from error
+
+
+def size_of_regular(path, cure: str) -> int:
+    """Size in bytes of a file to read. What is no regular file, such as a pipe, could be read for ever.
+
+    Args:
+      cure: what to do where it is no file.
+
+    Raises:
+      UserError: it is missing, not regular, or cannot be looked at.
+    """
+    path = as_path(path)
+    if isinstance(path, Remote):
+        return path.stat().st_size
+    try:
+        facts = os.stat(path)
+    except FileNotFoundError:
+        raise UserError(f"there is no file {path}: {cure}") from None
+    except (OSError, ValueError) as error:  # ValueError: a name with a NUL
+        raise unreadable(path, error) from error
+    if not stat.S_ISREG(facts.st_mode):
+        kinds = {stat.S_IFDIR: "folder", stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket"}
+        kind = kinds.get(stat.S_IFMT(facts.st_mode), "device")
+        raise UserError(f"expected a regular file, {path} is a {kind}: {cure}")
+    return facts.st_size
+
+
+def unreadable(path, error: Exception) -> UserError:
+    """The error for a file that is there and cannot be read."""
+    return UserError(f"cannot read {path} ({getattr(error, 'strerror', None) or error}): make it readable")
+
+
+def read_regular(path, cure: str, *, limit: int) -> bytes:
+    """The bytes of a regular file of at most `limit` bytes.
+
+    Raises:
+      UserError: as size_of_regular, or it is larger.
+    """
+    path = as_path(path)
+    if (size := size_of_regular(path, cure)) > limit:
+        raise UserError(f"{path} has {size / 1e6:,.0f} MB, expected {limit / 1e6:,.0f} MB at most: {cure}")
+    try:
+        return path.read_bytes()
+    except RemoteError:
+        raise
+    except OSError as error:
+        raise unreadable(path, error) from error
 
 
 def readable(path):

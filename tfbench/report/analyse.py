@@ -35,7 +35,7 @@ def analyse(results_dir=None, accuracies=None, output_dir=None, *, regime=None, 
     from tfbench.stats import correlation as correlations
     from tfbench.stats import findings as statistics
     from tfbench.stats import published
-    from tfbench.wording import count
+    from tfbench.wording import count, say
 
     # ---- what to analyse -------------------------------------------------------------------------
     runs, mismatches, reading, default_dir = [], [], None, as_path("report")
@@ -114,8 +114,8 @@ def analyse(results_dir=None, accuracies=None, output_dir=None, *, regime=None, 
     index = write.write_report(findings, words, output_dir or default_dir)
 
     for line in text.for_terminal(findings, words):
-        print(line)
-    print(f"report: {index}")
+        say(line)
+    say(f"report: {index}")
     return index
 
 

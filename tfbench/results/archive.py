@@ -74,5 +74,6 @@ def _files_of(path: Path) -> list[Path]:
     beside = [path, path.with_suffix(".npz"), path.with_suffix(".flags")]
     for file in beside[1:]:
         if not file.exists():
-            raise UserError(f"{path.name} has no {file.name} beside it: delete the row and run its command again")
+            raise UserError(f"{path.name} has no {file.name} beside it: put it back, or move the record to "
+                            "another folder and run its command again")
     return beside

@@ -3,12 +3,15 @@
 import dataclasses
 import datetime
 import importlib.metadata
+import itertools
+import math
 import os
 import platform
 import socket
 import statistics
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+import sys
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,8 +20,9 @@ from tfbench.data import verify
 from tfbench.data.catalog import Dataset
 from tfbench.errors import UserError
 from tfbench.models.catalog import Network
-from tfbench.regimes import RUNS
+from tfbench.regimes import REGIMES, RUNS
 from tfbench.results.deviations import deviations
+from tfbench.results.titles import record_label
 from tfbench.version import __version__
 from tfbench.wording import count
 
@@ -96,23 +100,26 @@ class Record(Mapping[str, Any]):
     path: str | None = None
 
     @classmethod
-    def from_json(cls, value, *, path, cure: str) -> "Record":
+    def from_json(cls, value, *, path, cure: str, key: str | None = None) -> "Record":
         """The record that a JSON file holds. This is the one check of its layout.
 
         Args:
           value: what the file holds. path: of the file. cure: what to do where it is no record.
+          key: of the run that it should be of; None: whichever its specification tells.
 
         Raises:
-          UserError: it is no record, or was written by a newer tfbench.
+          UserError: it is no record, a field is damaged (fault_of), or it was written by a newer tfbench.
         """
         missing = [name for name in REQUIRED if not isinstance(value, dict) or name not in value]
         if missing:
             raise UserError(f"{path} is no record of tfbench (missing: {', '.join(sorted(missing))}): {cure}")
-        if isinstance(value["schema"], int) and value["schema"] > SCHEMA:
+        if type(value["schema"]) is int and value["schema"] > SCHEMA:
             raise UserError(f"{path} was written by a newer tfbench (schema {value['schema']}, this one knows up to "
                             f"{SCHEMA}): update tfbench")
-        return cls(**{name: value[name] for name in FIELDS if value.get(name) is not None or name in REQUIRED},
-                   path=str(path))
+        fields = {name: value[name] for name in FIELDS if value.get(name) is not None or name in REQUIRED}
+        if fault := fault_of(fields, key) or _fault_of_numbers(fields):
+            raise UserError(f"{path}: {fault}: {cure}")
+        return cls(**fields, path=str(path))
 
     def to_json(self) -> dict:
         """What its file holds; facts that its kind of run does not have are left out."""
@@ -142,6 +149,164 @@ FIELDS = [field.name for field in dataclasses.fields(Record) if field.name != "p
 REQUIRED = [field.name for field in dataclasses.fields(Record)
             if field.default is field.default_factory is dataclasses.MISSING]
 ONLY_OF_SOME = ("search", "refit", "features", "distribution", "own_network", "path")
+
+
+
+# ---- what the fields of a record may hold ----------------------------------------------------------
+
+
+class Kind(NamedTuple):
+    """What a field holds: in words, its types and, of a number, its range."""
+
+    words: str
+    types: frozenset[type]
+    low: float | None = None
+    high: float = sys.float_info.max
+
+    def accepts(self, values: Collection) -> bool:
+        """Whether all values are of the kind."""
+        return self.types.issuperset(map(type, values)) and (
+            self.low is None or self.low <= min(values) and max(values) <= self.high)
+
+
+_NUMBER, _WHOLE = frozenset((float, int)), frozenset((int,))
+_NAME, _SWITCH = Kind("a text", frozenset((str,))), Kind("true or false", frozenset((bool,)))
+_GROUP, _LIST = Kind("a group of fields", frozenset((dict,))), Kind("a list", frozenset((list,)))
+_FRACTION, _AMOUNT = Kind("a fraction in [0, 1]", _NUMBER, 0, 1), Kind("a number of at least 0", _NUMBER, 0)
+_COUNT, _SEED = Kind("a positive whole number", _WHOLE, 1), Kind("a whole number of at least 0", _WHOLE, 0)
+
+# Null stands for what is not known, but in REQUIRED fields.
+_RECORD = {
+    "schema": _COUNT, "key": _NAME, "regime": _NAME, "network": _NAME, "dataset": _NAME, "metric": _NAME,
+    "accuracy": _FRACTION, "n_test": _COUNT, "validation_accuracy": _FRACTION, "selected": _GROUP, "trials": _LIST,
+    "source": _GROUP, "test_split": _GROUP, "verification": _GROUP, "spec": _GROUP, "deviations": _LIST,
+    "warnings": _LIST, "versions": _GROUP, "hardware": _GROUP, "host": _NAME, "seconds": _AMOUNT, "finished": _NAME,
+    "search": _GROUP, "refit": _GROUP, "features": _GROUP, "distribution": _GROUP, "own_network": _GROUP}
+_SOURCE = {"dataset": _NAME, "accuracy": _FRACTION, "n_test": _COUNT}
+_SPEC = {"steps": _COUNT, "batch_size": _COUNT, "image_size": _COUNT, "learning_rate": _LIST, "weight_decay": _LIST,
+         "l2": _LIST, "examples_per_class": _COUNT, "subset_seed": _SEED}
+_FIT = {"learning_rate": _AMOUNT, "weight_decay": _AMOUNT, "steps": _COUNT, "validation_accuracy": _FRACTION,
+        "diverged": _SWITCH, "certified": _SWITCH, "seconds": _AMOUNT, "images_per_second": _AMOUNT, "host": _NAME}
+ROUNDING = 1e-7  # of an accuracy on single labels: what float32 explains
+
+
+def _wrong(fields: Mapping[str, Any], kinds: Mapping[str, Kind], where: str = "") -> str | None:
+    """The first of `fields` that is not of its kind, in words; None where all are."""
+    for name, kind in kinds.items():
+        if (value := fields.get(name)) is not None and not kind.accepts((value,)):
+            return f"expected {where}{name} as {kind.words}, found {_short(value)}"
+    return None
+
+
+def _short(value) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def fault_of(record: Mapping[str, Any], key: str | None = None) -> str | None:
+    """What is wrong with the fields of a record, in words; None where nothing is. This is the one check of them.
+
+    Besides kinds and ranges: names and key must be those of the specification.
+
+    Args:
+      key: that it must have; None: the hash of its specification.
+    """
+    for name in REQUIRED:
+        if name != "schema" and record.get(name) in (None, ""):
+            return f"expected {name} as {_RECORD[name].words}, found {record.get(name)!r}"
+    if fault := _wrong(record, _RECORD):
+        return fault
+    if record["regime"] not in RUNS:
+        return f"expected a regime among {', '.join(RUNS)}, found {_short(record['regime'])}"
+    source, spec = record.get("source") or {}, record.get("spec") or {}
+    if fault := _wrong(source, _SOURCE, "source ") or (
+            _wrong(spec, _SPEC, "spec.") if record["regime"] in REGIMES else None):
+        return fault
+    if absent := [name for name in _SOURCE if source.get("accuracy") is not None and source.get(name) is None]:
+        return f"expected source {absent[0]} as {_SOURCE[absent[0]].words}, found null"
+    for name in ("selected", "warnings", "deviations"):
+        values = record.get(name) or ()
+        for value in values.values() if isinstance(values, Mapping) else values:
+            if not (isinstance(value, str) or name == "selected" and _AMOUNT.accepts((value,))):
+                return f"expected {name} of texts{' and numbers' if name == 'selected' else ''}, found {_short(value)}"
+    for name in ("regime", "network", "dataset"):
+        if spec.get(name, record[name]) != record[name]:
+            return f"expected {name} {_short(spec[name])} of its specification, found {_short(record[name])}"
+    if key is None:  # what no run of tfbench wrote has no schema in its specification
+        key = key_of(spec) if "schema" in spec else record["key"]
+    if record["key"] != key:
+        return f"expected the key {key} of its specification, found {_short(record['key'])}"
+    if fault := fault_of_fits(record.get("trials") or ()):
+        return f"trial {fault}"
+    return _wrong(record.get("refit") or {}, _FIT, "refit.")
+
+
+def _fault_of_numbers(record: Mapping[str, Any]) -> str | None:
+    """What is wrong with the numbers of a record that tfbench wrote, which rounds none; None where nothing is.
+
+    On single labels, accuracy × n_test is a whole number. Means over classes and average precisions are not.
+    """
+    n, right = record["n_test"], record["accuracy"] * record["n_test"]
+    if (split := record.get("test_split") or {}).get("n", n) != n:
+        return f"expected n_test {_short(split['n'])} of its test_split, found {n}"
+    if record["metric"] == "top1" and abs(right - round(right)) > ROUNDING * n:
+        return (f"expected accuracy × n_test as a whole number of test examples, found {record['accuracy']!r} × {n} = "
+                f"{right:,.2f}")
+    return None
+
+
+def fault_of_fits(fits: Iterable[dict]) -> str | None:
+    """The first of several trials that is wrong, its number from 1, and how; None where none is."""
+    fits = list(fits)
+    if not _GROUP.accepts(fits):
+        number = next(number for number, fit in enumerate(fits, start=1) if type(fit) is not dict)
+        return f"{number}: expected a group of fields, found {_short(fits[number - 1])}"
+    # Field by field, not trial by trial: a study has hundreds of thousands of trials.
+    columns: Mapping[str, Collection] = {}
+    if len({*map(tuple, fits)}) == 1:
+        columns = dict(zip(fits[0], zip(*map(dict.values, fits), strict=True), strict=True))
+    for name, kind in _FIT.items():
+        values = columns.get(name, ()) if columns else [fit.get(name) for fit in fits]
+        if None in values:
+            values = [value for value in values if value is not None]
+        if values and not kind.accepts(values):
+            return next(f"{number}: {fault}" for number, fit in enumerate(fits, start=1)
+                        if (fault := _wrong(fit, {name: kind})))
+    return None
+
+
+def fault_of_trial(trial, number: int, spec: dict | None = None) -> str | None:
+    """What is wrong with a recorded trial of a search, in words; None where nothing is.
+
+    Args:
+      number: of the trial, from 1.
+      spec: of the run; the trial must be at its point of the grid. None: of whichever run.
+    """
+    if fault := fault_of_fits([trial]):
+        return fault.removeprefix("1: ")
+    names = ("learning_rate", "weight_decay", "steps", "validation_accuracy", "diverged", "seconds")
+    if absent := [name for name in names if trial.get(name) is None]:
+        return f"it lacks {', '.join(absent)}"
+    if trial.get("test_crop") not in ("whole", "central"):
+        return f"expected test_crop as whole or central, found {_short(trial.get('test_crop'))}"
+    if spec is None:
+        return None
+    grid = list(itertools.product(spec["learning_rate"], spec["weight_decay"]))
+    for name, value in zip(("learning_rate", "weight_decay"), grid[(number - 1) % len(grid)], strict=True):
+        if not math.isclose(trial[name], value, rel_tol=1e-9):
+            return f"expected {name} {value:g} in trial {number} of this search, found {trial[name]:g}"
+    return None
+
+
+def check_same_outcome(one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
+    """Raises UserError where two records of one run tell different outcomes."""
+    for name in ("accuracy", "n_test", "validation_accuracy", "selected"):
+        values = [record.get(name) for record in (one, other)]
+        if values[0] != values[1]:
+            paths = [record.get("path") or record_label(record) for record in (one, other)]
+            raise UserError(f"two records of one run differ, {name} is {_short(values[0])} in {paths[0]} and "
+                            f"{_short(values[1])} in {paths[1]}: move the one that does not count to a folder of its "
+                            "own")
 
 
 def make_record(spec: dict, network: Network | None, dataset: Dataset, manifest: dict, *, accuracy: float,

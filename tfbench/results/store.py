@@ -15,9 +15,7 @@ gs://bucket/study (files/paths.py).
 
 import dataclasses
 import io
-import os
-import zipfile
-import zlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,11 +23,11 @@ import numpy as np
 
 from tfbench.config import name_of
 from tfbench.errors import UserError
-from tfbench.files import atomic, paths, sharing
+from tfbench.files import arrays, atomic, paths, sharing
 from tfbench.files.paths import as_path
 from tfbench.models.weights import ENDING
 from tfbench.regimes import PRETRAIN
-from tfbench.results.record import Record
+from tfbench.results.record import Record, check_same_outcome, fault_of_trial
 
 CURE = atomic.make_writable("--results_dir")
 
@@ -57,18 +55,37 @@ def trial_path(work, number: int) -> paths.Path:
     return as_path(work) / f"trial{number}.json"
 
 
-def read_trials(work) -> dict[int, dict]:
+def read_trials(work, spec: dict | None = None) -> dict[int, dict]:
     """The trials that are recorded in a work folder, by their number and in its order.
 
+    Args:
+      spec: of the run; each trial must be at its point of the grid. None: of whichever run.
+
     Raises:
-      UserError: a record is damaged.
+      UserError: a record is damaged or of another point, or a file beside them is called almost like one.
     """
-    files = {int(path.stem.removeprefix("trial")): path for path in as_path(work).glob("trial[0-9]*.json")}
-    return {number: atomic.read_json(files[number], cure="delete it, its trial is then run again")
-            for number in sorted(files)}
+    trials = {}
+    for number, path in sorted(_trial_files(work).items()):
+        cure = f"move it out of {work}, its trial is then run again"
+        trials[number] = atomic.read_json(path, cure=cure)
+        if fault := fault_of_trial(trials[number], number, spec):
+            raise UserError(f"{path}: {fault}: {cure}")
+    return trials
 
 
-def await_trials(work, numbers) -> dict[int, dict]:
+def _trial_files(work) -> dict[int, paths.Path]:
+    """The files of trials in a work folder, by number. UserError for "trial1 (1).json": a copy, or misnamed."""
+    files = {}
+    for path in as_path(work).glob("trial*.json"):
+        match = re.fullmatch(r"trial([1-9]\d{0,8})\.json", path.name)
+        if not match:
+            raise UserError(f"expected results of trials in {work} to be called trial1.json, trial2.json, …, found "
+                            f"{path.name!r}: move it out of the folder")
+        files[int(match[1])] = path
+    return files
+
+
+def await_trials(work, numbers, spec: dict | None = None) -> dict[int, dict]:
     """read_trials, once those with these numbers are seen here: they come from other machines.
 
     Raises:
@@ -76,26 +93,29 @@ def await_trials(work, numbers) -> dict[int, dict]:
     """
     sharing.wait_until_visible(lambda: all(trial_path(work, number).exists() for number in numbers),
                                f"the trials of {work}")
-    return read_trials(work)
+    return read_trials(work, spec)
 
 
 def delete_trials(work) -> None:
     """Deletes the results of a work folder's trials: the record has them."""
-    for path in as_path(work).glob("trial[0-9]*.json"):
+    for path in _trial_files(work).values():
         path.unlink(missing_ok=True)
 
 
 # ---- records of finished runs ----------------------------------------------------------------------
 
 
-def read_record(path) -> Record:
+def read_record(path, key: str | None = None) -> Record:
     """One record.
 
+    Args:
+      key: of the run that it should be of; None: of whichever.
+
     Raises:
-      UserError: the file is cut, is no record, or was written by a newer tfbench.
+      UserError: the file is cut, is no record or another run's, or was written by a newer tfbench.
     """
-    cure = f"delete it and run its command again (its flags are in {os.path.splitext(str(path))[0]}.flags)"
-    return Record.from_json(atomic.read_json(path, cure=cure), path=path, cure=cure)
+    cure = f"move it to another folder and run its command again (its flags are in {str(path)[:-5]}.flags)"
+    return Record.from_json(atomic.read_json(path, cure=cure), path=path, cure=cure, key=key)
 
 
 def finished(results_dir, spec: dict) -> Record | None:
@@ -106,19 +126,41 @@ def finished(results_dir, spec: dict) -> Record | None:
     path = record_path(results_dir, spec)
     if not path.exists() or (spec["regime"] == PRETRAIN.name and not weights_path(results_dir, spec).exists()):
         return None
-    return read_record(path)
+    return read_record(path, key=path.stem.rpartition("-")[2])
 
 
 def read_records(*results_dirs) -> list[Record]:
-    """All records below the folders, folder by folder in the order of their file names.
+    """All records below the folders, folder by folder in the order of their file names; of copies of one only one.
+
+    Hidden files are left out: some systems keep notes on each file in one.
 
     Raises:
-      UserError: a folder does not exist, or a record is damaged (see read_record).
+      UserError: a folder does not exist, a record is damaged (see read_record), or two of one run tell different
+        outcomes.
     """
+    records: dict[tuple, Record] = {}
     for folder in results_dirs:
         if not as_path(folder).is_dir():
             raise UserError(f"there is no results folder {folder}: name an existing one with --results_dir=DIR")
-    return [read_record(path) for folder in results_dirs for path in sorted(as_path(folder).glob("rows/*.json"))]
+        for path in sorted(as_path(folder).glob("rows/*.json"), key=str):
+            if path.name.startswith("."):
+                continue
+            record = read_record(path)
+            run = (record.key, record.regime, record.network, record.dataset)
+            other = records.setdefault(run, record)
+            if other is not record:
+                check_same_outcome(other, record)
+                if not _predictions_path(other).exists():
+                    records[run] = record  # a copy of the record alone says less
+    return list(records.values())
+
+
+def _predictions_path(record: Mapping[str, Any]) -> paths.Path:
+    return as_path(record["path"]).with_suffix(".npz")
+
+
+PREDICTIONS = {"labels": arrays.Expected("iuf", (1, 2), False), "predictions": arrays.Expected("iu", (1,), False),
+               "scores": arrays.Expected("f", (2,), False)}
 
 
 def read_predictions(record: Mapping[str, Any],
@@ -126,17 +168,19 @@ def read_predictions(record: Mapping[str, Any],
     """Those of the arrays `names` that lie beside a record of read_records; None where there is no file.
 
     Raises:
-      UserError: the file is damaged.
+      UserError: the file is damaged, or has another number of examples than the record.
     """
-    path = as_path(record["path"]).with_suffix(".npz")
-    try:
-        with np.load(paths.readable(path)) as arrays:
-            return {name: arrays[name] for name in names if name in arrays}
-    except FileNotFoundError:
+    path = _predictions_path(record)
+    if not path.exists():
         return None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{path} is damaged, it does not hold whole predictions ({error}): delete it to go without its "
-                        "tests, or delete its row too and run its command again") from error
+    cure = (f"move it out of {path.parent} to go without its tests, or the record of that name too and run its command "
+            "again")
+    predictions = arrays.read(path, {name: PREDICTIONS[name] for name in names}, cure=cure)
+    for name, array in predictions.items():
+        if len(array) != record["n_test"]:
+            raise UserError(f"{path} is damaged (expected {name} of {record['n_test']:,} test examples, found "
+                            f"{len(array):,}): {cure}")
+    return predictions
 
 
 def write_record(results_dir, record: Record, predictions: dict[str, np.ndarray], flagfile: str,

@@ -29,7 +29,8 @@ from tfbench.data.catalog import DATASETS
 from tfbench.errors import UserError
 from tfbench.files import tables
 from tfbench.files.paths import Remote
-from tfbench.regimes import PRETRAIN, REGIMES, RUNS
+from tfbench.regimes import PRETRAIN, REGIMES
+from tfbench.results.record import Record, fault_of
 from tfbench.results.titles import dataset_title, network_title, parse_sized, record_label
 from tfbench.stats import accuracy_table, budgets
 from tfbench.stats.accuracy_table import COLUMNS
@@ -152,50 +153,9 @@ def from_runs(runs: list[Run], *, allow_unequal: bool = False) -> pd.DataFrame:
 def runs_of(records: Sequence[Mapping[str, Any]]) -> list[Run]:
     """budgets.runs_of records whose fields are what the statistics need; UserError names one that is damaged."""
     for record in records:
-        _check_record(record)
+        if not isinstance(record, Record) and (fault := fault_of(record)):  # a Record was checked when it was read
+            raise UserError(f"row {record_label(record)}: {fault}: correct it")
     return budgets.runs_of(records)
-
-
-def _check_record(record: Mapping[str, Any]) -> None:
-    source = record.get("source")
-    for name in ("source", "spec"):
-        if not isinstance(record.get(name), dict | None):
-            raise _damaged(record, f"{name} as a group of fields or null", record[name])
-    for where, fields in (("", record), ("source ", source)):
-        if not fields or (where and fields.get("accuracy") is None):  # a source's may be unknown
-            continue
-        accuracy, n, dataset = (fields.get(name) for name in ("accuracy", "n_test", "dataset"))
-        if isinstance(accuracy, bool) or not isinstance(accuracy, int | float) or not 0 <= accuracy <= 1:
-            raise _damaged(record, f"{where}accuracy as a fraction in [0, 1]", accuracy)
-        if not _is_count(n):
-            raise _damaged(record, f"{where}n_test as a positive whole number", n)
-        if not isinstance(dataset, str):
-            raise _damaged(record, f"{where}dataset as a name", dataset)
-    if not isinstance(record["network"], str):
-        raise _damaged(record, "network as a name", record["network"])
-    if record["regime"] not in list(RUNS):
-        raise _damaged(record, f"a regime among {', '.join(RUNS)}", record["regime"])
-    for name, (expected, accepts) in SPEC_FIELDS.items():
-        value = (record.get("spec") or {}).get(name)
-        if record["regime"] in REGIMES and value is not None and not accepts(value):
-            raise _damaged(record, f"spec.{name} as {expected}", value)
-
-
-def _damaged(record: Mapping[str, Any], expected: str, value) -> UserError:
-    return UserError(f"row {record_label(record)}: expected {expected}, found {value!r}: delete the row and run its "
-                     "command again")
-
-
-def _is_count(value, least: int = 1) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-_COUNT = ("a positive whole number or null", _is_count)
-_SEED = ("a whole number or null", lambda value: _is_count(value, 0))
-_LIST = ("a list or null", lambda value: isinstance(value, list))
-SPEC_FIELDS = {  # of a specification, what the statistics read: field -> (what it is, whether a value is that)
-    "steps": _COUNT, "batch_size": _COUNT, "image_size": _COUNT, "learning_rate": _LIST, "weight_decay": _LIST,
-    "l2": _LIST, "examples_per_class": _COUNT, "subset_seed": _SEED}
 
 
 def _sources(records: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, int]]:

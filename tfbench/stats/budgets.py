@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from tfbench.errors import UserError
 from tfbench.models.catalog import CUSTOM_FEATURES, NETWORKS
 from tfbench.regimes import PRETRAIN, REGIMES
-from tfbench.results.record import Record
+from tfbench.results.record import Record, check_same_outcome
 from tfbench.results.titles import at_size, record_label
 from tfbench.wording import count
 
@@ -158,7 +158,8 @@ def unique(runs: list[Run]) -> list[Run]:
     """`runs` without copies of the same one.
 
     Raises:
-      UserError: two runs of one cell have the same budget and subset, so that neither is the fuller one.
+      UserError: two runs of one cell have the same budget and subset, so that neither is the fuller one; or two records
+        of one run tell different outcomes.
     """
     first: dict[tuple, Run] = {}
     for run in runs:
@@ -168,6 +169,7 @@ def unique(runs: list[Run]) -> list[Run]:
             details = f" ({run.text})" if run.text else ""
             raise UserError(f"two different runs of {', '.join(run.cell)}{details}: {record_label(a)} and "
                             f"{record_label(b)}. Expected one: move the other one's files to another results folder")
+        check_same_outcome(a, b)
     return list(first.values())
 
 

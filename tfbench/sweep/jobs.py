@@ -19,7 +19,7 @@ from typing import Any
 import tfbench
 from tfbench.cli import app, flags
 from tfbench.cli.progress import Silent
-from tfbench.config import REFIT, RunConfig, key_of
+from tfbench.config import REFIT, RunConfig, key_of, settings_of
 from tfbench.data.examples import find_dataset, open_dataset
 from tfbench.data.folders import FOLDER
 from tfbench.errors import UserError
@@ -150,7 +150,8 @@ def _parse(options, regime: str, network: str, dataset: str) -> RunConfig:
     try:
         return flags.parse_run(regime, [*arguments, *own.split()])
     except flags.Error as error:
-        raise UserError(f"tfbench.{regime} refuses --{regime}={own!r}: {error}") from None
+        raise UserError(f"tfbench.{regime} refuses --{regime}={own!r}: "
+                        f"{flags.explain(error, settings_of(RUNS[regime]))}") from None
 
 
 # ---- weights that a study makes go to its runs -----------------------------------------------------
@@ -220,7 +221,7 @@ def make(runs: Iterable[Run], progress) -> tuple[list[Job], list[str]]:
         graphs = f"{config.regime} {config.model}"
         if kind.search:
             graphs = f"{config.model} {config.dataset}"  # training/engine.py
-            recorded = store.read_trials(store.work_dir(config.results_dir, spec)) if spec else {}
+            recorded = store.read_trials(store.work_dir(config.results_dir, spec), spec) if spec else {}
             trials: tuple[int, ...] = ()
             for numbers in _trials_left(config.search_spec(), recorded):
                 first = len(jobs)

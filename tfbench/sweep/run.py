@@ -9,6 +9,7 @@ from tfbench.results import store
 from tfbench.results.record import Record, summary
 from tfbench.sweep import plan
 from tfbench.training import halving
+from tfbench.wording import say
 
 
 def start(regime: str, doc: str, main) -> None:
@@ -16,7 +17,7 @@ def start(regime: str, doc: str, main) -> None:
     def make_config(settings: flags.Settings) -> RunConfig:
         return RunConfig.from_flags(regime, vars(flags.options(settings)))
 
-    app.start(regime, doc, settings_of(RUNS[regime]), main, make_config)
+    app.start(regime, doc, settings_of(RUNS[regime]), main, make_config, lambda config: app.CONTINUES)
 
 
 def execute(config: RunConfig, progress) -> tuple[Record | None, bool]:
@@ -47,8 +48,8 @@ def execute_all(config: RunConfig) -> list[Record]:
             record, new = execute(variant, progress)
             progress.finish_run()
         if record is None:
-            print(f"{'done' if new else 'done before'}: trial {variant.trial} of {variant.regime} {variant.model} "
-                  f"{variant.dataset}")
+            say(f"{'done' if new else 'done before'}: trial {variant.trial} of {variant.regime} {variant.model} "
+                f"{variant.dataset}")
             continue
         tell(record, new)
         records.append(record)
@@ -57,7 +58,7 @@ def execute_all(config: RunConfig) -> list[Record]:
 
 def tell(record: Record, new: bool) -> None:
     """Says what came out, what to mind and where the record is."""
-    print(summary(record))
+    say(summary(record))
     for warning in record["warnings"]:
-        print(f"warning: {warning}")
-    print(f"{'record' if new else 'finished before, nothing to do; record'}: {record['path']}")
+        say(f"warning: {warning}")
+    say(f"{'record' if new else 'finished before, nothing to do; record'}: {record['path']}")

@@ -15,6 +15,7 @@ from tfbench.sweep import jobs
 from tfbench.sweep.plan import Cost
 from tfbench.wording import count, duration
 
+CONTINUES = "the same command continues it"
 STATES = ("finished", "running", "begun", "set aside", "not begun")
 STALE = sharing.SEEN_WITHIN  # seconds after which what a study on Ray last wrote no longer tells what it does
 
@@ -76,25 +77,28 @@ def states(results_dir, runs: list[jobs.Run], work: dict) -> list[State]:
         if record and spec:
             jobs.keep_weights(config, spec, weights)
         folder = store.work_dir(results_dir, spec) if spec and not record else None
-        states.append(state_of((config.regime, config.model, config.dataset, run.variant), run.cost, record, folder))
+        names = (config.regime, config.model, config.dataset, run.variant)
+        states.append(state_of(names, run.cost, record, folder, spec))
     return with_work(states, work)
 
 
-def state_of(names: tuple[str, str, str, str], cost: Cost, record: Record | None, work: Path | None) -> State:
+def state_of(names: tuple[str, str, str, str], cost: Cost, record: Record | None, work: Path | None,
+             spec: dict | None = None) -> State:
     """The state of a run, apart from whether it is being worked on.
 
     Args:
       names: regime, network, data set, variant. cost: of it (sweep/plan.py).
       record: None while it is not finished. work: its work folder, None where that cannot be known.
+      spec: its specification, which the trials in the work folder must fit.
     """
     text, name, trials, checkpoint_bytes = f"{jobs.title_of(*names)}: not begun", "not begun", [], 0
     if record:
         text, name, trials = summary(record), "finished", record.trials
     elif work is not None and work.exists():
-        trials, checkpoint_bytes, name = _trials(work), _checkpoint_bytes(work), "begun"
+        (trials, fault), checkpoint_bytes, name = _trials(work, spec), _checkpoint_bytes(work), "begun"
         best = max((trial.get("validation_accuracy") or 0 for trial in trials), default=0)
         so_far = f", {len(trials)} of {cost.fits} fits done, best {100 * best:.1f} %" if trials else ""
-        text = f"{jobs.title_of(*names)}: begun{so_far}: the same command continues it"
+        text = f"{jobs.title_of(*names)}: begun{so_far}: {fault or CONTINUES}"
     done = fits(trials, record.refit if record else None)
     best_so_far = max((trial.get("validation_accuracy") or 0 for trial in trials), default=None)
     seconds = record.seconds if record else sum(trial.get("seconds") or 0 for trial in trials)
@@ -107,12 +111,12 @@ def state_of(names: tuple[str, str, str, str], cost: Cost, record: Record | None
         hosts=_hosts(record, done), checkpoint_bytes=checkpoint_bytes)
 
 
-def _trials(work: Path) -> list[dict]:
-    """The trials recorded of an unfinished search; [] where one is damaged, or they are just being deleted."""
+def _trials(work: Path, spec: dict | None) -> tuple[list[dict], str]:
+    """The trials recorded of an unfinished search, and ""; or [] and why they cannot be read."""
     try:
-        return list(store.read_trials(work).values())
-    except (FileNotFoundError, UserError):
-        return []
+        return list(store.read_trials(work, spec).values()), ""
+    except UserError as error:  # damaged, or they are just being deleted
+        return [], str(error)
 
 
 def _hosts(record: Record | None, done: list[dict]) -> dict[str, dict]:
@@ -151,14 +155,36 @@ def read_work(results_dir) -> dict:
       UserError: the file is damaged.
     """
     path = jobs.report_path(results_dir)
-    report = atomic.read_json(path, cure="delete it") if path.exists() else None
+    cure = "move it away, it only tells what the last study on Ray did"
+    report = atomic.read_json(path, cure=cure) if path.exists() else None
     age: float | None = None
-    if report:
-        written = datetime.datetime.fromisoformat(report["written"])
-        age = (datetime.datetime.now(datetime.timezone.utc) - written).total_seconds()
+    if report is not None:
+        try:
+            _check_report(report)
+            age = (_now() - datetime.datetime.fromisoformat(report["written"])).total_seconds()
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{path} is damaged, it is no report of a study on Ray ({error!r}): {cure}") from error
     live = report and age is not None and not report["ended"] and age < STALE
     return {"at_work": "ray" if live else "local" if sharing.is_locked(results_dir) else None, "age": age,
             "report": report}
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.timezone.utc)
+
+
+def _check_report(report: dict) -> None:
+    """Raises KeyError, TypeError or ValueError unless a report has what is read of it."""
+    for name, texts in {"running": ("title", "host", "since"), "again": ("title", "reason"),
+                        "set_aside": ("title", "reason")}.items():
+        for job in report[name]:
+            if not all(isinstance(job[text], str) for text in texts):
+                raise TypeError(f"{name}: {job}")
+    for job in report["running"]:
+        _now() - datetime.datetime.fromisoformat(job["since"])
+    if not all(type(report[name]) is int for name in ("done", "of")):
+        raise TypeError("done, of")
+    report["ended"], report["dashboard"]  # noqa: B018  they are there
 
 
 def with_work(states: list[State], work: dict) -> list[State]:
@@ -181,7 +207,7 @@ def with_work(states: list[State], work: dict) -> list[State]:
     if work["at_work"] == "local" and begun:
         changes[begun[0]] = "running", None
     for index, (new, reason) in changes.items():
-        text = states[index].text.removesuffix(": the same command continues it").removesuffix(": not begun")
+        text = states[index].text.removesuffix(f": {CONTINUES}").removesuffix(": not begun")
         states[index] = dataclasses.replace(states[index], state=new,
                                            text=f"{text}: {new}" + (f": {reason}" if reason else ""))
     return states
@@ -200,10 +226,9 @@ def work_lines(work: dict) -> list[str]:
                 "command continues it"]
     if report["ended"]:
         return [f"a study on Ray ended {ago} ago"]
-    now = datetime.datetime.now(datetime.timezone.utc)
     text_lines = []
     for job in report["running"]:
-        since = (now - datetime.datetime.fromisoformat(job["since"])).total_seconds()
+        since = (_now() - datetime.datetime.fromisoformat(job["since"])).total_seconds()
         text_lines.append(f"running: {job['title']} on {job['host']} for {duration(max(since, 0))}")
     text_lines += [f"again: {job['title']} failed and is tried again: {job['reason']}" for job in report["again"]]
     where = f"; Ray's dashboard: {report['dashboard']}" if report["dashboard"] else ""

@@ -8,11 +8,11 @@ does not fall back from a damaged checkpoint to the one before, and leaves what 
 """
 
 import re
-import sys
 
 import tensorflow as tf
 
 from tfbench.errors import UserError
+from tfbench.wording import say
 
 MAX_TO_KEEP = 2
 
@@ -46,8 +46,8 @@ def restore(state: tf.train.Checkpoint, folder) -> int | None:
             state.read(prefix).assert_consumed()
             return step
         except (tf.errors.OpError, OSError, AssertionError, ValueError, IndexError) as error:  # as the damage is
-            print(f"warning: the checkpoint {prefix} is damaged and left aside ({_reason(error)}); the one before it "
-                  "counts", file=sys.stderr)
+            say(f"warning: the checkpoint {prefix} is damaged and left aside ({_reason(error)}); the one before it "
+                "counts", error=True)
     return None
 
 

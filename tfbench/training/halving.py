@@ -91,11 +91,11 @@ def is_not_needed(spec: dict, work, number: int) -> bool:
     Raises:
       UserError: these results are not there (store.await_trials).
     """
-    points, done = points_of(spec), store.read_trials(work)
+    points, done = points_of(spec), store.read_trials(work, spec)
     if number in done:
         return True
     for rung in range(rung_of(number, points)):
-        done = store.await_trials(work, entrants(done, rung, points))
+        done = store.await_trials(work, entrants(done, rung, points), spec)
     return number not in entrants(done, rung_of(number, points), points)
 
 

@@ -146,7 +146,7 @@ def search(task: Task, weights, train: Examples, validation: Examples) -> list[d
     only = config.trial_number
     rates, decays = spec["learning_rate"], spec["weight_decay"]
     grid, rungs = list(itertools.product(rates, decays)), halving.rungs(spec)
-    done = store.read_trials(task.folder)
+    done = store.read_trials(task.folder, spec)
 
     def show(entrants) -> None:
         task.progress.grid([done[number] for number in entrants if number in done], rates, decays, len(entrants))
@@ -154,7 +154,7 @@ def search(task: Task, weights, train: Examples, validation: Examples) -> list[d
     for rung, steps in enumerate(rungs):
         entrants = halving.entrants(done, rung, len(grid))
         if config.trial == REFIT or only and rung < halving.rung_of(only, len(grid)):  # other processes run these
-            done = store.await_trials(task.folder, entrants)
+            done = store.await_trials(task.folder, entrants, spec)
             continue
         for number in entrants:
             trial.check_same_on_all_hosts(task.engine.trainer.strategy, number * (number in done))

@@ -5,12 +5,13 @@ from tfbench.files import sharing
 from tfbench.results.record import summary
 from tfbench.sweep import jobs
 from tfbench.sweep.run import execute
+from tfbench.wording import say
 
 
 def run(options, runs: list[jobs.Run]) -> None:
     """Runs everything, while no other study is at work in the results folder."""
     weights: dict[str, str] = {}
-    with (sharing.exclusive_lock(options.results_dir, print),
+    with (sharing.exclusive_lock(options.results_dir, say),
           Display(sum(planned.cost.seconds for planned in runs), stages=False) as progress):
         jobs.report_path(options.results_dir).unlink(missing_ok=True)  # an earlier study's on Ray
         for number, planned in enumerate(runs, start=1):

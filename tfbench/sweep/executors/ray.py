@@ -7,7 +7,7 @@ from tfbench.cli.progress import Display
 from tfbench.errors import UserError
 from tfbench.files import sharing
 from tfbench.sweep import jobs
-from tfbench.wording import count
+from tfbench.wording import count, say
 
 READ_ONLY_FLAGS = ("status", "watch", "json", "export", "plan", "throughput", "yes")  # they decide nothing of a study
 
@@ -18,7 +18,7 @@ def run(options, runs: list[jobs.Run]) -> int | None:
         raise UserError("--executor=ray needs Ray, which is not installed here: `pip install -r "
                         "requirements-cluster.txt`, or take --executor=local")
     # On a cluster that stays, copies of this command meet in Ray; here, one waits for the other.
-    with contextlib.nullcontext() if options.ray_address else sharing.exclusive_lock(options.results_dir, print):
+    with contextlib.nullcontext() if options.ray_address else sharing.exclusive_lock(options.results_dir, say):
         return _run(options, runs)
 
 
@@ -43,9 +43,9 @@ def _run(options, runs: list[jobs.Run]) -> int | None:
         else:
             report.unlink(missing_ok=True)
     for failure in failures:
-        print(f"set aside: {failure.title}: {failure.reason}")
+        say(f"set aside: {failure.title}: {failure.reason}")
     if not failures:
         return None
-    print(f"{count(len(failures), 'job')} set aside, everything else is finished; the details are in {report}. The "
-          "same command tries them again")
+    say(f"{count(len(failures), 'job')} set aside, everything else is finished; the details are in {report}. The "
+        "same command tries them again")
     return 1
