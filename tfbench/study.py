@@ -94,7 +94,7 @@ def main(options) -> int | None:
     rate = plan.measured_rates(options.throughput) if options.throughput else plan.matrix_rate()
     runs = jobs.plan_runs(options, rate)
     for line in jobs.notes(runs):
-        print(line, file=sys.stderr)
+        say(line, error=True)
     if options.status or options.watch:
         show_status(options, runs)
         return None

@@ -1,4 +1,4 @@
-"""Errors of flags: one line each, with a form that is right; and lines that reach a terminal hold no commands for it."""
+"""Errors of flags: one line each, with a form that is right; and lines without commands for the terminal."""
 
 import pathlib
 import re

@@ -80,7 +80,7 @@ def analyse(results_dir=None, accuracies=None, output_dir=None, *, regime=None, 
             raise UserError("--source: for results folders only, a table is of one source: leave it out")
         table = reading.table
         for line in (*reading.columns, *reading.surprises):
-            print(f"{origin}: {line}")
+            say(f"{origin}: {line}")
     if datasets:
         table, runs = tables.of_datasets(table, runs, datasets)
     if exclude:

@@ -151,7 +151,6 @@ REQUIRED = [field.name for field in dataclasses.fields(Record)
 ONLY_OF_SOME = ("search", "refit", "features", "distribution", "own_network", "path")
 
 
-
 # ---- what the fields of a record may hold ----------------------------------------------------------
 
 
