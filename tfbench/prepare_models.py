@@ -117,7 +117,7 @@ def convert(options, network: Network, public: PublicWeights, path: Path) -> dic
         path.parent.mkdir(parents=True, exist_ok=True)
         here = None if isinstance(path, Remote) else path.parent
         with tempfile.TemporaryDirectory(dir=here, prefix=".unpacked-") as folder:
-            archive = downloads.unpack(file, f"{folder}/archive", cure=CURE)
+            archive = downloads.unpack(file, f"{folder}/archive", cure=CURE, checked=bool(public.checksum))
             tensors = conversion.read_checkpoint(downloads.find_checkpoint(archive))
     read = time.monotonic()
     model = conversion.build_for(network, tensors)

@@ -2,13 +2,17 @@
 
 import base64
 import contextlib
+import gzip
 import hashlib
 import http.server
 import io
+import os
 import re
+import shutil
 import tarfile
 import threading
 import time
+import types
 
 import numpy as np
 import pytest
@@ -282,9 +286,34 @@ def test_damaged_archives_leave_what_was_there(tmp_path):
         with pytest.raises(UserError, match="y.tar.gz is no whole tar archive"):
             downloads.unpack(tmp_path / "y.tar.gz", folder)
         assert [entry.name for entry in folder.iterdir()] == ["old"]
-    with pytest.raises(UserError, match="no archive .*none.tar"):
+    with pytest.raises(UserError, match="no file .*none.tar"):
         downloads.unpack(tmp_path / "none.tar", folder)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["out", "x.tar.gz", "y.tar.gz"]
+
+
+@pytest.mark.parametrize("member", [("zeros", bytes(3_000_000)), ("a", b"x"), ("a", b"x" * 100)])
+def test_an_archive_of_which_no_checksum_is_known_unpacks_to_a_limit(tmp_path, monkeypatch, member):
+    monkeypatch.setattr(downloads, "UNPACKED_BYTES", 2_000_000)
+    path = archive(tmp_path / "x.tar.gz", member)
+    if member[0] == "a":  # what follows the archive's end counts too
+        path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()) + bytes(
+            3_000_000 if len(member[1]) > 1 else 9)))
+    if member[1] != b"x":
+        with pytest.raises(UserError, match="was not unpacked, it has 0.0 MB and unpacks to more than"):
+            downloads.unpack(path, tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+    assert downloads.unpack(path, tmp_path / "out", checked=True).is_dir()
+
+
+def test_an_archive_larger_than_the_disk_and_a_pipe_are_refused(tmp_path, monkeypatch):
+    path = archive(tmp_path / "x.tar.gz", ("a", b"x"))
+    os.mkfifo(tmp_path / "pipe.tar")
+    with pytest.raises(UserError, match="pipe.tar is a pipe: put the archive there"):
+        downloads.unpack(tmp_path / "pipe.tar", tmp_path / "out")
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: types.SimpleNamespace(free=100))
+    with pytest.raises(UserError, match="GB free: make the folder writable and free some space"):
+        downloads.unpack(path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_half_unpacked_folder_never_appears(tmp_path, monkeypatch):

@@ -12,17 +12,21 @@ import http.client
 import os
 import pathlib
 import re
+import shutil
 import tarfile
 import tempfile
 import time
 import urllib.error
 import urllib.request
 import zlib
+from collections.abc import Iterator
 
 from tfbench.errors import UserError
 from tfbench.files.atomic import cannot_write, make_writable
+from tfbench.files.paths import size_of_regular
 
 BLOCK_BYTES = 1 << 20  # read at once
+UNPACKED_BYTES, UNPACKED_FACTOR = 1 << 30, 20  # an archive without checksum unpacks to that, or times its own size
 TIMEOUT_SECONDS = 60  # without an answer
 CONNECTION_ERRORS = (OSError, http.client.HTTPException)  # also URLError and timeouts
 
@@ -218,33 +222,37 @@ def make_folder(folder: pathlib.Path, cure: str) -> None:
         raise cannot_write(folder, error, cure) from error
 
 
-def unpack(archive, folder, *, cure: str = make_writable()) -> pathlib.Path:
+def unpack(archive, folder, *, cure: str = make_writable(), checked: bool = False) -> pathlib.Path:
     """Unpacks a tar archive (compressed or not) of plain files and folders; a folder of that name is replaced.
 
     Neither owners nor special modes are taken from the archive (tarfile's filter "data").
 
     Args:
       cure: what to do where the folder cannot be written.
+      checked: whether the archive's checksum is known and right; otherwise what it unpacks to has a limit.
 
     Returns:
       `folder`. It appears only when everything is in it.
 
     Raises:
-      UserError: the archive is damaged, or has members that could write elsewhere (absolute names, "..",
-        links, devices); these are looked for before anything is written.
+      UserError: the archive is damaged, unpacks to more than its limit or than the disk has free, or has members that
+        could write elsewhere (absolute names, "..", links, devices); this is looked for before anything is written.
     """
     archive, folder = pathlib.Path(archive), pathlib.Path(folder)
-    if not archive.is_file():
-        raise UserError(f"there is no archive {archive}: put it there")
+    limit = max(UNPACKED_BYTES, UNPACKED_FACTOR * size_of_regular(archive, "put the archive there"))
     make_folder(folder.parent, cure)
     try:
         with (tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-", ignore_cleanup_errors=True)
               as temporary, tarfile.open(archive, "r:*") as tar):
-            members, new = tar.getmembers(), pathlib.Path(temporary, "new")
-            while tar.fileobj.read(BLOCK_BYTES):  # to the very end, where gzip compares its checksum
-                pass
-            for member in members:
-                _check_member(archive, member)
+            new, size = pathlib.Path(temporary, "new"), 0
+            for part in _sizes(archive, tar):
+                size += part
+                if size > limit and not checked:
+                    raise UserError(f"{archive} was not unpacked, it has {archive.stat().st_size / 1e6:,.1f} MB and "
+                                    f"unpacks to more than {limit / 1e9:,.1f} GB: take the public file")
+            if size > (free := shutil.disk_usage(folder.parent).free):
+                raise UserError(f"{archive} unpacks to {size / 1e9:,.1f} GB, {folder.parent} has {free / 1e9:,.1f} GB "
+                                f"free: {cure}")
             tar.extractall(new, filter="data")
             if folder.exists():
                 os.replace(folder, pathlib.Path(temporary, "old"))
@@ -254,6 +262,15 @@ def unpack(archive, folder, *, cure: str = make_writable()) -> pathlib.Path:
     except OSError as error:
         raise cannot_write(folder, error, cure) from error
     return folder
+
+
+def _sizes(archive, tar: tarfile.TarFile) -> Iterator[int]:
+    """Bytes of each member with its header, which is checked, and of what follows them."""
+    for member in tar:
+        _check_member(archive, member)
+        yield tarfile.BLOCKSIZE + member.size
+    while block := tar.fileobj.read(BLOCK_BYTES):  # type: ignore[union-attr]  # to the end: gzip has its checksum there
+        yield len(block)
 
 
 def _check_member(archive, member: tarfile.TarInfo) -> None:

@@ -12,17 +12,20 @@ import dataclasses
 import importlib.metadata
 import io
 import re
-import zipfile
 
 import numpy as np
 
 from tfbench import config
 from tfbench.data.manifests import SPLITS
-from tfbench.files import atomic
-from tfbench.files.paths import Path, as_path, readable
+from tfbench.errors import UserError
+from tfbench.files import arrays, atomic
+from tfbench.files.fields import COUNT, GROUP, INDEX, TEXT, wrong
+from tfbench.files.paths import Path, as_path
 
 LAYOUT_VERSION = 1
 SHARD_EXAMPLES = 1024
+SHARD = {"keys": arrays.Expected("U"), "features": arrays.Expected("f", (2,))}
+KEY = {"image_size": COUNT, "precision": TEXT, "images": GROUP}  # what describe_all reads of key.json
 
 
 def make_key(spec: dict, manifest: dict, *, processor: str) -> dict:
@@ -53,11 +56,11 @@ class FeatureCache:
     def read(self, split: str, number: int, keys: list[str]) -> np.ndarray | None:
         """Features of a shard, float32 [len(keys), width]; None if it is missing, damaged or of other examples."""
         try:
-            with np.load(readable(self._path(split, number)), allow_pickle=False) as shard:
-                features = shard["features"]
-                return features if shard["keys"].tolist() == keys and len(features) == len(keys) else None
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+            shard = arrays.read(self._path(split, number), SHARD, cure="it is made anew")
+        except (UserError, OSError):
             return None
+        features = shard["features"]
+        return features if shard["keys"].tolist() == keys and len(features) == len(keys) else None
 
     def write(self, split: str, number: int, keys: list[str], features: np.ndarray) -> None:
         """Writes a shard; features float32 [len(keys), width].
@@ -91,7 +94,10 @@ def describe_all(results_dir) -> list[str]:
     """One line for each folder of cached features: its network and data set, how many, how large."""
     lines = []
     for path in sorted(as_path(results_dir).glob("features/*/key.json")):
-        key = atomic.read_json(path, cure=f"delete {path.parent}")
+        cure = f"move {path.name} away, it is written anew when these features are used"
+        key = atomic.read_json(path, cure=cure)
+        if fault := wrong(key, KEY, required=KEY) or wrong(key["images"], dict.fromkeys(SPLITS, INDEX), "images."):
+            raise UserError(f"{path} is damaged ({fault}): {cure}")
         shards = list(path.parent.glob("*-[0-9]*.npz"))
         counts = {split: min(sum(shard.name.startswith(f"{split}-") for shard in shards) * SHARD_EXAMPLES, images)
                   for split, images in key["images"].items()}

@@ -20,6 +20,7 @@ from tfbench.data.examples import Examples, select
 from tfbench.data.pipeline import evaluation_batches, to_network
 from tfbench.errors import UserError
 from tfbench.files import atomic
+from tfbench.files.fields import AMOUNT, wrong
 from tfbench.linear.cache import SHARD_EXAMPLES, FeatureCache
 from tfbench.models.build import build_network
 from tfbench.models.catalog import Network
@@ -152,7 +153,11 @@ class FixedFeatures:
             error = np.linalg.norm(reduced - exact) / np.linalg.norm(exact)
             atomic.write_json(path, {"relative_error": float(error), "images": len(batch.keys)},
                               cure=atomic.make_writable("--results_dir"))
-        return atomic.read_json(path, cure="delete it")["relative_error"]
+        cure = "move it away, it is measured anew"
+        fact = atomic.read_json(path, cure=cure)
+        if fault := wrong(fact, {"relative_error": AMOUNT}, required=("relative_error",)):
+            raise UserError(f"{path} is damaged ({fault}): {cure}")
+        return fact["relative_error"]
 
     def _batches(self, examples: Examples):
         return lambda shard: evaluation_batches(examples, image_size=self.image_size, batch_size=self.batch_size,

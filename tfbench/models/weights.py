@@ -14,8 +14,9 @@ import numpy as np
 
 from tfbench.errors import UserError
 from tfbench.files import atomic
+from tfbench.files.fields import COUNT, FRACTION, GROUP, SWITCH, TEXT, short, wrong
 from tfbench.files.paths import Path, Remote, as_path, readable
-from tfbench.models.catalog import Network
+from tfbench.models.catalog import VALUE_RANGES, Network
 
 ENDING = ".weights.h5"
 IMAGENET, CUSTOM = "imagenet", "own"  # values of --weights: those of prepare_models; those that a custom network loads
@@ -49,7 +50,10 @@ def read_metadata(path, network: Network) -> dict:
     for file in (as_path(path), metadata_path(path)):
         if not file.is_file():
             raise UserError(f"there is no weights file {file}: {remake}, or correct --weights")
-    metadata = atomic.read_json(metadata_path(path), cure=remake)
+    again = f"move {path} and {metadata_path(path).name} to another folder and {remake}"
+    metadata = atomic.read_json(metadata_path(path), cure=again)
+    if fault := _fault_of(metadata, network):
+        raise UserError(f"{metadata_path(path)} is no metadata of weights ({fault}): {again}")
     if metadata["network"] != network.name:
         raise UserError(f"{path} holds weights of {metadata['network']}, not of {network.name}: "
                         "correct --weights or --model")
@@ -58,8 +62,27 @@ def read_metadata(path, network: Network) -> dict:
                         f"{remake}, or take the function back")
     if metadata["sha256"] != atomic.file_sha256(path):
         raise UserError(f"{path} is not the file its metadata {metadata_path(path)} describes "
-                        f"(SHA-256 differs): {remake}")
+                        f"(SHA-256 differs): put that file back, or {again}")
     return metadata
+
+
+_METADATA = {"network": TEXT, "dataset": TEXT, "accuracy": FRACTION, "n_test": COUNT, "sha256": TEXT,
+             "value_range": TEXT, "bn_scale": SWITCH, "classes": COUNT, "spec": GROUP}
+
+
+def _fault_of(metadata, network: Network) -> str | None:
+    """What is wrong with the metadata of weights, in words; None where nothing is. This is the one check of them."""
+    if fault := wrong(metadata, _METADATA, required=("network", "dataset", "sha256", "value_range")):
+        return fault
+    if metadata["value_range"] not in VALUE_RANGES:
+        return f"expected value_range as one of {', '.join(VALUE_RANGES)}, found {short(metadata['value_range'])}"
+    if absent := [name for name in ("accuracy", "n_test", "bn_scale") if name not in metadata]:
+        return f"it lacks {absent[0]}"
+    if metadata["accuracy"] is not None and metadata["n_test"] is None:
+        return "expected n_test as a positive whole number, found null"
+    if network.custom:
+        return wrong(metadata.get("spec"), {"architecture": TEXT}, "spec.", ("architecture",))
+    return None
 
 
 def save(model, path, metadata: dict, *, cure: str = atomic.make_writable()) -> None:

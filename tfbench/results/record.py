@@ -9,9 +9,8 @@ import os
 import platform
 import socket
 import statistics
-import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from tfbench.config import SCHEMA, key_of
 from tfbench.data import verify
 from tfbench.data.catalog import Dataset
 from tfbench.errors import UserError
+from tfbench.files.fields import AMOUNT, COUNT, FRACTION, GROUP, INDEX, LIST, SWITCH, TEXT, short, wrong
 from tfbench.models.catalog import Network
 from tfbench.regimes import REGIMES, RUNS
 from tfbench.results.deviations import deviations
@@ -116,6 +116,9 @@ class Record(Mapping[str, Any]):
         if type(value["schema"]) is int and value["schema"] > SCHEMA:
             raise UserError(f"{path} was written by a newer tfbench (schema {value['schema']}, this one knows up to "
                             f"{SCHEMA}): update tfbench")
+        if value["schema"] == SCHEMA and (unknown := sorted(value.keys() - FIELD_NAMES)):
+            raise UserError(f"{path} has a field {unknown[0]!r} that no record has, it is damaged or was written by a "
+                            f"newer tfbench: update tfbench, or {cure}")
         fields = {name: value[name] for name in FIELDS if value.get(name) is not None or name in REQUIRED}
         if fault := fault_of(fields, key) or _fault_of_numbers(fields):
             raise UserError(f"{path}: {fault}: {cure}")
@@ -146,6 +149,7 @@ class Record(Mapping[str, Any]):
 
 
 FIELDS = [field.name for field in dataclasses.fields(Record) if field.name != "path"]
+FIELD_NAMES = frozenset(FIELDS)
 REQUIRED = [field.name for field in dataclasses.fields(Record)
             if field.default is field.default_factory is dataclasses.MISSING]
 ONLY_OF_SOME = ("search", "refit", "features", "distribution", "own_network", "path")
@@ -154,52 +158,18 @@ ONLY_OF_SOME = ("search", "refit", "features", "distribution", "own_network", "p
 # ---- what the fields of a record may hold ----------------------------------------------------------
 
 
-class Kind(NamedTuple):
-    """What a field holds: in words, its types and, of a number, its range."""
-
-    words: str
-    types: frozenset[type]
-    low: float | None = None
-    high: float = sys.float_info.max
-
-    def accepts(self, values: Collection) -> bool:
-        """Whether all values are of the kind."""
-        return self.types.issuperset(map(type, values)) and (
-            self.low is None or self.low <= min(values) and max(values) <= self.high)
-
-
-_NUMBER, _WHOLE = frozenset((float, int)), frozenset((int,))
-_NAME, _SWITCH = Kind("a text", frozenset((str,))), Kind("true or false", frozenset((bool,)))
-_GROUP, _LIST = Kind("a group of fields", frozenset((dict,))), Kind("a list", frozenset((list,)))
-_FRACTION, _AMOUNT = Kind("a fraction in [0, 1]", _NUMBER, 0, 1), Kind("a number of at least 0", _NUMBER, 0)
-_COUNT, _SEED = Kind("a positive whole number", _WHOLE, 1), Kind("a whole number of at least 0", _WHOLE, 0)
-
-# Null stands for what is not known, but in REQUIRED fields.
 _RECORD = {
-    "schema": _COUNT, "key": _NAME, "regime": _NAME, "network": _NAME, "dataset": _NAME, "metric": _NAME,
-    "accuracy": _FRACTION, "n_test": _COUNT, "validation_accuracy": _FRACTION, "selected": _GROUP, "trials": _LIST,
-    "source": _GROUP, "test_split": _GROUP, "verification": _GROUP, "spec": _GROUP, "deviations": _LIST,
-    "warnings": _LIST, "versions": _GROUP, "hardware": _GROUP, "host": _NAME, "seconds": _AMOUNT, "finished": _NAME,
-    "search": _GROUP, "refit": _GROUP, "features": _GROUP, "distribution": _GROUP, "own_network": _GROUP}
-_SOURCE = {"dataset": _NAME, "accuracy": _FRACTION, "n_test": _COUNT}
-_SPEC = {"steps": _COUNT, "batch_size": _COUNT, "image_size": _COUNT, "learning_rate": _LIST, "weight_decay": _LIST,
-         "l2": _LIST, "examples_per_class": _COUNT, "subset_seed": _SEED}
-_FIT = {"learning_rate": _AMOUNT, "weight_decay": _AMOUNT, "steps": _COUNT, "validation_accuracy": _FRACTION,
-        "diverged": _SWITCH, "certified": _SWITCH, "seconds": _AMOUNT, "images_per_second": _AMOUNT, "host": _NAME}
+    "schema": COUNT, "key": TEXT, "regime": TEXT, "network": TEXT, "dataset": TEXT, "metric": TEXT,
+    "accuracy": FRACTION, "n_test": COUNT, "validation_accuracy": FRACTION, "selected": GROUP, "trials": LIST,
+    "source": GROUP, "test_split": GROUP, "verification": GROUP, "spec": GROUP, "deviations": LIST,
+    "warnings": LIST, "versions": GROUP, "hardware": GROUP, "host": TEXT, "seconds": AMOUNT, "finished": TEXT,
+    "search": GROUP, "refit": GROUP, "features": GROUP, "distribution": GROUP, "own_network": GROUP}
+_SOURCE = {"dataset": TEXT, "accuracy": FRACTION, "n_test": COUNT}
+_SPEC = {"steps": COUNT, "batch_size": COUNT, "image_size": COUNT, "learning_rate": LIST, "weight_decay": LIST,
+         "l2": LIST, "examples_per_class": COUNT, "subset_seed": INDEX}
+_FIT = {"learning_rate": AMOUNT, "weight_decay": AMOUNT, "steps": COUNT, "validation_accuracy": FRACTION,
+        "diverged": SWITCH, "certified": SWITCH, "seconds": AMOUNT, "images_per_second": AMOUNT, "host": TEXT}
 ROUNDING = 1e-7  # of an accuracy on single labels: what float32 explains
-
-
-def _wrong(fields: Mapping[str, Any], kinds: Mapping[str, Kind], where: str = "") -> str | None:
-    """The first of `fields` that is not of its kind, in words; None where all are."""
-    for name, kind in kinds.items():
-        if (value := fields.get(name)) is not None and not kind.accepts((value,)):
-            return f"expected {where}{name} as {kind.words}, found {_short(value)}"
-    return None
-
-
-def _short(value) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}…"
 
 
 def fault_of(record: Mapping[str, Any], key: str | None = None) -> str | None:
@@ -210,34 +180,31 @@ def fault_of(record: Mapping[str, Any], key: str | None = None) -> str | None:
     Args:
       key: that it must have; None: the hash of its specification.
     """
-    for name in REQUIRED:
-        if name != "schema" and record.get(name) in (None, ""):
-            return f"expected {name} as {_RECORD[name].words}, found {record.get(name)!r}"
-    if fault := _wrong(record, _RECORD):
+    if fault := wrong(record, _RECORD, required=[name for name in REQUIRED if name != "schema"]):
         return fault
     if record["regime"] not in RUNS:
-        return f"expected a regime among {', '.join(RUNS)}, found {_short(record['regime'])}"
+        return f"expected a regime among {', '.join(RUNS)}, found {short(record['regime'])}"
     source, spec = record.get("source") or {}, record.get("spec") or {}
-    if fault := _wrong(source, _SOURCE, "source ") or (
-            _wrong(spec, _SPEC, "spec.") if record["regime"] in REGIMES else None):
+    if fault := wrong(source, _SOURCE, "source ") or (
+            wrong(spec, _SPEC, "spec.") if record["regime"] in REGIMES else None):
         return fault
     if absent := [name for name in _SOURCE if source.get("accuracy") is not None and source.get(name) is None]:
         return f"expected source {absent[0]} as {_SOURCE[absent[0]].words}, found null"
     for name in ("selected", "warnings", "deviations"):
         values = record.get(name) or ()
         for value in values.values() if isinstance(values, Mapping) else values:
-            if not (isinstance(value, str) or name == "selected" and _AMOUNT.accepts((value,))):
-                return f"expected {name} of texts{' and numbers' if name == 'selected' else ''}, found {_short(value)}"
+            if not (isinstance(value, str) or name == "selected" and AMOUNT.accepts((value,))):
+                return f"expected {name} of texts{' and numbers' if name == 'selected' else ''}, found {short(value)}"
     for name in ("regime", "network", "dataset"):
         if spec.get(name, record[name]) != record[name]:
-            return f"expected {name} {_short(spec[name])} of its specification, found {_short(record[name])}"
+            return f"expected {name} {short(spec[name])} of its specification, found {short(record[name])}"
     if key is None:  # what no run of tfbench wrote has no schema in its specification
         key = key_of(spec) if "schema" in spec else record["key"]
     if record["key"] != key:
-        return f"expected the key {key} of its specification, found {_short(record['key'])}"
+        return f"expected the key {key} of its specification, found {short(record['key'])}"
     if fault := fault_of_fits(record.get("trials") or ()):
         return f"trial {fault}"
-    return _wrong(record.get("refit") or {}, _FIT, "refit.")
+    return wrong(record.get("refit") or {}, _FIT, "refit.")
 
 
 def _fault_of_numbers(record: Mapping[str, Any]) -> str | None:
@@ -247,7 +214,7 @@ def _fault_of_numbers(record: Mapping[str, Any]) -> str | None:
     """
     n, right = record["n_test"], record["accuracy"] * record["n_test"]
     if (split := record.get("test_split") or {}).get("n", n) != n:
-        return f"expected n_test {_short(split['n'])} of its test_split, found {n}"
+        return f"expected n_test {short(split['n'])} of its test_split, found {n}"
     if record["metric"] == "top1" and abs(right - round(right)) > ROUNDING * n:
         return (f"expected accuracy × n_test as a whole number of test examples, found {record['accuracy']!r} × {n} = "
                 f"{right:,.2f}")
@@ -257,9 +224,9 @@ def _fault_of_numbers(record: Mapping[str, Any]) -> str | None:
 def fault_of_fits(fits: Iterable[dict]) -> str | None:
     """The first of several trials that is wrong, its number from 1, and how; None where none is."""
     fits = list(fits)
-    if not _GROUP.accepts(fits):
+    if not GROUP.accepts(fits):
         number = next(number for number, fit in enumerate(fits, start=1) if type(fit) is not dict)
-        return f"{number}: expected a group of fields, found {_short(fits[number - 1])}"
+        return f"{number}: expected a group of fields, found {short(fits[number - 1])}"
     # Field by field, not trial by trial: a study has hundreds of thousands of trials.
     columns: Mapping[str, Collection] = {}
     if len({*map(tuple, fits)}) == 1:
@@ -270,7 +237,7 @@ def fault_of_fits(fits: Iterable[dict]) -> str | None:
             values = [value for value in values if value is not None]
         if values and not kind.accepts(values):
             return next(f"{number}: {fault}" for number, fit in enumerate(fits, start=1)
-                        if (fault := _wrong(fit, {name: kind})))
+                        if (fault := wrong(fit, {name: kind})))
     return None
 
 
@@ -287,7 +254,7 @@ def fault_of_trial(trial, number: int, spec: dict | None = None) -> str | None:
     if absent := [name for name in names if trial.get(name) is None]:
         return f"it lacks {', '.join(absent)}"
     if trial.get("test_crop") not in ("whole", "central"):
-        return f"expected test_crop as whole or central, found {_short(trial.get('test_crop'))}"
+        return f"expected test_crop as whole or central, found {short(trial.get('test_crop'))}"
     if spec is None:
         return None
     grid = list(itertools.product(spec["learning_rate"], spec["weight_decay"]))
@@ -303,8 +270,8 @@ def check_same_outcome(one: Mapping[str, Any], other: Mapping[str, Any]) -> None
         values = [record.get(name) for record in (one, other)]
         if values[0] != values[1]:
             paths = [record.get("path") or record_label(record) for record in (one, other)]
-            raise UserError(f"two records of one run differ, {name} is {_short(values[0])} in {paths[0]} and "
-                            f"{_short(values[1])} in {paths[1]}: move the one that does not count to a folder of its "
+            raise UserError(f"two records of one run differ, {name} is {short(values[0])} in {paths[0]} and "
+                            f"{short(values[1])} in {paths[1]}: move the one that does not count to a folder of its "
                             "own")
 
 

@@ -164,11 +164,11 @@ def measured_rates(path) -> dict[str, float]:
     Raises:
       UserError: it is no such file.
     """
+    figures = atomic.read_json(path, cure="measure again with tfbench.benchmark --what=training --output=FILE")
     try:
-        figures = atomic.read_json(path, cure="measure again with tfbench.benchmark --what=training --output=FILE")
         return {one["network"]: one["images_per_second"]["tfbench"] * TRAIN_COST / EFFICIENCY["train"] * operations(
             NETWORKS[one["network"]], one["image_size"]) for one in figures}
-    except (OSError, KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"expected in {path} what `python -m tfbench.benchmark --what=training --output={path}` "
                         f"writes, found something else ({error!r}): write it, or leave --throughput out") from error
 
