@@ -42,6 +42,8 @@ def test_an_error_of_a_flag_is_a_line_with_a_right_form(argument, words):
 @pytest.mark.parametrize("settings", [FIELDS, study.SETTINGS, SETTINGS], ids=["fields", "study", "finetune"])
 def test_every_flag_has_an_example_that_it_takes(settings):
     for name, known in settings.items():
+        if name == "features":  # stands in for two others
+            continue
         form = flags.example(name, known).split(" or ")[0]
         flags.parse({name: known}, [form])
 

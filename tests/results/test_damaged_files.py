@@ -62,7 +62,8 @@ def refused(do, *words):
     ({"trials": [{"validation_accuracy": 99.1}]}, "trial 1: expected validation_accuracy as a fraction"),
     ({"source": "imagenet"}, "source as a group"), ({"source": {"accuracy": 0.7}}, "source dataset as a text"),
     ({"spec": {"steps": "12"}}, "spec.steps"), ({"spec": []}, "spec as a group"),
-    ({"spdc": {}}, "a field 'spdc' that no record has"), ({"warnings": [1]}, "warnings of texts"), ({"seconds": -1}, "seconds"), ({"refit": {"seconds": "x"}}, "refit."),
+    ({"spdc": {}}, "a field 'spdc' that no record has"),
+    ({"warnings": [1]}, "warnings of texts"), ({"seconds": -1}, "seconds"), ({"refit": {"seconds": "x"}}, "refit."),
 ])
 def test_a_record_with_a_wrong_field_is_refused(fields, words, rows):
     path = rows / f"{DIGITS}.json"

@@ -101,11 +101,9 @@ def example(name: str, known: Setting) -> str:
     value = known.default
     if isinstance(value, tuple):
         value = value[:3]
-    if value in (None, "", ()):
-        value = next(iter(known.choices), None) if known.kind in ("choice", "name", "names") else FORMS.get(known.kind)
-    if known.kind in ("integer", "integers") and known.default is None:
-        value = int(min(max(100, known.minimum or 0), known.maximum or 100))
-    return f"--{name}={_parser(name, known)[1].serialize(value)}"
+    if value not in (None, "", ()):
+        return f"--{name}={_parser(name, known)[1].serialize(value)}"
+    return f"--{name}={FORMS.get(known.kind) or next(iter(known.choices))}"
 
 
 def explain(error: Exception, settings: Settings, program: str = "") -> str:

@@ -96,11 +96,12 @@ def describe_all(results_dir) -> list[str]:
     for path in sorted(as_path(results_dir).glob("features/*/key.json")):
         cure = f"move {path.name} away, it is written anew when these features are used"
         key = atomic.read_json(path, cure=cure)
-        if fault := wrong(key, KEY, required=KEY) or wrong(key["images"], dict.fromkeys(SPLITS, INDEX), "images."):
+        if fault := wrong(key, KEY, required=KEY) or wrong(
+                key["images"], dict.fromkeys(SPLITS, INDEX), "images ", SPLITS):
             raise UserError(f"{path} is damaged ({fault}): {cure}")
         shards = list(path.parent.glob("*-[0-9]*.npz"))
-        counts = {split: min(sum(shard.name.startswith(f"{split}-") for shard in shards) * SHARD_EXAMPLES, images)
-                  for split, images in key["images"].items()}
+        counts = {split: min(sum(shard.name.startswith(f"{split}-") for shard in shards) * SHARD_EXAMPLES,
+                             key["images"][split]) for split in SPLITS}
         size = sum(shard.stat().st_size for shard in shards) / 1e6
         lines.append(f"{path.parent.name}: {key['image_size']} pixels, {key['precision']}, "
                      + ", ".join(f"{split} {count:,} of {key['images'][split]:,}" for split, count in counts.items())
