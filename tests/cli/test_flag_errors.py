@@ -5,10 +5,10 @@ import re
 
 import pytest
 
-from tfbench import study
+from tfbench import benchmark, prepare_data, prepare_models, study
 from tfbench.cli import app, flags
 from tfbench.cli.progress import Display
-from tfbench.config import FIELDS, settings_of
+from tfbench.config import settings_of
 from tfbench.regimes import RUNS
 from tfbench.wording import say
 
@@ -39,7 +39,8 @@ def test_an_error_of_a_flag_is_a_line_with_a_right_form(argument, words):
         assert argument.startswith(("--nodeterministic", "--flagfile", "--data_dir"))
 
 
-@pytest.mark.parametrize("settings", [FIELDS, study.SETTINGS, SETTINGS], ids=["fields", "study", "finetune"])
+@pytest.mark.parametrize("settings", [
+    *map(settings_of, RUNS.values()), study.SETTINGS, prepare_data.SETTINGS, prepare_models.SETTINGS, benchmark.SETTINGS])
 def test_every_flag_has_an_example_that_it_takes(settings):
     for name, known in settings.items():
         if name == "features":  # stands in for two others
