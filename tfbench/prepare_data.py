@@ -117,9 +117,9 @@ def status(dataset, data_dir) -> str:
 def prepare_one(dataset, data_dir, copy=None, skip_unreadable=False) -> None:
     """Prepares a data set from its archives, from `copy`, or by drawing or copying it."""
     said = folders.read_once(dataset.folder).notes if dataset.folder else ()
-    print("".join(f"{dataset.name}: {note}\n" for note in said), end="")
+    _tell(dataset, said)
     if (manifest := manifests.read_stored(dataset, data_dir)) is not None:
-        print("".join(f"{dataset.name}: {note}\n" for note in manifest.get("reading", ()) if note not in said), end="")
+        _tell(dataset, (note for note in manifest.get("reading", ()) if note not in said))
         if copy is not None:
             raise UserError(f"{dataset.name} is prepared already in {manifests.folder(dataset, data_dir)}: move that "
                             "folder elsewhere to import another copy")
@@ -132,7 +132,12 @@ def prepare_one(dataset, data_dir, copy=None, skip_unreadable=False) -> None:
         progress.run(f"preparing {dataset.name}", 1, images)
         manifest = prepare.prepare(dataset, data_dir, copy=copy, skip_unreadable=skip_unreadable,
                                    report=progress.images)
-    print("".join(f"{dataset.name}: {note}\n" for note in manifest.get("reading", ()) if note not in said), end="")
+    _tell(dataset, (note for note in manifest.get("reading", ()) if note not in said))
+
+
+def _tell(dataset, notes) -> None:
+    for note in notes:
+        say(f"{dataset.name}: {note}")
 
 
 def verify_one(dataset, data_dir) -> bool:

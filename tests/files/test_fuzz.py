@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 
 from tfbench import UserError
+from tfbench.data import index, manifests
+from tfbench.data.catalog import DATASETS
 from tfbench.linear import cache
 from tfbench.models import weights
 from tfbench.models.catalog import NETWORKS
@@ -73,6 +75,34 @@ def same_arrays(before, after) -> bool:
     return after is not None and all(np.array_equal(after[name], before[name]) for name in after)
 
 
+def prepared(folder):
+    """A data set's folder as prepare leaves it, but for the images; the data set."""
+    dataset = DATASETS["digits"]
+    place = manifests.folder(dataset, folder)
+    place.mkdir(parents=True)
+    n = 6
+    whole, hashes = np.arange(n), np.arange(n * 32, dtype=np.uint8).reshape(n, 32)
+    entries = index.Index(np.array(["digits-train.tfrecord"]), np.array([f"digit_{i}" for i in range(n)]), whole % 2,
+                          np.array(["train"] * n), whole * 0, whole * 100, whole + 50, hashes, whole + 30, hashes)
+    entries.save(place / index.FILE)
+    facts = {"result": "PASS", "found": "x"}
+    (place / manifests.MANIFEST).write_text(json.dumps({
+        "dataset": "digits", "tfds": dataset.tfds, "content": "ab", "origin": "drawn", "versions": {"numpy": "2"},
+        "splits": {split: {"n": 2, "sha256": "ab", "labels": [1, 1]} for split in manifests.SPLITS},
+        "verification": {level: dict(facts) for level in ("counts", "labels", "keys", "images")},
+        "files": {index.FILE: (place / index.FILE).stat().st_size}}))
+    return place, dataset
+
+
+def same_manifest(before, after) -> bool:
+    return after["tfds"] == before["tfds"] and all(
+        after["splits"][split].keys() >= {"n", "sha256"} for split in manifests.SPLITS)
+
+
+def same_index(before, after) -> bool:
+    return all(np.array_equal(getattr(after, name), getattr(before, name)) for name in ("keys", "labels", "records"))
+
+
 def files(folder):
     """name → (file, how it is read, whether what was read before and after means the same)."""
     rows, work = folder / "results/rows", folder / "work"
@@ -101,7 +131,11 @@ def files(folder):
     def same_point(before, after) -> bool:
         return all(after[1][name] == before[1][name] for name in ("learning_rate", "weight_decay"))
 
+    place, dataset = prepared(folder / "data")
     return {
+        "manifest": (place / manifests.MANIFEST, lambda: manifests.read_stored(dataset, folder / "data"),
+                     same_manifest),
+        "index": (place / index.FILE, lambda: index.load(place), same_index),
         "record": (rows / f"{RECORD}.json", lambda: store.read_records(rows.parent)[0], same_record),
         "predictions": (rows / f"{RECORD}.npz", lambda: store.read_predictions(record), same_arrays),
         "trial": (work / "trial1.json", lambda: store.read_trials(work, spec), same_point),
@@ -112,7 +146,8 @@ def files(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["record", "predictions", "trial", "metadata", "shard", "cache"])
+@pytest.mark.parametrize("name", [
+    "record", "predictions", "trial", "manifest", "index", "metadata", "shard", "cache"])
 def test_damage_is_refused_in_one_line_or_changes_no_meaning(name, tmp_path):
     path, read, is_same = files(tmp_path)[name]
     content, before, draw, refused = path.read_bytes(), read(), random.Random(name), 0

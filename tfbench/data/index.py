@@ -15,12 +15,14 @@ import os
 import pathlib
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from tfbench.data.catalog import Dataset
 from tfbench.data.splits import held_out, per_class, rarest_class
 from tfbench.errors import UserError
+from tfbench.files import arrays
 
 FILE = "tfbench_index.npz"
 FORMATS = ("tfrecord", "array_record")  # of TFDS's files
@@ -66,12 +68,31 @@ class Index:
 
 
 def load(folder) -> Index:
-    """The index that lies in a prepared folder."""
-    with np.load(pathlib.Path(folder) / FILE, allow_pickle=False) as arrays:
-        columns = {field.name: arrays[field.name] for field in dataclasses.fields(Index) if field.name in arrays}
-    if "image_key" in columns:
-        columns["image_key"] = str(columns["image_key"])
-    return Index(**columns)
+    """The index that lies in a prepared folder.
+
+    Raises:
+      UserError: it is damaged.
+    """
+    path = pathlib.Path(folder) / FILE
+    cure = (f"move {FILE} and the manifest beside it elsewhere and prepare the data set again, which reads the files "
+            f"in {folder} anew")
+    columns: dict[str, Any] = arrays.read(path, _COLUMNS, cure=cure)
+    image_key, files = columns.pop("image_key", "image"), columns.pop("files")
+    keys, hashes = columns["keys"], {columns["sha256"].shape, columns["records"].shape}
+    if len({*map(len, columns.values())}) > 1 or hashes != {(len(keys), 32)}:
+        raise UserError(f"{path} is damaged (its columns are of unequal length): {cure}")
+    if len(keys) and not (
+            (keys[1:] > keys[:-1]).all() and 0 <= columns["shard"].min() <= columns["shard"].max() < len(files)
+            and all(columns[name].min() >= 0 for name in ("offset", "length", "sizes"))):
+        raise UserError(f"{path} is damaged (its keys are not in order, or lie in no file): {cure}")
+    return Index(files=files, image_key=str(image_key), **columns)
+
+
+_WHOLE, _HASHES = arrays.Expected("i"), arrays.Expected("u", (2,))
+_COLUMNS = {
+    "files": arrays.Expected("U"), "keys": arrays.Expected("U"), "labels": arrays.Expected("if", (1, 2)),
+    "splits": arrays.Expected("U"), "shard": _WHOLE, "offset": _WHOLE, "length": _WHOLE, "sha256": _HASHES,
+    "sizes": _WHOLE, "records": _HASHES, "image_key": arrays.Expected("U", (0,), required=False)}
 
 
 def published_splits(dataset: Dataset) -> list[str]:

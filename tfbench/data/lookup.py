@@ -15,6 +15,8 @@ import pathlib
 from tfbench.data.catalog import DATASETS, Dataset
 from tfbench.data.folders import read_once
 from tfbench.errors import UserError
+from tfbench.files import atomic
+from tfbench.files.fields import COUNT, GROUP, INDEX, LIST, TEXT, short, wrong
 from tfbench.images.reading import FOLDER, real_path
 from tfbench.wording import unknown
 
@@ -95,12 +97,68 @@ def tfds_folder(name: str, data_dir, holding: str) -> pathlib.Path | None:
     return configs.get(default)
 
 
+_MANIFEST = {"dataset": TEXT, "tfds": TEXT, "splits": GROUP, "content": TEXT, "origin": TEXT, "verification": GROUP,
+             "files": GROUP, "versions": GROUP}
+_ROW = {"name": TEXT, "title": TEXT, "tfds": TEXT, "metric": TEXT, "classes": COUNT, "train": INDEX,
+        "validation": INDEX, "test": INDEX}
+
+
+def read_manifest(folder: pathlib.Path) -> dict:
+    """The manifest in the folder of a prepared data set; this is the one check of what it holds.
+
+    Raises:
+      UserError: it is damaged, or no manifest; its cure makes it anew from the images, which stay.
+    """
+    path = folder / MANIFEST
+    cure = f"move {MANIFEST} elsewhere and prepare the data set again, which reads the files in {folder} anew"
+    manifest = atomic.read_json(path, cure=cure)
+    if fault := _fault_of(manifest):
+        raise UserError(f"{path} is no manifest of tfbench ({fault}), it is damaged or a newer one's: {cure}")
+    return manifest
+
+
+def _fault_of(manifest) -> str | None:
+    if fault := wrong(manifest, _MANIFEST, required=_MANIFEST):
+        return fault
+    for split in ("train", "validation", "test"):
+        kinds = {"n": INDEX, "sha256": TEXT}
+        if fault := wrong(manifest["splits"].get(split), kinds, f"splits.{split}.", kinds):
+            return fault
+    for level, outcome in manifest["verification"].items():
+        if (fault := wrong(outcome, {"result": TEXT, "found": TEXT}, f"verification.{level}.", ("result",))) or (
+                outcome["result"] not in ("PASS", "FAIL", "UNKNOWN")):
+            return fault or f"expected verification.{level} as PASS, FAIL or UNKNOWN, found {short(outcome['result'])}"
+    if absent := [level for level in ("counts", "labels", "keys") if level not in manifest["verification"]]:
+        return f"it lacks verification.{absent[0]}"
+    for name, size in manifest["files"].items():
+        if pathlib.PurePath(name).name != name or not INDEX.accepts((size,)):
+            return f"expected files of names with bytes, found {short({name: size})}"
+    reading = manifest.get("reading", [])
+    if not LIST.accepts((reading,)) or not TEXT.accepts(reading):
+        return f"expected reading as a list of texts, found {short(reading)}"
+    return _fault_of_row(manifest["row"]) if "row" in manifest else None
+
+
+def _fault_of_row(row) -> str | None:
+    if fault := wrong(row, _ROW, "row.", _ROW):
+        return fault
+    try:
+        Dataset.from_json(row)
+    except (TypeError, ValueError) as error:
+        return f"row: {error}"
+    return None
+
+
 def _tfds_dataset(name: str, data_dir) -> Dataset:
     """What `prepare_tfds` left in the manifest."""
     refuse_catalog_name(name)
     folder = tfds_folder(name, data_dir, MANIFEST)
     if folder is not None:
-        return Dataset.from_json(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["row"])
+        manifest = read_manifest(folder)
+        if "row" not in manifest:
+            raise UserError(f"{folder / MANIFEST} does not say how the images of {name} are read: prepare it again in "
+                            "another --data_dir")
+        return Dataset.from_json(manifest["row"])
     place = pathlib.Path(data_dir).expanduser() / split_tfds_name(name)[0]
     raise UserError(f"the data set {name} is not prepared in {place}: run `python -m tfbench.prepare_data "
                     f"--dataset={name} --data_dir={data_dir}`")

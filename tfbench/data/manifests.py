@@ -17,10 +17,11 @@ import numpy as np
 
 from tfbench.data import index
 from tfbench.data.catalog import Dataset
-from tfbench.data.lookup import MANIFEST
+from tfbench.data.lookup import MANIFEST, read_manifest
 from tfbench.data.splits import split_hash
 from tfbench.errors import UserError
 from tfbench.files import atomic
+from tfbench.files.fields import short
 
 SPLITS = ("train", "validation", "test")
 CURE = atomic.make_writable("--data_dir")
@@ -84,11 +85,9 @@ def read_stored(dataset: Dataset, data_dir) -> dict | None:
     if not is_prepared(dataset, data_dir):
         return None
     path = folder(dataset, data_dir)
-    manifest = atomic.read_json(path / MANIFEST, cure=f"move the data folder {path} elsewhere and run the same command "
-                                "again")
-    keys = {"dataset", "tfds", "splits", "content", "origin", "verification", "files", "versions"}
-    if not isinstance(manifest, dict) or not keys <= set(manifest):
-        raise damaged(path, f"{MANIFEST} is no manifest of tfbench")
+    manifest = read_manifest(path)
+    if manifest["tfds"] != dataset.tfds:
+        raise damaged(path, f"{MANIFEST} is of {short(manifest['tfds'])}")
     for name, expected_bytes in manifest["files"].items():
         file = path / name
         if not file.is_file():

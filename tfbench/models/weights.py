@@ -10,8 +10,6 @@ import os
 import pathlib
 import tempfile
 
-import numpy as np
-
 from tfbench.errors import UserError
 from tfbench.files import atomic
 from tfbench.files.fields import COUNT, FRACTION, GROUP, SWITCH, TEXT, short, wrong
@@ -138,7 +136,8 @@ def load(model, path, *, classifier: bool) -> None:
     Raises:
       UserError: anything else does not fit; every layer that does not is named.
     """
-    import h5py  # here, so that metadata are read without it
+    import h5py  # here, so that metadata are read without them, and --help is quick
+    import numpy as np
 
     wrong = []
     with h5py.File(readable(path)) as file:
