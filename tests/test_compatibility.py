@@ -63,11 +63,14 @@ def record(entry: dict) -> dict:
     row = dict(next(row for row in ROWS if row["regime"] == spec["regime"]))
     chosen = {name: spec[name][0] if isinstance(spec[name], list) else spec[name]
               for name in row["selected"] if name in spec}
+    accuracy = row["accuracy"]  # of another data set: on single labels, n examples are right in whole numbers
+    if entry["metric"] == "top1":
+        accuracy = round(accuracy * entry["n_test"]) / entry["n_test"]
     weights = weights_of(entry)
     certificate = json.loads(weights.with_name(f"{spec['network']}.json").read_text()) if weights else None
     return row | {
         "key": key_of(spec), "regime": spec["regime"], "network": spec["network"], "dataset": spec["dataset"],
-        "metric": entry["metric"], "n_test": entry["n_test"], "spec": spec,
+        "metric": entry["metric"], "accuracy": accuracy, "n_test": entry["n_test"], "spec": spec,
         "selected": row["selected"] | chosen, "trials": [trial | chosen for trial in row["trials"][:1]],
         "source": certificate and {name: certificate[name] for name in ("dataset", "accuracy", "n_test")} | {
             "weights_sha256": certificate["sha256"]},
