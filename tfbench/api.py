@@ -113,11 +113,17 @@ def build_network(name: str, *, weights: str | None = None, num_classes: int | N
 
 
 class Splits(dict):
-    """{"train", "validation", "test"}: Examples; class_names: the names of the classes, in the order of the labels."""
+    """{"train", "validation", "test"}: Examples.
 
-    def __init__(self, splits: Mapping[str, Examples], class_names: Sequence[str]):
+    Attributes:
+      class_names: the names of the classes, in the order of the labels.
+      reading: of a folder or TFDS set, lines on what was taken for what.
+    """
+
+    def __init__(self, splits: Mapping[str, Examples], class_names: Sequence[str], reading: Sequence[str] = ()):
         super().__init__(splits)
         self.class_names = tuple(class_names)
+        self.reading = tuple(reading)
 
 
 def load_dataset(name: str, data_dir="~/tensorflow_datasets", *, split_seed: int = 0, difficult: str = "ignore",
@@ -132,7 +138,7 @@ def load_dataset(name: str, data_dir="~/tensorflow_datasets", *, split_seed: int
     Returns:
       {"train", "validation", "test"}: Examples (tfbench.data.examples), with images [n], encoded bytes, labels [n]
       int64 (with several labels per image: [n, classes] float32, 1 present, -1 absent, 0 neither) and keys, n strings.
-      Its attribute class_names has the names of the classes.
+      Its attribute class_names has the names of the classes, reading what a folder was taken for.
 
     Raises:
       UserError: there is no such data set, it is not prepared, or it has no validation split.
@@ -162,7 +168,8 @@ def load_dataset(name: str, data_dir="~/tensorflow_datasets", *, split_seed: int
     if data is None and dataset.prepared_on_demand:
         prepare.prepare(dataset, data_dir)
     data = data or open_dataset(dataset, data_dir)
-    return Splits({split: data.load(split) for split in manifests.SPLITS}, data.class_names)
+    return Splits({split: data.load(split) for split in manifests.SPLITS}, data.class_names,
+                  data.manifest.get("reading", ()))
 
 
 def extract_features(network: str, examples: Examples, *, weights: str | None, image_size: int | None = None,

@@ -236,6 +236,15 @@ def test_an_edited_image_of_the_same_size_makes_another_version(photographs, tmp
     assert len(contents) == 2 and looked_up(photographs, tmp_path) == second
 
 
+def test_a_copy_that_was_cut_before_its_manifest_is_not_taken_for_other_images(photographs, tmp_path):
+    dataset = looked_up(photographs, tmp_path)
+    prepare.prepare(dataset, tmp_path)
+    (manifests.folder(dataset, tmp_path) / manifests.MANIFEST).unlink()
+    edit(photographs / "cat" / "0.bmp", number=70)
+    with pytest.raises(UserError, match="made of other images than the folder's.: move it elsewhere"):
+        prepare.prepare(looked_up(photographs, tmp_path), tmp_path)
+
+
 def test_a_folder_that_was_only_touched_or_copied_is_not_prepared_again(photographs, tmp_path):
     first = looked_up(photographs, tmp_path)
     manifest = prepare.prepare(first, tmp_path)
@@ -362,6 +371,8 @@ class Quiet:
 
 def test_every_regime_takes_a_folder(tmp_path):
     root = write(tmp_path / "mine", number=12)
+    truncate(root / "cat" / "0.jpeg")
+    prepare.prepare(row(root), tmp_path / "data", skip_unreadable=True)
     shared = [f"--dataset=folder:{root}", f"--results_dir={tmp_path}/results", f"--data_dir={tmp_path}/data",
               "--model=mobilenet_v1", "--image_size=32", "--batch_size=8"]
 
@@ -374,6 +385,7 @@ def test_every_regime_takes_a_folder(tmp_path):
                                (finetune, ["--steps=2", "--learning_rate=0.01", "--weight_decay=0"])):
         result, new = call(program, f"--weights={weights}", *arguments)
         assert new and result["dataset"] == "folder:mine" and result["n_test"] == 5
+        assert "1 unreadable image of the data set left out" in result["warnings"]
         assert result["verification"]["images"] == "PASS" and result["test_split"]["expected"] is None
         assert "the user's own data set instead of one of the paper's twelve" in result["deviations"]
 

@@ -43,6 +43,13 @@ class FolderCopy:
         """The TFDS builder that makes the copy."""
         return _builder(self, data_dir)
 
+    def made_of_these(self, entries: index.Index) -> bool:
+        """Whether an index is of these images."""
+        there = {str(key): sha256.tobytes().hex() for key, sha256 in zip(entries.keys, entries.sha256, strict=True)}
+        here = {path: sha256 for path, sha256 in self.sha256.items() if path not in self.skipped}
+        return there.keys() == here.keys() and all(
+            there[path] == sha256 for path, sha256 in here.items() if path not in self.stored_anew)
+
     @property
     def facts(self) -> dict:
         """What the manifest says of the folder: "source", "reading" and, if there are any, "skipped"."""

@@ -200,6 +200,8 @@ def _describe(dataset: Dataset, data_dir, *, made: bool, copied: bool, folder_co
             continue
         if not dataset.multi_label and not 0 <= labels.min() <= labels.max() < dataset.classes:
             raise manifests.damaged(path, f"expected labels 0 to {dataset.classes - 1} in {split}, found others")
+    if folder_copy and not made and not folder_copy.made_of_these(entries):
+        raise manifests.damaged(path, "it was made of other images than the folder's")
     origin = "copy" if copied else _origin(dataset)
     scanned = folder_copy.scanned if folder_copy else None
     if dataset.custom and scanned is None:
