@@ -25,7 +25,8 @@ from tfbench.data.examples import open_dataset
 from tfbench.data.manifests import manual_folder
 from tfbench.errors import UserError
 from tfbench.files import downloads
-from tfbench.wording import say
+from tfbench.images.reading import FOLDER
+from tfbench.wording import count, say
 
 ALL = "all"
 IMAGES_SHOWN = 50  # named on the terminal; thousands of ImageNet's are grey
@@ -111,6 +112,8 @@ def status(dataset, data_dir) -> str:
     if sizes != expected:
         remark = f" (the paper: {expected})" if dataset.source else f" (the catalog: {expected})"
     levels = ", ".join(f"{name} {result}" for name, result in verify.results(manifest["verification"]).items())
+    if skipped := manifest.get("skipped"):
+        remark += f", {count(len(skipped), 'unreadable image')} left out"
     return f"{dataset.name}: {sizes} images to train / validate / test{remark}, {megabytes:,.1f} MB; {levels}"
 
 
@@ -163,6 +166,8 @@ def main(options) -> int | None:
     data_dir, copy = options.data_dir, getattr(options, "from")
     if (copy is not None) != (options.action == "import"):
         raise UserError("--action=import and --from=FOLDER belong together")
+    if options.skip_unreadable and not options.dataset.startswith(FOLDER):
+        raise UserError("--skip_unreadable is for folders of images, --dataset=folder:PATH")
     if options.label_key and not options.dataset.startswith(lookup.TFDS):
         raise UserError("--label_key is for data sets of TFDS, --dataset=tfds:NAME")
     if options.dataset == ALL and options.action == "import":

@@ -203,6 +203,8 @@ def test_label_key_chooses_and_is_kept(tmp_path, run_program):
         prepare.prepare_tfds("tfds:chosen", tmp_path / "", label_key="size")
 
 
-def test_label_key_is_of_tfds_alone(tmp_path):
-    with pytest.raises(UserError, match="--label_key is for data sets of TFDS"):
-        prepare_data.main(parse(prepare_data, ["--dataset=dtd", "--label_key=x", f"--data_dir={tmp_path}"]))
+@pytest.mark.parametrize("flag, told", [("--label_key=x", "--label_key is for data sets of TFDS"),
+                                        ("--skip_unreadable", "--skip_unreadable is for folders of images")])
+def test_a_flag_of_other_data_sets_is_refused(flag, told, tmp_path):
+    with pytest.raises(UserError, match=told):
+        prepare_data.main(parse(prepare_data, ["--dataset=dtd", flag, f"--data_dir={tmp_path}"]))

@@ -32,7 +32,7 @@ _SHOWN, _CLASSES_SHOWN = 5, 20  # names in a line
 _MOST_TWICE = 100  # folders that links lead to again, before looking on takes for ever
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)  # a million of them must fit
 class ImageFile:
     """One image of a folder.
 
@@ -173,10 +173,14 @@ def _read(root: pathlib.Path) -> Reading:
 
 def text_of(name: str) -> str:
     """A file's name as text: bytes that are no UTF-8 become \\xe9 and the like."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(name).decode("utf-8", "backslashreplace")
+    return name
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class _Found:
     """An image: names of its folders and its own, below the folder `prefix` of the root; stamp as of ImageFile."""
 
