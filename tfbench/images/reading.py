@@ -424,8 +424,8 @@ def _by_folder(tree: _Tree) -> tuple[list[ImageFile], list[str]]:
     for found in tree.images:
         split = "train" if splits is None else splits[found.parts[0]]
         folder = [text_of(part) for part in found.parts[depth:-1]]
-        files.append(ImageFile(split, (folder[0],), text_of(found.name), found.size, "/".join(folder), found.name,
-                               found.stamp))
+        name = found.name
+        files.append(ImageFile(split, (folder[0],), text_of(name), found.size, "/".join(folder), name, found.stamp))
     full = {found.parts[:depth + 1] for found in tree.images}
     for parts in tree.folders:
         if len(parts) == depth + 1 and parts not in full:
