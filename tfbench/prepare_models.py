@@ -22,7 +22,7 @@ from tfbench.errors import UserError
 from tfbench.files import atomic, downloads
 from tfbench.files.paths import Path, Remote, as_path, is_address
 from tfbench.models import weights
-from tfbench.models.catalog import NETWORKS, Network
+from tfbench.models.catalog import NETWORKS, VALUE_RANGES, Network
 from tfbench.models.lookup import get_network, public_weights
 from tfbench.models.public_weights import PublicWeights
 from tfbench.results import record as records
@@ -42,7 +42,8 @@ SETTINGS = {
                        "WEIGHTS_DIR/downloads, or found there (of the default folder if WEIGHTS_DIR is an address)",
                        WHAT),
     "checkpoint": Setting(None, "text", "a TensorFlow checkpoint in the original naming instead of the public one: the "
-                          "file (V1) or the prefix (V2)", WHAT),
+                          "file (V1) or the prefix (V2), a folder, a SavedModel, a frozen graph, or an .h5 file of "
+                          "Keras Applications", WHAT),
     "output": Setting(None, "text", "weights file to write, ending in .weights.h5; unset: WEIGHTS_DIR/NAME.weights.h5; "
                       "required with --checkpoint", WHAT),
     "imagenet_val": Setting(None, "text", "evaluate the weights on these ImageNet validation images: a folder of "
@@ -106,11 +107,18 @@ def convert(options, network: Network, public: PublicWeights, path: Path) -> dic
         facts = {"accuracy": public.top1, "n_test": 50_000, "accuracy_is": "published", "source": public.source,
                  "value_range": public.value_range, "image_size": public.eval_size, "crop": public.crop}
 
-    from tfbench.models import convert as conversion  # TensorFlow, only now that there is something to convert
-    from tfbench.models import keras_files
+    from tfbench.models import checkpoints, keras_files  # TensorFlow, only now that there is something to convert
+    from tfbench.models import convert as conversion
 
-    if options.checkpoint:
-        tensors = conversion.read_checkpoint(file)
+    said: tuple[str, ...] = ()
+    if options.checkpoint and checkpoints.is_hdf5(file):
+        tensors = keras_files.read(network, file)
+        keras = public_weights(network, "keras")
+        facts |= {"source": "keras", "value_range": keras.value_range}
+        said = (f"{file.name} is a weights file of Keras Applications, for {VALUE_RANGES[keras.value_range]}",)
+    elif options.checkpoint:
+        found = checkpoints.read(file)
+        tensors, said = found.tensors, (found.taken,)
     elif public.source == "keras":
         tensors = keras_files.read(network, file)
     else:
@@ -118,13 +126,22 @@ def convert(options, network: Network, public: PublicWeights, path: Path) -> dic
         here = None if isinstance(path, Remote) else path.parent
         with tempfile.TemporaryDirectory(dir=here, prefix=".unpacked-") as folder:
             archive = downloads.unpack(file, f"{folder}/archive", cure=CURE, checked=bool(public.checksum))
-            tensors = conversion.read_checkpoint(downloads.find_checkpoint(archive))
+            tensors = checkpoints.read(checkpoints.find(str(archive))).tensors
     read = time.monotonic()
-    model = conversion.build_for(network, tensors)
+    taken = conversion.take(network, tensors)
+    model = conversion.build_for(network, taken.tensors)
     built = time.monotonic()
-    account = conversion.assign(model, tensors)
+    account = conversion.assign(model, taken.tensors)
+    if taken.elsewhere:
+        account["not_needed"]["outside of the scope"] = taken.elsewhere
+    if options.checkpoint:
+        if taken.classes not in (1000, 1001):
+            facts["dataset"] = "unknown"
+        say("; ".join((*said, *taken.words, conversion.which_values(account))))
     weights.save(model, path, {"network": network.name, "dataset": "imagenet", "metric": "top1", **facts, **origin,
-                               **account, "versions": records.versions()}, cure=CURE)
+                               **account, "versions": records.versions()},
+                 cure=f"{atomic.make_writable()}, or choose another --output" if options.output else CURE,
+                 classifier=taken.classes is not None)
     say(f"{account['tensors_used']} tensors ({account['averaged']} moving averages) into {path}: read in "
           f"{read - start:.1f} s, network built in {built - read:.1f} s, converted in "
           f"{time.monotonic() - built:.1f} s")
@@ -138,6 +155,8 @@ def evaluate_weights(options, network: Network, public: PublicWeights, path: Pat
     from tfbench.models import imagenet
     from tfbench.models.build import build_network
 
+    if metadata["classes"] is None:
+        raise UserError(f"{path} has no classifier to evaluate: leave out --imagenet_val")
     images = imagenet.read(options.imagenet_val)
     model = build_network(network, weights=str(path), image_size=public.eval_size)
     with Display(len(images.labels)) as progress:

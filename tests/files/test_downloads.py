@@ -16,7 +16,6 @@ import types
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from tfbench import UserError
 from tfbench.files import atomic, downloads
@@ -330,38 +329,3 @@ def test_a_half_unpacked_folder_never_appears(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         downloads.unpack(path, tmp_path / "out")
     assert [entry.name for entry in tmp_path.iterdir()] == ["x.tar.gz"]
-
-
-def save(prefix, version: str) -> None:
-    """Saves one variable with TensorFlow 1's Saver: a V1 file or the files of a V2 checkpoint, .meta and all."""
-    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-        tf.compat.v1.get_variable("a", initializer=[1.0, 2.0])
-        session.run(tf.compat.v1.global_variables_initializer())
-        tf.compat.v1.train.Saver(write_version=getattr(tf.compat.v1.train.SaverDef, version)).save(session, str(prefix))
-
-
-@pytest.mark.parametrize("version", ["V1", "V2"])
-@pytest.mark.parametrize("name", ["inception_v1.ckpt", "sub/mobilenet_v1_1.0_224.ckpt"])
-def test_the_checkpoint_is_found(tmp_path, version, name):
-    (tmp_path / "sub").mkdir()
-    save(tmp_path / name, version)
-    for other in ("x.pb", "x_frozen.pb", "eval.graph", "x.tflite", "info.txt", "._inception_v1.ckpt"):
-        (tmp_path / other).write_text("")
-    found = downloads.find_checkpoint(tmp_path)
-    assert found == tmp_path / name and found.exists() == (version == "V1")
-    np.testing.assert_array_equal(tf.train.load_checkpoint(str(found)).get_tensor("a"), [1, 2])
-
-
-def test_none_and_several_checkpoints_are_told(tmp_path):
-    (tmp_path / "frozen.pb").write_text("")
-    with pytest.raises(UserError, match=r"found none \(there is frozen.pb\): .*--checkpoint=PREFIX"):
-        downloads.find_checkpoint(tmp_path)
-    save(tmp_path / "model.ckpt-1", "V2")
-    (tmp_path / "model.ckpt-1.data-00000-of-00001").rename(tmp_path / "data")
-    with pytest.raises(UserError, match="found none"):  # without its data
-        downloads.find_checkpoint(tmp_path)
-    (tmp_path / "data").rename(tmp_path / "model.ckpt-1.data-00000-of-00001")
-    assert downloads.find_checkpoint(tmp_path) == tmp_path / "model.ckpt-1"
-    save(tmp_path / "model.ckpt-2", "V1")
-    with pytest.raises(UserError, match=r"found 2 \(there is .*model.ckpt-1.index, .*model.ckpt-2,"):
-        downloads.find_checkpoint(tmp_path)

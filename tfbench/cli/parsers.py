@@ -140,24 +140,20 @@ class NumberParser(flags.ArgumentParser):
 
 
 class NumbersParser(flags.ArgumentParser):
-    """Comma-separated numbers, as NumberParser takes one; none twice. The value is a tuple, or one of `words`."""
+    """Comma-separated numbers, as NumberParser takes one; none twice. The value is a tuple."""
 
     syntactic_help = "comma-separated numbers"
 
-    def __init__(self, kind=float, words: tuple[str, ...] = (), **bounds):
+    def __init__(self, kind=float, **bounds):
         super().__init__()
-        self.item, self.words = NumberParser(kind, **bounds), words
+        self.item = NumberParser(kind, **bounds)
 
     def parse(self, argument):
-        if argument in self.words:
-            return argument
         items = argument.split(",") if isinstance(argument, str) else argument
         try:
             numbers = tuple(self.item.parse(item) for item in items)
         except ValueError as error:
-            instead = "".join(f" or {word}" for word in self.words)
-            raise ValueError(f"expected comma-separated {self.item.noun}s{instead}, found {argument!r} "
-                             f"({error})") from None
+            raise ValueError(f"expected comma-separated {self.item.noun}s, found {argument!r} ({error})") from None
         if len(set(numbers)) < len(numbers):
             raise ValueError(f"a number stands twice in {argument!r}")
         return numbers

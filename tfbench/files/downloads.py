@@ -284,29 +284,3 @@ def _check_member(archive, member: tarfile.TarInfo) -> None:
     else:
         return
     raise UserError(f"{archive} was not unpacked, its member {member.name!r} {what}: take the public file")
-
-
-def find_checkpoint(folder) -> pathlib.Path:
-    """The one TensorFlow checkpoint below a folder: the file of a V1 one (*.ckpt), or the prefix of a V2 one.
-
-    A V2 checkpoint counts if its .index has all its .data files beside it.
-
-    Raises:
-      UserError: there is none, or several; its text lists what is there.
-    """
-    files = sorted(path for path in pathlib.Path(folder).rglob("*")
-                   if path.is_file() and not path.name.startswith("."))
-    checkpoints = [path for path in files if re.search(r"\.ckpt(-\d+)?$", path.name)]
-    checkpoints += [path.with_suffix("") for path in files if path.suffix == ".index" and _has_data(path, files)]
-    if len(checkpoints) == 1:
-        return checkpoints[0]
-    names = ", ".join(str(path.relative_to(folder)) for path in files) or "nothing"
-    raise UserError(f"expected one TensorFlow checkpoint in {folder}, found {len(checkpoints) or 'none'} (there is "
-                    f"{names}): replace the archive by the public file, or name a checkpoint with --checkpoint=PREFIX")
-
-
-def _has_data(index: pathlib.Path, files: list[pathlib.Path]) -> bool:
-    """Whether all the PREFIX.data-0000I-of-0000N of a PREFIX.index are there."""
-    shards = [match for path in files if path.parent == index.parent and (match := re.fullmatch(
-        re.escape(index.stem) + r"\.data-\d{5}-of-(\d{5})", path.name))]
-    return bool(shards) and {int(match[1]) for match in shards} == {len(shards)}

@@ -1,16 +1,25 @@
 """The weights files of Keras Applications, read into the naming of the original checkpoints."""
 
+import math
 import re
+from typing import NamedTuple
 
+import h5py
 import keras
 import numpy as np
 
 from tfbench.errors import UserError
+from tfbench.models.catalog import NETWORKS
 from tfbench.models.families import inception, untouched
 from tfbench.models.layers import keras_application
 from tfbench.models.original_names import original_names
 
 RENAMED = {"predictions": "logits", "conv_preds": "logits", "fc1": "fc6", "fc2": "fc7"}  # Keras's layer -> ours
+
+
+class _Weight(NamedTuple):
+    name: str
+    shape: tuple[int, ...]
 
 
 def read(network, path) -> dict[str, np.ndarray]:
@@ -23,20 +32,61 @@ def read(network, path) -> dict[str, np.ndarray]:
     Raises:
       UserError: it is not the file of this network.
     """
-    shipped = build(network)
+    if network.keras_application is None:
+        raise UserError(f"{path} is a weights file of Keras, which has no {network.title}: take a TensorFlow checkpoint"
+                        f", or `python -m tfbench.prepare_models --model={network.name}`")
+    layers = _layers(path)
+    shipped = build(network, classes=layers[-1][-1].shape[-1] if layers else 1000)
     try:
         shipped.load_weights(path)
     except (OSError, ValueError) as error:
-        name = network.keras_application.name
-        raise UserError(f"{path} is not the weights file (with top) of keras.applications.{name} ({error}): "
+        name, reason = network.keras_application.name, (str(error).splitlines() or [""])[0]
+        fits = [other for other in _fitting(layers) if other != network.name]
+        instead = f"it fits --model={fits[0]}, or " if fits else ""
+        raise UserError(f"{path} is not the weights file (with top) of keras.applications.{name} ({reason}): {instead}"
                         f"fetch it with `python -m tfbench.prepare_models --model={network.name} "
                         "--source=keras`") from error
-    return tensors(network, shipped)
+    values = tensors(network, shipped)
+    if infinite := [name for name, value in values.items() if not np.isfinite(value).all()]:
+        raise UserError(f"{path} has values that are not finite, the first in {infinite[0]}: take another file")
+    return values
 
 
-def build(network) -> keras.Model:
-    """The network as Keras ships it, with 1,000 logits and random weights."""
-    return keras_application(network, classifier_activation=None)
+def _layers(path) -> list[list[_Weight]]:
+    """The weights of each layer that has some, name and shape, of a file in Keras 2's format.
+
+    Raises:
+      UserError: it is one of Keras 3, or none of Keras's.
+    """
+    try:
+        with h5py.File(path) as file:
+            group = file.get("model_weights", file)
+            if "layers" in file:
+                raise UserError(f"{path} is a weights file of Keras 3: if tfbench wrote it, it is converted already, "
+                                "give it as --weights; else a custom network (MODULE:FUNCTION) can load it")
+            if "layer_names" not in group.attrs:
+                raise UserError(f"{path} is an HDF5 file, but no weights file of Keras: name a TensorFlow checkpoint, "
+                                "or a weights file of Keras Applications with top")
+            named = (group[name] for name in group.attrs["layer_names"])
+            return [[_Weight(str(name), layer[name].shape) for name in layer.attrs["weight_names"]] for layer in named
+                    if len(layer.attrs["weight_names"])]
+    except OSError:
+        return []  # Keras says what is wrong with it
+
+
+def _fitting(layers: list[list[_Weight]]) -> list[str]:
+    """The networks of the catalog that have as many trained weights as a file, without its last layer or with it."""
+    def count(chosen, *, biases: bool) -> int:
+        return sum(math.prod(weight.shape) for layer in chosen for weight in layer if "moving_" not in weight.name
+                   and (biases or not re.search(r"bias(:0)?'?$", weight.name)))
+
+    sizes = {count(chosen, biases=biases) for chosen in (layers, layers[:-1]) for biases in (True, False)}
+    return [name for name, network in NETWORKS.items() if network.keras_application and network.parameters in sizes]
+
+
+def build(network, classes: int = 1000) -> keras.Model:
+    """The network as Keras ships it, with random weights."""
+    return keras_application(network, classifier_activation=None, classes=classes)
 
 
 def tensors(network, shipped: keras.Model) -> dict[str, np.ndarray]:

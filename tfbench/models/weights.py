@@ -83,7 +83,7 @@ def _fault_of(metadata, network: Network) -> str | None:
     return None
 
 
-def save(model, path, metadata: dict, *, cure: str = atomic.make_writable()) -> None:
+def save(model, path, metadata: dict, *, cure: str = atomic.make_writable(), classifier: bool = True) -> None:
     """Atomically writes a network's weights, then their metadata with what the network itself tells.
 
     Args:
@@ -91,25 +91,36 @@ def save(model, path, metadata: dict, *, cure: str = atomic.make_writable()) -> 
       path: NAME.weights.h5.
       metadata: at least "network", "dataset", "accuracy", "value_range"; "classes", "bn_scale" and "sha256" are added.
       cure: what to do where they cannot be written.
+      classifier: whether the model's is one that was trained; otherwise it is left out, and "classes" is None.
+
+    Raises:
+      UserError: they cannot be written; its text ends with `cure`.
     """
     path = as_path(path)
+    try:
+        _save_weights(model, path, cure, classifier)
+    except OSError as error:
+        raise atomic.cannot_write(path, error, cure) from error
+    scales = [layer.scale for layer in model.layers if type(layer).__name__ == "BatchNormalization"]
+    atomic.write_json(metadata_path(path), metadata | {
+        "classes": model.output["logits"].shape[-1] if classifier else None, "bn_scale": all(scales),
+        "sha256": atomic.file_sha256(path)}, cure=cure)
+
+
+def _save_weights(model, path: Path, cure: str, classifier: bool) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     remote = isinstance(path, Remote)
     with tempfile.TemporaryDirectory(dir=None if remote else path.parent, prefix=".weights-") as folder:
         saved, temporary = (os.path.join(folder, name + ENDING) for name in ("saved", "copied"))
         model.save_weights(saved)
-        _copy_weights(saved, temporary)
-        if remote:
+        _copy_weights(saved, temporary, classifier)
+        if isinstance(path, Remote):
             atomic.write_atomically(path, pathlib.Path(temporary).read_bytes(), cure=cure)
         else:
             os.replace(temporary, path)
-    scales = [layer.scale for layer in model.layers if type(layer).__name__ == "BatchNormalization"]
-    atomic.write_json(metadata_path(path), metadata | {
-        "classes": model.output["logits"].shape[-1], "bn_scale": all(scales),
-        "sha256": atomic.file_sha256(path)}, cure=cure)
 
 
-def _copy_weights(source, target) -> None:
+def _copy_weights(source, target, classifier: bool) -> None:
     """Copies the layers that have weights.
 
     Keras numbers the others' names through a process, and the file's hash must not tell what was built before it.
@@ -119,7 +130,8 @@ def _copy_weights(source, target) -> None:
     with h5py.File(source) as file, h5py.File(target, "w") as copy:
         layers = copy.create_group("layers")
         for name, layer in file["layers"].items():
-            if layer.visititems(lambda _, item: isinstance(item, h5py.Dataset) or None):
+            is_left_out = not classifier and layer["vars"].attrs.get("name") == "logits"
+            if not is_left_out and layer.visititems(lambda _, item: isinstance(item, h5py.Dataset) or None):
                 file.copy(layer, layers, name)
 
 
