@@ -83,7 +83,11 @@ class RunConfig:
         "tfbench.prepare_models put into --weights_dir, or `own` for those that a custom network loads itself", WHAT)
     features: str | None = setting(
         None, "text", "instead of --model and --dataset: an .npz file with X [n, width] float, y [n] int or "
-        "[n, classes] of 0 and 1, split [n] of train, validation and test", WHAT)
+        "[n, classes] of 0 and 1, split [n] of train, validation and test; or these in a folder of .npy files, a "
+        "Parquet or a CSV file", WHAT)
+    standardize: bool = setting(
+        False, "switch", "give each column of --features mean 0 and standard deviation 1 over the training examples "
+        "(the paper does not)", WHAT)
 
     l2: tuple[float, ...] = setting(
         paper.L2_STRENGTHS, "numbers", "strengths λ of L2 regularisation to try; each multiplies half the squared norm "

@@ -19,10 +19,15 @@ def main(config: RunConfig) -> None:
     if not config.features:
         run.execute_all(config)
         return
-    from tfbench.linear import regression  # and TensorFlow: --help does without
+    from tfbench.linear import feature_file  # and NumPy: --help does without
+
+    file = feature_file.read(config.features, config.split_seed, config.standardize)
+    for note in file.notes:
+        print(f"{config.features}: {note}")
+    from tfbench.linear import regression  # and TensorFlow
 
     with Display(1) as progress:
-        record, new = regression.run_file(config, progress)
+        record, new = regression.run_file(config, file, progress)
     run.tell(record, new)
 
 

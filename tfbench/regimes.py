@@ -90,7 +90,7 @@ REGIMES = {regime.name: regime for regime in (
            dark_color="#5ab4ee", published="logreg", aliases=(
                "linear", "linear probe", "linear probing", "linear evaluation", "lp", "logistic", "fixed features"),
            runs="tfbench.linear.regression:run", trace_seconds=3.0, settings={
-               **_RUN, **_WEIGHTS, **_SUBSETS, **_same("l2", "max_iterations", "features"),
+               **_RUN, **_WEIGHTS, **_SUBSETS, **_same("l2", "max_iterations", "features", "standardize"),
                "model": {"required": False}, "dataset": {"required": False},
                "precision": {"choices": ("float32", "bfloat16"), "help": "of the network's convolutions and matrix "
                              "products; bfloat16 is faster where the processor has it"}}),

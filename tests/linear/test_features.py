@@ -14,7 +14,7 @@ from tfbench import UserError, logistic_regression
 from tfbench.data.catalog import DATASETS
 from tfbench.data.examples import load_split, select
 from tfbench.data.pipeline import evaluation_batches, to_network
-from tfbench.linear import cache, feature_file, features
+from tfbench.linear import cache, features
 from tfbench.models import weights as weights_files
 from tfbench.models.build import build_network
 from tfbench.results import store
@@ -204,49 +204,11 @@ def arrays(n=90, classes=3):
     return {"X": (np.eye(classes, 6)[labels] + 0.3 * draw.randn(n, 6)).astype(np.float32), "y": labels, "split": split}
 
 
-@pytest.mark.parametrize("change, expected", [
-    ({"X": None}, "lacks X: expected X [n, width] float"),
-    ({"X": np.zeros(90)}, "X of {path} is float64 [90], expected float [n, width]"),
-    ({"X": np.zeros((90, 6), int)}, "expected float [n, width]"),
-    ({"X": np.full((90, 6), np.nan)}, "not finite in 90 of 90 rows, the first is row 0"),
-    ({"X": np.zeros((80, 6))}, "have 80, 90 and 90 rows"),
-    ({"y": np.arange(90) - 1}, "y of {path} holds -1: expected classes from 0"),
-    ({"y": np.arange(90) / 2}, "y of {path} is float64 [90]: expected int [n]"),
-    ({"y": np.full((90, 2), 2)}, "expected int [n]"),
-    ({"split": np.full(90, "train")}, "has no validation example"),
-    ({"split": np.full(90, "dev")}, "holds 'dev'"),
-])
-def test_bad_feature_files_are_refused_in_words(change, expected, tmp_path):
-    path = tmp_path / "mine.npz"
-    np.savez(path, **{name: value for name, value in (arrays() | change).items() if value is not None})
-    with pytest.raises(UserError, match=re.escape(expected.format(path=path))):
-        feature_file.read(path)
-
-
-def test_missing_and_damaged_feature_files_are_refused_in_words(tmp_path):
-    with pytest.raises(UserError, match="there is no file"):
-        feature_file.read(tmp_path / "none.npz")
-    (tmp_path / "text.npz").write_text("hello")
-    with pytest.raises(UserError, match="is no .npz file that NumPy can read"):
-        feature_file.read(tmp_path / "text.npz")
-    np.savez(tmp_path / "objects.npz", **(arrays() | {"y": np.array([None] * 90)}))
-    with pytest.raises(UserError, match="is no .npz file that NumPy can read"):
-        feature_file.read(tmp_path / "objects.npz")
-
-
-def test_multi_label_features_take_both_conventions(tmp_path):
-    zeros = np.eye(3, dtype=np.int64)[arrays()["y"]]
-    for labels in (zeros, zeros.astype(bool), np.where(zeros, 1, -1)):
-        np.savez(tmp_path / "mine.npz", **(arrays() | {"y": labels}))
-        file = feature_file.read(tmp_path / "mine.npz")
-        assert file.classes == 3 and (file.labels == np.where(zeros, 1.0, -1.0)).all()
-
-
 @pytest.mark.parametrize("multi_label", [False, True])
 def test_custom_features_give_a_row(multi_label, tmp_path, run_program):
     given = arrays()
     if multi_label:
-        given["y"] = np.eye(3, dtype=np.int64)[given["y"]]
+        given["y"] = 2 * np.eye(3, dtype=np.int64)[given["y"]] - 1
     np.savez(tmp_path / "mine.npz", **given)
     flags = [f"--features={tmp_path / 'mine.npz'}", f"--results_dir={tmp_path / 'r'}", "--l2=0.1,1,10,1000"]
     output = run_program(logistic_regression, *flags)
@@ -290,3 +252,32 @@ def test_strengths_that_are_not_certified_are_counted(tmp_path, run_program):
     output = run_program(logistic_regression, f"--features={tmp_path / 'mine.npz'}", "--l2=1e-6,1e-5,1e-4",
                          "--max_iterations=1", f"--results_dir={tmp_path}")
     assert "strengths are not certified to be solved: raise --max_iterations" in output
+
+
+@pytest.mark.parametrize("change", [lambda x: x * 1e25, lambda x: x * [1, 1, 1, 1, 1, 1e9], lambda x: x * 1e-40])
+def test_badly_scaled_features_are_told_and_standardized(change, tmp_path, run_program):
+    given = arrays()
+    np.savez(tmp_path / "mine.npz", **(given | {"X": change(given["X"].astype(float))}))
+    flags = [f"--features={tmp_path / 'mine.npz'}", "--l2=0.1,1,10", f"--results_dir={tmp_path}"]
+    try:
+        output = run_program(logistic_regression, *flags)
+        assert output.count("X is badly scaled") == 2 and "raise --max_iterations" not in output
+    except UserError as error:
+        assert "--standardize" in str(error)
+    output = run_program(logistic_regression, *flags, "--standardize")
+    row = next(row for row in store.read_records(tmp_path) if row["spec"].get("standardize"))
+    assert "badly scaled" not in output and row["accuracy"] > 0.9
+    assert all(trial["certified"] for trial in row["trials"])
+
+
+def test_what_labels_were_taken_for_is_part_of_the_specification(tmp_path, run_program):
+    given, specs, accuracies = arrays(), [], []
+    for y in (given["y"], np.eye(3)[given["y"]], given["y"][:, None], given["y"] + 5):
+        np.savez(tmp_path / "mine.npz", **(given | {"y": y}))
+        output = run_program(logistic_regression, f"--features={tmp_path / 'mine.npz'}", "--l2=1",
+                             f"--results_dir={tmp_path / str(len(specs))}")
+        row, = store.read_records(tmp_path / str(len(specs)))
+        specs.append(row["spec"].get("labels"))
+        accuracies.append(row["accuracy"])
+        assert ("mine.npz: y: " in output) == bool(specs[-1]) and row["metric"] == "top1"
+    assert specs == [None, "one-hot", "column", "mapped"] and len(set(accuracies)) == 1

@@ -73,6 +73,9 @@ def define(settings: Settings, values: flags.FlagValues = flags.FLAGS) -> None:
         flags.register_multi_flags_validator(
             ["model", "dataset", "features", "examples_per_class"], _one_kind_of_features,
             "expected --model=NAME and --dataset=NAME, or --features=FILE.npz alone", flag_values=values)
+        flags.register_multi_flags_validator(
+            ["features", "standardize"], lambda given: given["features"] or not given["standardize"],
+            "--standardize is for --features=FILE: a network's features stay as they are", flag_values=values)
 
 
 def _one_kind_of_features(given: Mapping[str, Any]) -> bool:

@@ -18,7 +18,8 @@ from tfbench.data.splits import split_hash
 from tfbench.errors import UserError
 from tfbench.files.atomic import check_writable
 from tfbench.inputs import RunInputs
-from tfbench.linear import cache, feature_file, logistic
+from tfbench.linear import cache, logistic
+from tfbench.linear.feature_file import FeatureFile
 from tfbench.models.catalog import CUSTOM_FEATURES
 from tfbench.results import store
 from tfbench.results.record import Record, edge_warnings, make_record, source_of, test_predictions
@@ -28,6 +29,7 @@ from tfbench.training.devices import processor, set_determinism
 if TYPE_CHECKING:
     from tfbench.linear.features import FixedFeatures
 
+RAISE = "raise --max_iterations"
 Labelled = tuple[np.ndarray, np.ndarray]  # features float [n, width], labels
 
 
@@ -82,10 +84,8 @@ def fixed_features(inputs: RunInputs, progress) -> FixedFeatures:
         config.precision, kept, spec["image_size"], config.batch_size, progress)
 
 
-def run_file(config: RunConfig, progress) -> tuple[Record, bool]:
-    """The same for --features=FILE.npz: no network, no data set. Returns (record, whether it was computed now)."""
-    assert config.features
-    file = feature_file.read(config.features)
+def run_file(config: RunConfig, file: FeatureFile, progress) -> tuple[Record, bool]:
+    """The same for --features=FILE: no network, no data set. Returns (record, whether it was computed now)."""
     sizes = {split: len(numbers) for split, numbers in file.rows.items()}
     metric = "voc_map" if file.labels.ndim == 2 else "top1"
     dataset = Dataset(f"features:{file.name}", file.name, "", file.classes, metric, sizes["train"],
@@ -98,6 +98,10 @@ def run_file(config: RunConfig, progress) -> tuple[Record, bool]:
         "data": {split: facts["sha256"] for split, facts in splits.items()} | {"content": file.sha256},
         "source_dataset": None, "weights_sha256": None, "image_size": None, "precision": None,
         "l2": list(config.l2), "max_iterations": config.max_iterations}
+    if file.reading:  # labels that are not as the paper's code would have them
+        spec["labels"] = file.reading
+    if config.standardize:
+        spec["standardize"] = True
     if finished := store.finished(config.results_dir, spec):
         return finished, False
     check_writable(config.results_dir, cure=store.CURE)
@@ -107,7 +111,9 @@ def run_file(config: RunConfig, progress) -> tuple[Record, bool]:
     both = (np.concatenate([parts["train"][0], parts["validation"][0]]),
             np.concatenate([parts["train"][1], parts["validation"][1]]))
     refit, chosen = choose(parts["train"], parts["validation"], both, config, classes=file.classes,
-                           metric=dataset.metric, progress=progress)
+                           metric=dataset.metric, progress=progress,
+                           remedy="add --standardize" if file.scale_problem else RAISE)
+    chosen["warnings"] += [file.scale_problem] if file.scale_problem else []
     scores = refit.scores(parts["test"][0])
     test = Examples(np.empty(0, object), parts["test"][1], keys["test"], splits["test"]["sha256"])
     record = make_record(spec, None, dataset, manifest, accuracy=metrics.score(dataset.metric, scores, test.labels),
@@ -133,11 +139,12 @@ def labelled(fixed: FixedFeatures, train: Examples, validation: Examples,
 
 
 def choose(train: Labelled, validation: Labelled, both: Labelled, config: RunConfig, *, classes: int, metric: str,
-           progress) -> tuple[logistic.Fit, dict]:
+           progress, remedy: str = RAISE) -> tuple[logistic.Fit, dict]:
     """Fits every strength on the training features and the best on those of the refit.
 
     Args:
       train, validation, both: features and labels; for the labels see linear.logistic.path.
+      remedy: what warnings of strengths that are not solved advise.
 
     Returns:
       (the refit; the fields of a record that say how it came about).
@@ -156,9 +163,8 @@ def choose(train: Labelled, validation: Labelled, both: Labelled, config: RunCon
     refit, = logistic.path(*both, [best["l2"]], start=best_fit, **options)
     warnings = edge_warnings({"l2": config.l2}, best)
     if uncertified := sum(not trial["certified"] for trial in trials):
-        warnings.append(f"{uncertified} of {len(trials)} strengths are not certified to be solved: raise "
-                        "--max_iterations")
+        warnings.append(f"{uncertified} of {len(trials)} strengths are not certified to be solved: {remedy}")
     if not refit.certified:
-        warnings.append("the refit is not certified to be solved: raise --max_iterations")
+        warnings.append(f"the refit is not certified to be solved: {remedy}")
     return refit, {"selected": {"l2": best["l2"]}, "validation_accuracy": best["validation_accuracy"],
                    "trials": trials, "refit": refit.facts(), "warnings": warnings}
