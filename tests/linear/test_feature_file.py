@@ -171,6 +171,7 @@ def test_tables_may_have_a_column_per_label(tmp_path):
 @pytest.mark.parametrize(("frame", "words"), [
     (table(file="a.jpg"), "column 'file' of PATH holds 'a.jpg', no numbers"),
     (table().drop(columns="y"), "PATH lacks y"),
+    (table().assign(y=np.where(Y == 1, None, LETTERS)), "'y' of PATH is empty in 60 of 240 rows, the first is row 1"),
     (table().assign(f3=np.where(Y == 1, np.nan, 1)), "not finite in 60 of 240 rows")])
 def test_tables_that_are_no_features(frame, words, tmp_path):
     to_csv(frame, tmp_path / "t.csv")

@@ -9,6 +9,7 @@ import hashlib
 import io
 import os
 import pathlib
+import warnings
 import zipfile
 from typing import NamedTuple
 
@@ -209,9 +210,11 @@ def _csv(path, file) -> Arrays:
     check_memory(path, "the table", (size // max(len(head) // max(text.count("\n"), 1), 1), width), 8 * COPIES)
     file.seek(0)
     comma = how.delimiter != "," and "," in text
-    frame = pd.read_csv(file, sep=how.delimiter, encoding=how.encoding, skiprows=int(how.has_hint), index_col=False,
-                        decimal="," if comma else ".", float_precision=None if comma else "round_trip",
-                        skipinitialspace=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)  # a line longer than the header would be cut
+        frame = pd.read_csv(file, sep=how.delimiter, encoding=how.encoding, skiprows=int(how.has_hint), index_col=False,
+                            decimal="," if comma else ".", float_precision=None if comma else "round_trip",
+                            skipinitialspace=True)
     return _of_table(path, frame, "CSV" + (" with decimal commas" if comma else ""))
 
 
@@ -238,6 +241,10 @@ def _of_table(path, frame, kind: str) -> Arrays:
             raise UserError(f"column {printable(odd[0])!r} of {path} holds {frame[odd[0]].iloc[0]!r:.40}, no numbers: "
                             "expected numbers in all columns but y and split: leave it out")
         features = frame[left].to_numpy(float)
+    for name in [labels] if labels else several:
+        if (empty := frame[name].isna().to_numpy()).any():
+            raise UserError(f"column {printable(name)!r} of {path} is empty in {empty.sum():,} of {len(frame):,} rows, "
+                            f"the first is row {empty.argmax()}: expected a label in each: leave these rows out")
     y = frame[labels].to_numpy() if labels else frame[several].to_numpy()
     if y.dtype == object and len(y):
         y = np.array(y.tolist())  # lists of 0 and 1, or texts

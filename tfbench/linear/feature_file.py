@@ -252,11 +252,11 @@ def _one_class(y: np.ndarray, path, column: bool) -> Labels:
     plain = y.dtype.kind in "iu" and np.array_equal(names, np.arange(len(names)))
     if plain:
         reading = "column" if column else ""
-        return Labels(numbers.astype(np.int64), len(names), names, reading, f"y: {shape}{count(len(names), 'class')}"
-                      if shape else "")
+        note = f"y: {shape}{len(names):,} classes" if shape else ""
+        return Labels(numbers.astype(np.int64), len(names), names.tolist(), reading, note)
     shown = ", ".join(printable(name) for name in names[:4].tolist()) + ("" if len(names) <= 4 else ", …")
     note = f"y: {shape}{len(names):,} classes {shown}, numbered 0 to {len(names) - 1:,} in sorted order"
-    return Labels(numbers.astype(np.int64), len(names), names, "mapped", note.replace("1 classes", "1 class"))
+    return Labels(numbers.astype(np.int64), len(names), names.tolist(), "mapped", note)
 
 
 def _check_classes(path, labels: Labels, rows: dict[str, np.ndarray]) -> list[str]:
