@@ -328,6 +328,7 @@ def test_byte_order_mark_quotes_and_windows_line_ends(tmp_path):
     (HEADER.encode() + b"logreg,Caf\xe9,70,60,50\n", ["line 2", "0xe9", "UTF-8"]),
     (HEADER.encode("utf-16")[:-1], ["UTF-16"]),
     (HEADER + 'logreg,"A,70,60,50\n', ["cannot read"]),
+    (HEADER + "logreg,A,7\0,60,50\n", ["line 2", "'imagenet_top1'", "7\\x00"]),
 ])
 def test_csv_errors_name_the_place(tmp_path, text, words):
     path = write(tmp_path, text)

@@ -63,7 +63,9 @@ def read(path, flag: str) -> Sheet:
     path = as_path(path)
     try:
         if not path.is_file():
-            kind = "a folder" if path.is_dir() else "no file of that name"
+            kind = "no file of that name"
+            if path.exists():
+                kind = "a folder" if path.is_dir() else "no regular file"
             raise UserError(f"cannot read {path} as a table, there is {kind}: name a CSV, .xlsx or .parquet file with "
                             f"{flag}=FILE")
         if path.stat().st_size > MOST_BYTES:
@@ -96,7 +98,7 @@ def decoded(path, content: bytes) -> tuple[str, str]:
     """(the text of a file, its encoding); UserError where it is neither UTF-8 nor UTF-16."""
     encodings = {b"\xff\xfe\0\0": "utf-32", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
     encoding = next((name for mark, name in encodings.items() if content.startswith(mark)), "utf-8")
-    if encoding == "utf-8" and b"\0" in content[:1000]:  # of ASCII letters in UTF-16 every other byte is 0
+    if encoding == "utf-8" and content[:1000].count(0) > len(content[:1000]) / 4:  # in UTF-16 about every other byte
         encoding = "utf-16-le" if content[1:1000:2].count(0) > content[:1000:2].count(0) else "utf-16-be"
     try:
         return content.decode(encoding), encoding
