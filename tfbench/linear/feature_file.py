@@ -12,11 +12,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tfbench.data.folders import HELD_OUT_FRACTION, SPLIT_FOLDERS
+from tfbench.data.folders import HELD_OUT_FRACTION
 from tfbench.data.manifests import SPLITS
 from tfbench.data.splits import held_out
 from tfbench.errors import UserError
 from tfbench.files.paths import as_path
+from tfbench.images.split_names import split_named
 from tfbench.linear import feature_arrays
 from tfbench.wording import count, printable
 
@@ -306,8 +307,7 @@ def _split(path, split: np.ndarray) -> tuple[np.ndarray, list[str]]:
                         'save np.array(["train", "validation", "test"])[numbers]')
     texts = np.char.decode(split, "utf-8", "replace") if split.dtype.kind == "S" else split
     names, numbers = np.unique(texts, return_inverse=True)
-    spellings = {text: name for name, texts in SPLIT_FOLDERS.items() for text in texts}
-    known = [spellings.get(name.strip().casefold(), "") for name in names.tolist()]
+    known = [split_named(name.strip()) or "" for name in names.tolist()]
     unknown = [name for name, is_known in zip(names.tolist(), known, strict=True) if not is_known]
     if unknown:
         raise UserError(f"split of {path} holds {printable(unknown[0])!r}: expected examples of {', '.join(SPLITS)}")

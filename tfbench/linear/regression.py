@@ -98,7 +98,7 @@ def run_file(config: RunConfig, file: FeatureFile, progress) -> tuple[Record, bo
         "data": {split: facts["sha256"] for split, facts in splits.items()} | {"content": file.sha256},
         "source_dataset": None, "weights_sha256": None, "image_size": None, "precision": None,
         "l2": list(config.l2), "max_iterations": config.max_iterations}
-    if file.reading:  # labels that are not as the paper's code would have them
+    if file.reading:  # else a record of an earlier reading of the same file would be taken for this one
         spec["labels"] = file.reading
     if config.standardize:
         spec["standardize"] = True
