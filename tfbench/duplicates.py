@@ -29,7 +29,7 @@ from tfbench.files.paths import Path, as_path
 from tfbench.inputs import prepare_data
 from tfbench.linear.cache import FeatureCache
 from tfbench.report import pairs_page
-from tfbench.wording import count
+from tfbench.wording import count, say
 
 SHARD = 4096  # images whose thumbnails are kept in one file
 CURE = atomic.make_writable("--results_dir")
@@ -124,7 +124,8 @@ def main(options) -> None:
                      f"{len(others.rows):,} training images of {source.dataset.name}; {plain:,} are too plain to tell")
     for name, content in (("pairs.csv", pairs_page.csv(pairs)), ("index.html", pairs_page.page(pairs, lines))):
         atomic.write_atomically(folder / name, content.encode(), cure=CURE)
-    print("\n".join([*lines, f"pairs: {folder / 'pairs.csv'}", f"to look at: {folder / 'index.html'}"]))
+    for line in [*lines, f"pairs: {folder / 'pairs.csv'}", f"to look at: {folder / 'index.html'}"]:
+        say(line)
 
 
 if __name__ == "__main__":

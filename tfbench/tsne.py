@@ -25,7 +25,7 @@ from tfbench.inputs import RunInputs, resolve
 from tfbench.models.weights import ENDING, IMAGENET
 from tfbench.regimes import REGIMES
 from tfbench.results.titles import dataset_title, network_title
-from tfbench.wording import count, unknown
+from tfbench.wording import count, say, unknown
 
 CLASSES = 10  # of the paper's figure, and as many as colours can be told apart
 FEATURES = next(regime for regime in REGIMES.values() if regime.pretrained and not regime.search)
@@ -151,8 +151,8 @@ def main(options) -> None:
         raise UserError(f"--perplexity={options.perplexity:g} must be less than the number of images, which is "
                         f"{len(positions):,} for these classes in {options.split}: lower it, or name other --classes")
     how = "as named" if options.classes else f"drawn with --seed={options.seed}"
-    print(f"{dataset_title(data.dataset.name)}: {count(len(positions), f'{options.split} image')} of "
-          f"{count(len(names), 'class').replace('classs', 'classes')}, {how}: {', '.join(names)}")
+    say(f"{dataset_title(data.dataset.name)}: {count(len(positions), f'{options.split} image')} of "
+        f"{count(len(names), 'class').replace('classs', 'classes')}, {how}: {', '.join(names)}")
 
     # ---- features and their embeddings -------------------------------------------------------------
     from tfbench.report import tsne_plot  # matplotlib, scikit-learn and TensorFlow: --help does without
@@ -178,7 +178,7 @@ def main(options) -> None:
     for ending, content in (("svg", svg), ("png", png), ("csv", table.encode())):
         file = as_path(f"{path}.{ending}")
         atomic.write_atomically(file, content, cure=atomic.make_writable())
-        print(file)
+        say(file)
 
 
 if __name__ == "__main__":

@@ -20,8 +20,10 @@ import io
 import re
 import warnings
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np  # --help does without
 
 MAX_PIXELS = 100_000_000  # of an image: 300 MB as RGB, four times that while it is resized
 HEAD_BYTES = 32  # that `sniff` looks at
@@ -124,7 +126,7 @@ def remedy(kind: str) -> str:
     return {"HEIC": _HEIF, "AVIF": f"{_TO_JPEG}, or `pip install -U pillow`"}.get(kind, _TO_JPEG)
 
 
-def stored(content: bytes, decode: Callable[[bytes], np.ndarray]) -> StoredImage:
+def stored(content: bytes, decode: "Callable[[bytes], np.ndarray]") -> StoredImage:
     """An image file as it is to be stored.
 
     Args:
@@ -156,6 +158,7 @@ def _kind_of(content: bytes) -> str:
 
 
 def _stored(content: bytes, kind: str, decode) -> StoredImage:
+    import numpy as np
     from PIL import Image
 
     with Image.open(io.BytesIO(content), formats=readable_kinds()[kind]) as image:
@@ -188,6 +191,7 @@ def viewed(image):
     Raises:
       UnreadableImage: its numbers have no agreed meaning as colours.
     """
+    import numpy as np
     from PIL import Image, ImageOps
 
     kind, covered = image.format, (0, 0, *image.size)
