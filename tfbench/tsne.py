@@ -178,7 +178,7 @@ def main(options) -> None:
     for ending, content in (("svg", svg), ("png", png), ("csv", table.encode())):
         file = as_path(f"{path}.{ending}")
         atomic.write_atomically(file, content, cure=atomic.make_writable())
-        say(file)
+        say(str(file))
 
 
 if __name__ == "__main__":

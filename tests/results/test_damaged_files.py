@@ -123,6 +123,10 @@ def test_a_copy_counts_once_and_another_outcome_is_refused(rows, tmp_path):
     refused(lambda: accuracies.from_records(two), "two records of one run differ")
 
 
+def test_the_folder_of_the_records_is_no_results_folder(rows):
+    refused(lambda: store.read_records(rows), "is the folder of its records", f"--results_dir={rows.parent}")
+
+
 def test_a_record_under_another_runs_name_is_no_result_of_that(rows):
     spec = json.loads((rows / f"{DIGITS}.json").read_text())["spec"]
     assert store.finished(rows.parent, spec)

@@ -142,6 +142,9 @@ def read_records(*results_dirs) -> list[Record]:
     for folder in results_dirs:
         if not as_path(folder).is_dir():
             raise UserError(f"there is no results folder {folder}: name an existing one with --results_dir=DIR")
+        if as_path(folder).name == "rows" and not (as_path(folder) / "rows").exists():
+            raise UserError(f"expected a results folder, {folder} is the folder of its records: name the one it is in, "
+                            f"--results_dir={as_path(folder).parent}")
         for path in sorted(as_path(folder).glob("rows/*.json"), key=str):
             if path.name.startswith("."):
                 continue

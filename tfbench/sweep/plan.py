@@ -166,9 +166,12 @@ def measured_rates(path) -> dict[str, float]:
     """
     figures = atomic.read_json(path, cure="measure again with tfbench.benchmark --what=training --output=FILE")
     try:
-        return {one["network"]: one["images_per_second"]["tfbench"] * TRAIN_COST / EFFICIENCY["train"] * operations(
+        rates = {one["network"]: one["images_per_second"]["tfbench"] * TRAIN_COST / EFFICIENCY["train"] * operations(
             NETWORKS[one["network"]], one["image_size"]) for one in figures}
-    except (KeyError, TypeError, AttributeError) as error:
+        if not rates or not all(0 < rate < np.inf for rate in rates.values()):
+            raise ValueError("expected images per second above 0")
+        return rates
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"expected in {path} what `python -m tfbench.benchmark --what=training --output={path}` "
                         f"writes, found something else ({error!r}): write it, or leave --throughput out") from error
 
