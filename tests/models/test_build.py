@@ -201,7 +201,8 @@ def test_weights_without_scale_start_a_scale_at_one(saved):
 def test_weights_of_another_shape_of_network_are_refused_by_name(tmp_path):
     scaled = build_network("inception_v1", num_classes=3, image_size=32, bn_scale=True)
     path = tmp_path / "scaled.weights.h5"
-    weights.save(scaled, path, {"network": "inception_v1", "value_range": "inception"})
+    weights.save(scaled, path, {"network": "inception_v1", "dataset": "glyphs", "accuracy": 0.5, "n_test": 10,
+                                "value_range": "inception"})
     same = build_network("inception_v1", weights=path, image_size=32)
     assert same.get_layer("InceptionV1.Conv2d_1a_7x7.BatchNorm").scale
     with pytest.raises(UserError, match=r"does not fit the network inception_v1: InceptionV1\S+BatchNorm, .* more"):

@@ -60,6 +60,13 @@ def test_the_plan_counts_what_halving_saves():
     assert less.trained == (56 * 2170 + 18 * 6510 + 6 * 19531 + 19531) * 256 < 0.36 * full.trained
 
 
+def write_trial(work, spec: dict, number: int, score: float, steps: int) -> None:
+    """The result of a trial at its point of the grid, of one weight decay."""
+    atomic.write_json(store.trial_path(work, number), {
+        "learning_rate": spec["learning_rate"][number - 1], "weight_decay": spec["weight_decay"][0], "steps": steps,
+        "validation_accuracy": score, "test_crop": "whole", "diverged": False, "seconds": 1.0})
+
+
 def test_jobs_wait_for_the_rung_before(tmp_path, data_dir):
     arguments = ["--models=mobilenet_v1", "--datasets=digits", "--regimes=train_from_scratch", "--source=imagenet",
                  f"--results_dir={tmp_path}", f"--data_dir={data_dir}", "--image_size=32",
@@ -68,23 +75,23 @@ def test_jobs_wait_for_the_rung_before(tmp_path, data_dir):
     made, _ = jobs.make(runs, Silent())
     assert [(job.call[0].trial, job.needs) for job in made] == [
         ("1", ()), ("2", ()), ("3", ()), ("4", (0, 1, 2)), ("5", (0, 1, 2)), ("6", (0, 1, 2)), ("refit", (3, 4, 5))]
-    folder = store.work_dir(tmp_path, jobs.record_of(runs[0].config, {})[0])
+    spec, _ = jobs.record_of(runs[0].config, {})
+    folder = store.work_dir(tmp_path, spec)
     for number, score in ((1, 0.2), (2, 0.4), (3, 0.3)):
-        atomic.write_json(store.trial_path(folder, number), {"validation_accuracy": score, "steps": 3})
+        write_trial(folder, spec, number, score, steps=3)
     made, _ = jobs.make(runs, Silent())
     assert [(job.call[0].trial, job.needs) for job in made] == [("5", ()), ("refit", (0,))]
-    spec, _ = jobs.record_of(runs[0].config, {})
     assert [halving.is_not_needed(spec, folder, number) for number in range(1, 7)] == [True] * 4 + [False, True]
 
 
 def test_a_grid_that_is_found_done_is_shown_once(tmp_path):
+    spec = {"search": "grid", "steps": 9, "learning_rate": [1.0, 2.0, 3.0], "weight_decay": [0.0]}
     for number in (1, 2, 3):
-        atomic.write_json(store.trial_path(tmp_path, number), {"validation_accuracy": 0.1 * number, "steps": 9})
+        write_trial(tmp_path, spec, number, 0.1 * number, steps=9)
     shown = []
     trainer = types.SimpleNamespace(strategy=tf.distribute.OneDeviceStrategy("CPU:0"))
     task = types.SimpleNamespace(
-        inputs=types.SimpleNamespace(config=parse(finetune, SMALL), spec={
-            "search": "grid", "steps": 9, "learning_rate": [1.0, 2.0, 3.0], "weight_decay": [0.0]}), folder=tmp_path,
+        inputs=types.SimpleNamespace(config=parse(finetune, SMALL), spec=spec), folder=tmp_path,
         engine=types.SimpleNamespace(trainer=trainer),
         progress=types.SimpleNamespace(grid=lambda *arguments: shown.append(arguments)))
     assert len(search.search(task, None, None, None)) == 3
