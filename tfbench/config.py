@@ -375,8 +375,8 @@ FIELDS = {field.name: field.metadata["setting"] for field in dataclasses.fields(
 
 def settings_of(kind: Regime) -> dict[str, Setting]:
     """The settings that a kind of run has, with what its row in regimes.py says of them, in the order of the fields."""
-    return {name: dataclasses.replace(known, **kind.settings[name])
-            for name, known in FIELDS.items() if name in kind.settings}
+    return {name: dataclasses.replace(known, **changes) if changes else known
+            for name, known in FIELDS.items() if (changes := kind.settings.get(name)) is not None}
 
 
 def key_of(spec: dict) -> str:

@@ -278,15 +278,17 @@ def made_up_study(folder):
                                            f"--finetune=--weights_dir={folder}/weights {curves}"])
     for name in flags.datasets:
         splits = {split: {"n": 100, "sha256": split} for split in manifests.SPLITS}
-        atomic.write_json(manifests.folder(lookup.get_dataset(name, None), flags.data_dir) / manifests.MANIFEST, {
-            "dataset": name, "tfds": name, "splits": splits, "content": name, "origin": {}, "files": {}, "versions": {},
+        dataset = lookup.get_dataset(name, None)
+        atomic.write_json(manifests.folder(dataset, flags.data_dir) / manifests.MANIFEST, {
+            "dataset": name, "tfds": dataset.tfds, "splits": splits, "content": name, "origin": "archives", "files": {},
+            "versions": {},
             "verification": {level: {"result": "PASS", "found": ""} for level in verify.LEVELS}})
     for name in flags.models:
         path = weights.imagenet_path(folder / "weights", name)
         atomic.write_atomically(path, name.encode())
         atomic.write_json(weights.metadata_path(path), {
             "network": name, "dataset": "imagenet", "accuracy": 0.7, "n_test": 50000,
-            "sha256": atomic.file_sha256(path), "value_range": [-1, 1], "bn_scale": True})
+            "sha256": atomic.file_sha256(path), "value_range": "inception", "bn_scale": True})
     (folder / "rows").mkdir()
     trials, known = [{
         "learning_rate": 0.01, "weight_decay": 0.001 * number, "validation_accuracy": 0.5, "test_crop": "whole",

@@ -40,7 +40,9 @@ def wrong(fields: Any, kinds: Mapping[str, Kind], where: str = "", required: Col
         if fields.get(name) in (None, ""):
             return f"expected {where}{name} as {kinds[name].words}, found {fields.get(name)!r}"
     for name, kind in kinds.items():
-        if (value := fields.get(name)) is not None and not kind.accepts((value,)):
+        value = fields.get(name)
+        if value is not None and not (type(value) in kind.types and (
+                kind.low is None or kind.low <= value <= kind.high)):
             return f"expected {where}{name} as {kind.words}, found {short(value)}"
     return None
 

@@ -9,7 +9,7 @@ import os
 import platform
 import socket
 import statistics
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -167,8 +167,9 @@ _RECORD = {
 _SOURCE = {"dataset": TEXT, "accuracy": FRACTION, "n_test": COUNT}
 _SPEC = {"steps": COUNT, "batch_size": COUNT, "image_size": COUNT, "learning_rate": LIST, "weight_decay": LIST,
          "l2": LIST, "examples_per_class": COUNT, "subset_seed": INDEX}
-_FIT = {"learning_rate": AMOUNT, "weight_decay": AMOUNT, "steps": COUNT, "validation_accuracy": FRACTION,
-        "diverged": SWITCH, "certified": SWITCH, "seconds": AMOUNT, "images_per_second": AMOUNT, "host": TEXT}
+_FIT = {"validation_accuracy": FRACTION, "seconds": AMOUNT, "images_per_second": AMOUNT, "diverged": SWITCH,
+        "certified": SWITCH, "host": TEXT}  # what is read of a finished run's trials and refit
+_TRIAL = {"learning_rate": AMOUNT, "weight_decay": AMOUNT, "steps": COUNT, **_FIT}
 ROUNDING = 1e-7  # of an accuracy on single labels: what float32 explains
 
 
@@ -227,14 +228,8 @@ def fault_of_fits(fits: Iterable[dict]) -> str | None:
     if not GROUP.accepts(fits):
         number = next(number for number, fit in enumerate(fits, start=1) if type(fit) is not dict)
         return f"{number}: expected a group of fields, found {short(fits[number - 1])}"
-    # Field by field, not trial by trial: a study has hundreds of thousands of trials.
-    columns: Mapping[str, Collection] = {}
-    if len({*map(tuple, fits)}) == 1:
-        columns = dict(zip(fits[0], zip(*map(dict.values, fits), strict=True), strict=True))
-    for name, kind in _FIT.items():
-        values = columns.get(name, ()) if columns else [fit.get(name) for fit in fits]
-        if None in values:
-            values = [value for value in values if value is not None]
+    for name, kind in _FIT.items():  # field by field, not trial by trial: a study has hundreds of thousands of trials
+        values = [value for fit in fits if (value := fit.get(name)) is not None]
         if values and not kind.accepts(values):
             return next(f"{number}: {fault}" for number, fit in enumerate(fits, start=1)
                         if (fault := wrong(fit, {name: kind})))
@@ -248,11 +243,9 @@ def fault_of_trial(trial, number: int, spec: dict | None = None) -> str | None:
       number: of the trial, from 1.
       spec: of the run; the trial must be at its point of the grid. None: of whichever run.
     """
-    if fault := fault_of_fits([trial]):
-        return fault.removeprefix("1: ")
     names = ("learning_rate", "weight_decay", "steps", "validation_accuracy", "diverged", "seconds")
-    if absent := [name for name in names if trial.get(name) is None]:
-        return f"it lacks {', '.join(absent)}"
+    if fault := wrong(trial, _TRIAL, required=names):
+        return fault
     if trial.get("test_crop") not in ("whole", "central"):
         return f"expected test_crop as whole or central, found {short(trial.get('test_crop'))}"
     if spec is None:
