@@ -13,6 +13,7 @@ both and tested once. The result is a record in RESULTS_DIR/rows; the same comma
 from tfbench.cli.progress import Display
 from tfbench.config import RunConfig
 from tfbench.sweep import run
+from tfbench.wording import say
 
 
 def main(config: RunConfig) -> None:
@@ -23,7 +24,7 @@ def main(config: RunConfig) -> None:
 
     file = feature_file.read(config.features, config.split_seed, config.standardize)
     for note in file.notes:
-        print(f"{config.features}: {note}")
+        say(f"{config.features}: {note}")
     from tfbench.linear import regression  # and TensorFlow
 
     with Display(1) as progress:
