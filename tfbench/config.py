@@ -13,17 +13,20 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from tfbench import paper
-from tfbench.data.catalog import Dataset
+from tfbench.data.catalog import DATASETS, Dataset
+from tfbench.errors import UserError
 from tfbench.models.catalog import SWITCHES, Network
 from tfbench.regimes import RUNS, Regime
 
 SCHEMA = 6  # version of the layout of records and specifications
 READING = "JPEG by the accurate integer transform, resized as TensorFlow 1 did"  # data/pipeline.py
+SUBSET = 'by SHA-256 of "subset|SEED|KEY"; no refit on train + validation'  # of runs on few examples
 UPDATE = "Nesterov momentum as TensorFlow 1's, the learning rate outside the velocity"  # training/trainer.py
 
 WHAT, SEARCH, TRAINING, EXAMPLES, READS, MACHINE, FOLDERS = (
     "what to run", "search", "training", "few examples", "how data are read", "machine", "folders")  # groups of --help
 ALL, REFIT = "all", "refit"  # values of `trial`
+PAPER = "paper"  # of `examples_per_class`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Setting:
         comma-separated list: "integers", "numbers", "names", "texts", "networks", "datasets" (parsed by cli/flags.py).
       help: one sentence, with the paper's section or "our choice".
       group: heading in --help.
-      choices: of "choice", "name" and "names"; further names that a "dataset" may have.
+      choices: of "choice", "name" and "names"; further names that a "dataset" may have; words in place of "integers".
       minimum, maximum: of numbers, both allowed.
       above: numbers must be greater than this.
       required: whether it must be given.
@@ -96,7 +99,7 @@ class RunConfig:
         10000, "integer", "of L-BFGS at each strength (our choice: one that is solved needs fewer)", SEARCH, minimum=1,
         in_spec=True)
 
-    steps: Any = setting(None, "integer", "training steps", SEARCH, minimum=1)
+    steps: Any = setting(None, "integer", "training steps; unset: as the search says", SEARCH, minimum=1)
     steps_curve: tuple[int, ...] | None = setting(
         None, "integers", "instead of --steps: several numbers of steps; a run of its own, with its own best "
         "hyperparameters, for each (v3 section 4.6: 76,152,305,610,1220,…)", SEARCH, minimum=1)
@@ -144,7 +147,7 @@ class RunConfig:
     drop_path: bool = setting(
         False, "switch", "drop paths as the definitions of NASNet-A Large and PNASNet-5 Large say (the paper trained "
         "without)", TRAINING, changes_spec=True, traced=True)
-    batch_size: int = setting(
+    batch_size: Any = setting(
         paper.BATCH_SIZE, "integer", "images per step over all devices (v3 appendix A.5)", TRAINING, minimum=1,
         in_spec=True, traced=True)
     image_size: int | None = setting(
@@ -179,9 +182,10 @@ class RunConfig:
         0, "integer", "initial weights, order of the images and augmentation follow from it (our choice; the paper's "
         "is not known)", TRAINING, minimum=0, maximum=2**32 - 1, in_spec=True, traced=True)
 
-    examples_per_class: tuple[int, ...] | None = setting(
+    examples_per_class: Any = setting(
         None, "integers", "train on so many examples of each class; a run of its own for each and each of "
-        "--subset_seeds (v3 section 4.7: 1,2,4,…); unset: on all", EXAMPLES, minimum=1)
+        "--subset_seeds; paper: 1,2,4,… to the data set's last in v3 figure 9; unset: on all", EXAMPLES, minimum=1,
+        choices=(PAPER,))
     subset_seeds: tuple[int, ...] = setting(
         paper.SUBSETS, "integers", "seeds of the random subsets of --examples_per_class (v3 section 4.7: three)",
         EXAMPLES, minimum=0)
@@ -264,7 +268,7 @@ class RunConfig:
         """Learning rates and weight decays that a search tries."""
         search, (rates, decays) = self.kind.search, self.grid
         assert search
-        return (self.learning_rate or paper.evenly_spaced_subset(search.learning_rates, rates),
+        return (self.learning_rate or paper.evenly_spaced_subset(search.rates(bool(self.examples_per_class)), rates),
                 self.weight_decay or paper.evenly_spaced_subset(search.weight_decays, decays))
 
     @property
@@ -284,8 +288,50 @@ class RunConfig:
             points = [{"steps": steps, "steps_curve": None} for steps in self.steps_curve]
         if self.examples_per_class:
             points = [point | {"examples_per_class": (number,), "subset_seeds": (seed,)} for point in points
-                      for number in self.examples_per_class for seed in self.subset_seeds]
+                      for number in self.example_sizes for seed in self._seeds(number)]
         return [dataclasses.replace(self, **point) for point in points]
+
+    @property
+    def example_sizes(self) -> tuple[int, ...]:
+        """The numbers of examples of each class.
+
+        Raises:
+          UserError: they are to be the paper's, which has none for the data set.
+        """
+        if self.examples_per_class != PAPER:
+            return self.examples_per_class
+        if self.dataset not in paper.MOST_EXAMPLES:
+            raise UserError(f"the paper has no few-example curve of {self.dataset}: give the numbers, such as "
+                            "--examples_per_class=1,2,4")
+        return paper.example_sizes(self.dataset)
+
+    def _seeds(self, number: int) -> tuple[int, ...]:
+        """Seeds of the subsets of a size; one for a size that takes all training images."""
+        dataset = DATASETS.get(self.dataset)
+        whole = dataset and not dataset.multi_label and number * dataset.classes == dataset.train
+        return self.subset_seeds[:1] if whole else self.subset_seeds
+
+    def settled(self, images: int) -> "RunConfig":
+        """The config of a single run with the settings filled in that follow from others: a search's length and batch.
+
+        Args:
+          images: that it trains on; on few examples, those of the subset.
+        """
+        search = self.kind.search
+        if not search:
+            return self
+        few = search.few if self.examples_per_class else None
+        batch_size = self.batch_size or (few.batch_size if few else paper.BATCH_SIZE)
+        steps = self.steps or (few.steps_on(images, batch_size) if few else search.steps)
+        return dataclasses.replace(self, batch_size=batch_size, steps=steps)
+
+    def notes(self) -> list[str]:
+        """What is taken for what, in a line each."""
+        search = self.kind.search
+        if search and self.examples_per_class and self.learning_rate and search.few.divisor > 1:
+            return [f"{self.regime}: --learning_rate is taken as it is; of few examples only the paper's rates are "
+                    f"divided by {search.few.divisor}"]
+        return []
 
     def variant_title(self, variant: "RunConfig") -> str:
         """How one of variants() is told from the others, e.g. "76 steps, 4 per class, subset 0"; "" of one alone."""
@@ -307,7 +353,8 @@ class RunConfig:
         rates, decays = self.grid_values
         return {"search": self.search, "steps": self.steps, "learning_rate": list(rates), "weight_decay": list(decays)}
 
-    def spec(self, network: Network, dataset: Dataset, manifest: dict, metadata: dict | None) -> dict:
+    def spec(self, network: Network, dataset: Dataset, manifest: dict, metadata: dict | None,
+             subset_images: int | None = None) -> dict:
         """All that determines the run's outcome; its hash names the record.
 
         Args:
@@ -315,6 +362,7 @@ class RunConfig:
           dataset: with its options of reading.
           manifest: of the prepared data set (data/prepare.py).
           metadata: of the pretrained weights (models/weights.py), or None for random ones.
+          subset_images: that a run on few examples trains on; they may be all.
         """
         from tfbench.data import verify  # NumPy: --help does without
 
@@ -344,6 +392,9 @@ class RunConfig:
             (number,), (seed,) = (self.examples_per_class, self.subset_seeds) if self.examples_per_class else (
                 (None,), (None,))
             spec |= {"examples_per_class": number, "subset_seed": seed}
+            if number:
+                whole = subset_images == manifest["splits"]["train"]["n"]  # one subset, whatever the seed
+                spec |= {"subset_seed": None if whole else seed, "subset": SUBSET, "subset_images": subset_images}
         if self.kind.search:
             spec |= self.search_spec()
         elif "epochs" in known:

@@ -29,6 +29,7 @@ class RunInputs:
       data: the prepared data set.
       weights: file of the pretrained weights, or "own" for those that a custom network loads; None for random ones.
       metadata: of these weights; None for random ones.
+      subset_images: that a run on few examples trains on; None where it trains on all.
     """
 
     config: RunConfig
@@ -36,11 +37,13 @@ class RunInputs:
     data: PreparedDataset
     weights: str | None
     metadata: dict | None
+    subset_images: int | None = None
 
     @functools.cached_property
     def spec(self) -> dict:
         """All that determines the run's outcome (RunConfig.spec)."""
-        return self.config.spec(self.network, self.data.dataset, self.data.manifest, self.metadata)
+        return self.config.spec(self.network, self.data.dataset, self.data.manifest, self.metadata,
+                                self.subset_images)
 
 
 def resolve(config: RunConfig, progress) -> RunInputs:
@@ -59,7 +62,9 @@ def resolve(config: RunConfig, progress) -> RunInputs:
     data = (find_dataset if dataset.prepared_on_demand else open_dataset)(dataset, config.data_dir)
     weights, metadata = weights_of(config, network)
     check_writable(as_path(config.results_dir) / "rows", cure=make_writable("--results_dir"))
-    return RunInputs(config, network, data or prepare_data(config, dataset, progress), weights, metadata)
+    data = data or prepare_data(config, dataset, progress)
+    config, images = settle(config, data)
+    return RunInputs(config, network, data, weights, metadata, images)
 
 
 def prepare_data(config: RunConfig, dataset: Dataset, progress) -> PreparedDataset:
@@ -97,7 +102,20 @@ def resolve_prepared(config: RunConfig, known: dict[Any, Any]) -> RunInputs:
                 lambda: open_dataset(dataset_of(config), config.data_dir))
     weights, metadata = once(("weights", config.kind.pretrained, config.model, config.weights, config.weights_dir),
                              lambda: weights_of(config, network))
-    return RunInputs(config, network, data, weights, metadata)
+    config, images = settle(config, data)
+    return RunInputs(config, network, data, weights, metadata, images)
+
+
+def settle(config: RunConfig, data: PreparedDataset) -> tuple[RunConfig, int | None]:
+    """The config of a single run as RunConfig.settled makes it, and its RunInputs.subset_images.
+
+    Raises:
+      UserError: a class has not so many examples.
+    """
+    if not config.examples_per_class:
+        return config.settled(data.manifest["splits"]["train"]["n"]), None
+    images = data.subset_images(config.examples_per_class[0], config.subset_seeds[0])
+    return config.settled(images), images
 
 
 def network_of(config: RunConfig) -> Network:
@@ -125,6 +143,9 @@ def dataset_of(config: RunConfig) -> Dataset:
     dataset = get_dataset(config.dataset, config.data_dir, split_seed=config.split_seed, difficult=config.voc_difficult,
                           crop_banner=config.aircraft_banner == "crop")
     if config.regime != PRETRAIN.name:
+        if not dataset.validation and dataset.custom:
+            raise UserError(f"{dataset.name} has too few training images ({dataset.train}) to hold some out for "
+                            f"validation, on which {config.regime} chooses: add images")
         if not dataset.validation:
             raise UserError(f"{dataset.name} has no validation split for {config.regime} to choose on, it is to "
                             "pretrain on only: take another --dataset, or `python -m tfbench.pretrain "

@@ -22,21 +22,48 @@ def evenly_spaced_subset(values: tuple[float, ...], number: int) -> tuple[float,
     return tuple(values[round(i * (len(values) - 1) / (number - 1))] for i in range(number))
 
 
+class FewExamples(NamedTuple):
+    """How a search on few examples of each class differs (v3 section 4.7, figure 9; remembered, not printed there).
+
+    Attributes:
+      batch_size: images per step.
+      steps, epochs: the longer of the two, epochs of the subset.
+      divisor: of the learning rates.
+    """
+
+    batch_size: int
+    steps: int
+    epochs: int
+    divisor: int
+
+    def steps_on(self, images: int, batch_size: int) -> int:
+        """Steps of each trial on a subset of so many images."""
+        return max(self.steps, math.ceil(self.epochs * images / batch_size))
+
+
 class Search(NamedTuple):
     """A regime that trains the whole network (v3 appendix A.5).
 
     Attributes:
       steps: of each trial, read off the convergence figure.
       learning_rates: initial ones. weight_decays: each is divided by the learning rate before use.
+      few: what is different on few examples.
     """
 
     steps: int
     learning_rates: tuple[float, ...]
     weight_decays: tuple[float, ...]
+    few: FewExamples
+
+    def rates(self, few_examples: bool) -> tuple[float, ...]:
+        """The learning rates of the grid."""
+        return tuple(rate / self.few.divisor for rate in self.learning_rates) if few_examples else self.learning_rates
 
 
-FINE_TUNING = Search(19531, log_spaced(1e-4, 1e-1, 7), (0.0, *log_spaced(1e-6, 1e-3, 7)))
-FROM_SCRATCH = Search(78125, log_spaced(1e-3, 1.0, 7), log_spaced(1e-5, 10 ** -1.5, 8))
+FINE_TUNING = Search(19531, log_spaced(1e-4, 1e-1, 7), (0.0, *log_spaced(1e-6, 1e-3, 7)),
+                     FewExamples(batch_size=64, steps=1000, epochs=100, divisor=4))
+FROM_SCRATCH = Search(78125, log_spaced(1e-3, 1.0, 7), log_spaced(1e-5, 10 ** -1.5, 8),
+                      FewExamples(batch_size=16, steps=78125, epochs=200, divisor=1))
 BATCH_SIZE = 256  # of both
 # Of the convergence curves (v3 section 4.6, figure 8), whose ticks are 5 million · 2^k examples: whole steps of 256.
 # Each regime's go up to its own number.
@@ -46,6 +73,10 @@ CONVERGED = ((1151, 26), (19531, 444))
 MOMENTUM = 0.9  # of both, and of pretraining: Nesterov's (v3 section 3.2 and appendix A.5)
 AUXILIARY_WEIGHT = 0.4  # of the auxiliary classifier's loss, as in the original networks
 MIN_CROP_AREA = 0.08  # of ours: as in Inception's training
+# Most examples of each class in the few-example curves, which begin with 1, 2, 4, … (v3 figure 9, digitised). 102
+# Flowers and Caltech-101 end with all that their classes have.
+MOST_EXAMPLES = {"food101": 512, "cifar10": 4096, "cifar100": 256, "birdsnap": 64, "sun397": 32, "cars": 16,
+                 "aircraft": 32, "dtd": 32, "pets": 64, "caltech101": 25, "flowers": 10}
 SUBSETS = (0, 1, 2)  # seeds of the few-example curves' three random subsets (v3 section 4.7)
 
 L2_STRENGTHS = log_spaced(1e-6, 1e5, 45)  # of L2 regularisation in logistic regression (v3 section 3.1)
@@ -56,6 +87,12 @@ PRETRAINING = {
     "decay_per_epoch": 0.975, "ema": 0.9999,
     "bn_scale": True, "label_smoothing": 0.0, "dropout": False, "auxiliary_head": False,
 }
+
+
+def example_sizes(dataset: str) -> tuple[int, ...]:
+    """Examples of each class in the few-example curve of a data set; KeyError where the paper has none."""
+    most = MOST_EXAMPLES[dataset]
+    return (*(2 ** power for power in range(most.bit_length()) if 2 ** power < most), most)
 
 
 def batch_norm_momentum(train_images: int, batch_size: int) -> float:

@@ -67,13 +67,17 @@ _SUBSETS = _same("examples_per_class", "subset_seeds")
 
 def _search(search: paper.Search) -> dict[str, dict]:
     """The settings of a search over the paper's grid."""
-    rates, decays = search.learning_rates, search.weight_decays
+    rates, decays, few = search.learning_rates, search.weight_decays, search.few
+    divided = f", divided by {few.divisor} on few examples" if few.divisor > 1 else ""
     return {
         **_RUN, **_STEP, **_REGULARISATION, **_SUBSETS, **_same("steps_curve", "search", "trial"),
-        "steps": {"default": search.steps, "help": "training steps of each trial (v3 appendix A.5)"},
+        "steps": {"help": f"training steps of each trial; unset: {search.steps:,} (v3 appendix A.5), on few examples "
+                  f"{few.steps:,} or {few.epochs} epochs of the subset, whichever is more"},
+        "batch_size": {"default": None, "help": f"images per step over all devices; unset: {paper.BATCH_SIZE} (v3 "
+                       f"appendix A.5), on few examples {few.batch_size}"},
         "grid": {"default": (len(rates), len(decays))},
         "learning_rate": {"help": "initial learning rates to try instead, comma-separated; unset: "
-                          f"{rates[0]:g} to {rates[-1]:g} (v3 appendix A.5), as --grid says"},
+                          f"{rates[0]:g} to {rates[-1]:g} (v3 appendix A.5), as --grid says{divided}"},
         "weight_decay": {"help": "weight decays to try instead, comma-separated; each is divided by the learning rate "
                          f"before use; unset: {decays[0]:g} to {decays[-1]:g} (v3 appendix A.5), as --grid says"}}
 

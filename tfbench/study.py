@@ -44,8 +44,8 @@ SETTINGS = {
         "search", "image_size", "seed", "split_seed", "voc_difficult", "aircraft_banner",
         "deterministic", "devices", "results_dir", "data_dir")},
     "batch_size": dataclasses.replace(FIELDS["batch_size"], default=None, help="images per step over all devices, of "
-                                      "every program; unset: each one's own, 4096 in pretraining, else 256 (v3 "
-                                      "appendix A)"),
+                                      "every program; unset: each one's own, 4096 in pretraining, else 256, on few "
+                                      "examples fewer (v3 appendix A)"),
     "executor": Setting("local", "choice", "local: in this process, one run after another; ray: on a Ray cluster, a "
                         "job per trial; commands: print a line per job, in stages, for other schedulers", CLUSTER,
                         choices=executors.EXECUTORS),

@@ -1,5 +1,6 @@
 """The programs as a user meets them: help, refusals, one whole run, repetition, interruption."""
 
+import dataclasses
 import json
 import pathlib
 import resource
@@ -13,6 +14,8 @@ from helpers.programs import execute, parse
 
 from tfbench import UserError, finetune, logistic_regression, paper, pretrain, train_from_scratch
 from tfbench.cli.progress import Silent
+from tfbench.data.catalog import DATASETS
+from tfbench.data.folders import sizes_with_held_out
 from tfbench.files import atomic
 from tfbench.inputs import resolve
 from tfbench.results import store
@@ -251,6 +254,14 @@ def test_a_switch_that_a_network_lacks_is_refused(program, model, switch, name, 
 def test_batch_norm_scales_are_not_dropped(folders, weights):
     with pytest.raises(UserError, match="--nobn_scale would drop the batch-norm scales that .* has: leave it out"):
         run(finetune, *folders, "--dataset=digits", f"--weights={weights}", "--nobn_scale")
+
+
+@pytest.mark.parametrize("program", [logistic_regression, finetune, train_from_scratch])
+def test_a_set_without_room_for_a_validation_split_is_refused(program, monkeypatch):
+    tiny = dataclasses.replace(DATASETS["digits"], name="tfds:tiny", **sizes_with_held_out(2, 0, 1))
+    monkeypatch.setattr("tfbench.inputs.get_dataset", lambda *arguments, **options: tiny)
+    with pytest.raises(UserError, match=r"tfds:tiny has too few training images \(2\) to hold some out .*: add images"):
+        execute(program, ["--model=resnet_50", "--dataset=tfds:tiny"])
 
 
 def test_network_that_is_too_small_a_grid_or_set_is_refused(folders):

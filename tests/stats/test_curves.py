@@ -132,6 +132,14 @@ def test_few_examples_average_accuracies_over_subsets():
     assert found["n"].tolist() == [99, 99, 99]
 
 
+def test_larger_subsets_may_have_more_steps():
+    rows = [few(0.5, 1, 0, steps=1000), few(0.6, 64, 0, steps=3700), few(0.1, 64, 1, steps=1000), few(0.9, 4096, None,
+                                                                                                      steps=64000)]
+    found = curves.few_examples(runs_of(rows))
+    assert (found["examples_per_class"].tolist(), found["mean"].tolist()) == ([1, 64, 4096], [0.5, 0.6, 0.9])
+    assert found["subsets"].tolist() == [1, 1, 1]  # that of all images is one
+
+
 def test_few_examples_of_other_budgets_are_not_averaged():
     rows = [few(0.5, 1, 0), few(0.1, 1, 1, steps=6), few(0.2, 1, 1, steps=12, learning_rate=[1.0]), few(0.6, 2, 0)]
     found = curves.few_examples(runs_of(rows))

@@ -30,14 +30,14 @@ COMMA = parsers.CommaSerializer()
 def _parser(name: str, known: Setting) -> tuple[flags.ArgumentParser, flags.ArgumentSerializer]:
     """What parses a flag of some kind, and the way back."""
     plain = flags.ArgumentSerializer()
-    numbers = {"minimum": known.minimum, "maximum": known.maximum, "above": known.above}
+    numbers: dict[str, Any] = {"minimum": known.minimum, "maximum": known.maximum, "above": known.above}
     kinds: dict[str, Callable[[], tuple[flags.ArgumentParser, flags.ArgumentSerializer]]] = {
         "text": lambda: (parsers.TextParser(), plain),
         "texts": lambda: (parsers.TextsParser(), COMMA),
         "switch": lambda: (parsers.SwitchParser(), plain),
         "integer": lambda: (parsers.NumberParser(int, **numbers), plain),
         "number": lambda: (parsers.NumberParser(float, **numbers), plain),
-        "integers": lambda: (parsers.NumbersParser(int, **numbers), COMMA),
+        "integers": lambda: (parsers.NumbersParser(int, words=tuple(known.choices), **numbers), COMMA),
         "numbers": lambda: (parsers.NumbersParser(float, **numbers), COMMA),
         "choice": lambda: (parsers.ChoiceParser(known.choices), plain),
         "name": lambda: (parsers.NameParser("network" if name == "model" else name, known.choices), plain),

@@ -140,20 +140,24 @@ class NumberParser(flags.ArgumentParser):
 
 
 class NumbersParser(flags.ArgumentParser):
-    """Comma-separated numbers, as NumberParser takes one; none twice. The value is a tuple."""
+    """Comma-separated numbers, as NumberParser takes one; none twice. The value is a tuple, or one of `words`."""
 
     syntactic_help = "comma-separated numbers"
 
-    def __init__(self, kind=float, **bounds):
+    def __init__(self, kind=float, words: tuple[str, ...] = (), **bounds):
         super().__init__()
-        self.item = NumberParser(kind, **bounds)
+        self.item, self.words = NumberParser(kind, **bounds), words
 
     def parse(self, argument):
+        if argument in self.words:
+            return argument
         items = argument.split(",") if isinstance(argument, str) else argument
         try:
             numbers = tuple(self.item.parse(item) for item in items)
         except ValueError as error:
-            raise ValueError(f"expected comma-separated {self.item.noun}s, found {argument!r} ({error})") from None
+            instead = "".join(f" or {word}" for word in self.words)
+            raise ValueError(f"expected comma-separated {self.item.noun}s{instead}, found {argument!r} "
+                             f"({error})") from None
         if len(set(numbers)) < len(numbers):
             raise ValueError(f"a number stands twice in {argument!r}")
         return numbers

@@ -13,6 +13,7 @@ import numpy as np
 from tfbench.data import index, manifests
 from tfbench.data.catalog import Dataset
 from tfbench.data.splits import per_class, split_hash
+from tfbench.errors import UserError
 
 MEMORY_BYTES = 2 << 30  # of encoded images, up to which a split is held in memory
 
@@ -86,17 +87,21 @@ def select(examples: Examples, positions: np.ndarray) -> Examples:
 
 
 def subset(examples: Examples, number: int, seed: int) -> Examples:
-    """`number` examples of every class, chosen by hash of their keys; all of a class that has no more.
+    """`number` examples of every class, chosen by hash of their keys; a larger number chooses more beside the same.
 
     Of a multi-label set: for every class `number` images that show it, of which some show others too.
     """
-    if examples.labels.ndim == 1:
-        chosen = per_class(examples.keys, examples.labels, number, seed)
-    else:
-        chosen = np.zeros(len(examples.keys), bool)
-        for shown in (examples.labels > 0).T:
-            chosen |= shown & per_class(examples.keys, shown, number, seed)
-    return select(examples, np.flatnonzero(chosen))
+    return select(examples, np.flatnonzero(_in_subset(examples.keys, examples.labels, number, seed)))
+
+
+def _in_subset(keys, labels, number: int, seed: int) -> np.ndarray:
+    """[n] bool, the examples of a subset."""
+    if labels.ndim == 1:
+        return per_class(keys, labels, number, seed, use="subset")
+    chosen = np.zeros(len(keys), bool)
+    for shown in (labels > 0).T:
+        chosen |= shown & per_class(keys, shown, number, seed, use="subset")
+    return chosen
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -153,17 +158,41 @@ class PreparedDataset:
           KeyError: another split.
         """
         rows, expected = self.membership[split], self.manifest["splits"][split]
-        keys, labels = self.entries.keys[rows].tolist(), self.entries.labels[rows]
+        keys, labels = self.entries.keys[rows].tolist(), self._labels(split)
         if (len(keys), split_hash(keys)) != (expected["n"], expected["sha256"]):
             raise manifests.damaged(self.folder, f"expected the {expected['n']:,} {split} examples of its manifest, "
                                     f"found {len(keys):,} or others")
         stored = StoredImages(str(self.folder), self.entries, rows)
         images = self._read_all(stored) if self.entries.sizes[rows].sum() <= memory else stored
+        return Examples(images=images, labels=labels, keys=keys, split_sha256=expected["sha256"],
+                        crop_bottom_rows=self.dataset.banner if self.dataset.crop_banner else 0)
+
+    def _labels(self, split: str) -> np.ndarray:
+        """Labels of a split's examples, read as the data set's options say."""
+        labels = self.entries.labels[self.membership[split]]
         if self.dataset.multi_label and self.dataset.difficult != "ignore":
             value = np.float32(1 if self.dataset.difficult == "positive" else -1)
             labels = np.where(labels == 0, value, labels)
-        return Examples(images=images, labels=labels, keys=keys, split_sha256=expected["sha256"],
-                        crop_bottom_rows=self.dataset.banner if self.dataset.crop_banner else 0)
+        return labels
+
+    def subset_images(self, number: int, seed: int) -> int:
+        """How many training images a subset has, of `number` examples of every class.
+
+        Raises:
+          UserError: a class has fewer.
+        """
+        labels = self._labels("train")
+        if self.dataset.multi_label:
+            counts = (labels > 0).sum(axis=0)
+        else:
+            counts = np.bincount(labels, minlength=self.dataset.classes)
+        if number > counts.min():
+            raise UserError(f"--examples_per_class={number} is more than a class of {self.dataset.name} has for "
+                            f"training: take {counts.min()} at most")
+        if not self.dataset.multi_label:
+            return number * self.dataset.classes
+        keys = self.entries.keys[self.membership["train"]].tolist()
+        return int(_in_subset(keys, labels, number, seed).sum())
 
     def _read_all(self, stored: StoredImages) -> np.ndarray:
         """[n] object, the images, read in the order of the disk."""

@@ -51,8 +51,13 @@ def held_out(keys, labels, size: int, seed: int = 0) -> np.ndarray:
     return chosen
 
 
-def per_class(keys, labels, number: int, seed: int = 0) -> np.ndarray:
+def per_class(keys, labels, number: int, seed: int = 0, *, use: str = "") -> np.ndarray:
     """Chooses `number` examples of every class: those whose SHA-256 of "SEED|KEY" comes first.
+
+    Args:
+      keys, labels: as of held_out. number: of each class; a larger one chooses more beside the same.
+      seed: another one chooses others.
+      use: stands before the seed, "USE|SEED|KEY": choices for different uses then do not depend on each other.
 
     Returns:
       [n] bool, True for the chosen ones; all of a class that has no more.
@@ -60,7 +65,7 @@ def per_class(keys, labels, number: int, seed: int = 0) -> np.ndarray:
     labels = np.asarray(labels)
     chosen = np.zeros(len(keys), bool)
     for label in np.unique(labels):
-        chosen[_ranked(keys, np.flatnonzero(labels == label), seed)[:number]] = True
+        chosen[_ranked(keys, np.flatnonzero(labels == label), seed, use)[:number]] = True
     return chosen
 
 
@@ -78,5 +83,6 @@ def rarest_class(labels) -> np.ndarray:
     return np.where(shown.any(1), counts.argmin(1), shown.shape[1]) if len(shown) else np.zeros(0, np.int64)
 
 
-def _ranked(keys, members, seed: int) -> list[int]:
-    return sorted(members, key=lambda i: hashlib.sha256(f"{seed}|{keys[i]}".encode()).digest())
+def _ranked(keys, members, seed: int, use: str = "") -> list[int]:
+    salt = f"{use}|{seed}" if use else f"{seed}"
+    return sorted(members, key=lambda i: hashlib.sha256(f"{salt}|{keys[i]}".encode()).digest())

@@ -125,14 +125,14 @@ def labelled(fixed: FixedFeatures, train: Examples, validation: Examples,
              spec: dict) -> tuple[Labelled, Labelled, Labelled]:
     """Features and labels of the training and the validation examples, and of those of the refit, both together.
 
-    With examples_per_class in `spec`, so many of each class of the first and of the last; features are computed, and
-    cached, of all.
+    With examples_per_class in `spec`, the first are so many of each class, and the refit is on the same (v3 section
+    4.7); features are computed, and cached, of all.
     """
     values = np.concatenate([fixed.of(train, "train"), fixed.of(validation, "validation")])
     index = {key: position for position, key in enumerate(train.keys + validation.keys)}
     both = join(train, validation)
     if spec["examples_per_class"]:
-        train, both = (subset(examples, spec["examples_per_class"], spec["subset_seed"]) for examples in (train, both))
+        train = both = subset(train, spec["examples_per_class"], spec["subset_seed"] or 0)
     first, second, third = ((values[[index[key] for key in examples.keys]], examples.labels)
                             for examples in (train, validation, both))
     return first, second, third

@@ -22,13 +22,24 @@ def _search(run: dict) -> paper.Search | None:
     return RUNS[run["regime"]].search
 
 
+def _few(run: dict) -> paper.FewExamples | None:
+    search = _search(run)
+    return search.few if search and run.get("examples_per_class") else None
+
+
 def _other_steps(run: dict, search: paper.Search) -> bool:
-    return _search(run) is search and run["steps"] != search.steps
+    return _search(run) is search and not _few(run) and run["steps"] != search.steps
+
+
+def _other_few(run: dict) -> bool:
+    few = _few(run)
+    return few is not None and (run["batch_size"], run["steps"]) != (
+        few.batch_size, few.steps_on(run["subset_images"], few.batch_size))
 
 
 def _other_grid(run: dict) -> bool:
     search, grid = _search(run), (run.get("learning_rate"), run.get("weight_decay"))
-    return search is not None and grid != (list(search.learning_rates), list(search.weight_decays))
+    return search is not None and grid != (list(search.rates(_few(run) is not None)), list(search.weight_decays))
 
 
 def _other_recipe(run: dict) -> bool:
@@ -63,7 +74,8 @@ DEVIATIONS = (
      "the source accuracy is of another image size than the transfer"),
     (lambda run: _other_steps(run, paper.FINE_TUNING), f"other than {paper.FINE_TUNING.steps:,} steps"),
     (lambda run: _other_steps(run, paper.FROM_SCRATCH), f"other than {paper.FROM_SCRATCH.steps:,} steps"),
-    (lambda run: _search(run) and run["batch_size"] != paper.BATCH_SIZE, f"batch size other than {paper.BATCH_SIZE}"),
+    (lambda run: _search(run) and not _few(run) and run["batch_size"] != paper.BATCH_SIZE,
+     f"batch size other than {paper.BATCH_SIZE}"),
     (_other_grid, "other than the paper's grid of 7 learning rates by 8 weight decays"),
     (lambda run: run.get("search") == "halving", HALVING),
     (lambda run: _search(run) and any(run.get(name) for name in ("label_smoothing", "dropout", "auxiliary_head")),
@@ -78,8 +90,9 @@ DEVIATIONS = (
      "that of softmax cross-entropy, for which the learning rates were chosen"),
     (lambda run: run.get("accumulate", 1) > 1,
      "gradients of micro-batches are added: batch norm sees fewer images at once"),
-    (lambda run: run.get("examples_per_class") and _search(run),
-     "few examples: the hyperparameters are chosen on the whole validation split (the paper does not say)"),
+    (_few, "few examples: steps, batch size and learning rates as remembered, the paper does not print them"),
+    (_other_few, "few examples with other steps or batches: fine-tuning has 64 images and 1,000 steps or 100 epochs, "
+     "whichever is more, training from scratch 16 images and 78,125 steps or 200 epochs"),
     (lambda run: "l2" in run and run["l2"] != list(paper.L2_STRENGTHS),
      "other than the paper's grid of 45 strengths of L2 regularisation"),
     (_other_recipe, "pretraining other than by the paper's recipe for ImageNet: batches of 4,096, 300 epochs, learning "

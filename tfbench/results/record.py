@@ -328,7 +328,9 @@ def summary(record) -> str:
     search = RUNS[spec["regime"]].search
     variant = f" {spec['steps']:,} steps" if search and spec["steps"] != search.steps else ""
     if spec.get("examples_per_class"):
-        variant += f" {spec['examples_per_class']} per class, subset {spec['subset_seed']}"
+        variant += f" {spec['examples_per_class']} per class"
+        if spec["subset_seed"] is not None:  # None: they are all examples
+            variant += f", subset {spec['subset_seed']}"
     return (f"{record['regime']} {record['network']} {record['dataset']}{variant}: {100 * record['accuracy']:.1f} % "
             f"{record['metric'].replace('_', ' ')} on {number} test images" + (f" ({chosen})" if chosen else ""))
 

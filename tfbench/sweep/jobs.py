@@ -19,13 +19,13 @@ from typing import Any
 import tfbench
 from tfbench.cli import app, flags
 from tfbench.cli.progress import Silent
-from tfbench.config import REFIT, RunConfig, key_of, settings_of
-from tfbench.data.examples import find_dataset, open_dataset
+from tfbench.config import REFIT, RunConfig, key_of, name_of, settings_of
+from tfbench.data.examples import PreparedDataset, find_dataset, open_dataset
 from tfbench.data.folders import FOLDER
 from tfbench.errors import UserError
 from tfbench.files import sharing
 from tfbench.files.paths import Path, as_path, is_address
-from tfbench.inputs import dataset_of, prepare_data, resolve_prepared
+from tfbench.inputs import dataset_of, prepare_data, resolve_prepared, settle
 from tfbench.models.catalog import SWITCHES
 from tfbench.models.lookup import check_image_size, check_switches, get_network, is_custom
 from tfbench.models.weights import CUSTOM, IMAGENET
@@ -128,13 +128,14 @@ def plan_runs(options, rate: float | dict[str, float]) -> list[Run]:
 
 
 def notes(runs: list[Run]) -> list[str]:
-    """A line for each switch that is left out for some of the study's networks."""
+    """What is taken for what, in a line each: switches that some of the study's networks lack, and RunConfig.notes."""
     lacking: dict[str, dict[str, None]] = {}
     for planned in runs:
         for name in planned.left_out:
             lacking.setdefault(name, {})[planned.config.model] = None
     return [f"--{name} is left out for {', '.join(networks)}: their definitions have no {SWITCHES[name]}"
-            for name, networks in lacking.items()]
+            for name, networks in lacking.items()] + list(
+                dict.fromkeys(line for planned in runs for line in planned.config.notes()))
 
 
 def _parse(options, regime: str, network: str, dataset: str) -> RunConfig:
@@ -203,27 +204,32 @@ def make(runs: Iterable[Run], progress) -> tuple[list[Job], list[str]]:
     weights: dict[str, str] = {}
     pretrainings: dict[str | None, tuple[int, ...]] = {}
     known: dict[Any, Any] = {}
+    names: set[str] = set()
     for planned in runs:
         config = use_weights(_absolute(planned.config), weights)
         dataset, kind = dataset_of(config), config.kind
         key = ("manifest", config.dataset, config.data_dir, config.split_seed)
         if key not in known:
-            known[key] = prepare_data(config, dataset, progress).manifest
-        manifest = known[key]
+            known[key] = prepare_data(config, dataset, progress)
+        data: PreparedDataset = known[key]
         spec, record = record_of(config, known)
         if spec:
             keep_weights(config, spec, weights)
+        if spec:
+            if (name := name_of(spec)) in names:  # so many examples per class that they are all, whatever the seed
+                continue
+            names.add(name)
         if record:
             finished.append(f"{summary(record)} – finished before")
             continue
-        expected = {"code": code_hash(), "data": data_hash(manifest)} | custom_code(config.model)
+        expected = {"code": code_hash(), "data": data_hash(data.manifest)} | custom_code(config.model)
         needs = pretrainings.get(config.model, ()) if kind.pretrained else ()
         graphs = f"{config.regime} {config.model}"
         if kind.search:
             graphs = f"{config.model} {config.dataset}"  # training/engine.py
             recorded = store.read_trials(store.work_dir(config.results_dir, spec), spec) if spec else {}
             trials: tuple[int, ...] = ()
-            for numbers in _trials_left(config.search_spec(), recorded):
+            for numbers in _trials_left(settle(config, data)[0].search_spec(), recorded):
                 first = len(jobs)
                 jobs += [Job(f"{planned.title} trial {name}", (*needs, *trials),
                              (dataclasses.replace(config, trial=str(number)), expected), graphs)

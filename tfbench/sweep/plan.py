@@ -58,7 +58,10 @@ def cost(config: RunConfig, rate: float | dict[str, float]) -> Cost:
 
 
 def _cost(config: RunConfig, rate: float | dict[str, float], network: Network, dataset: Dataset) -> Cost:
-    kind = config.kind
+    kind, images = config.kind, dataset.train
+    if config.examples_per_class:
+        images = min(config.examples_per_class[0] * dataset.classes, images)
+    config = config.settled(images)
     kept = CHECKPOINTS * 2 * 4 * network.parameters  # float32 weights and momenta
     if kind.search:
         search = config.search_spec()

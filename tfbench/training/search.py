@@ -233,8 +233,8 @@ def run(inputs: RunInputs, progress) -> Record | None:
     # ---- data and model ----------------------------------------------------------------------------
     train, validation = data.load("train"), data.load("validation")
     both = join(train, validation)
-    if spec["examples_per_class"]:
-        train, both = (subset(examples, spec["examples_per_class"], spec["subset_seed"]) for examples in (train, both))
+    if spec["examples_per_class"]:  # there is no refit on train + validation (v3 section 4.7)
+        train = both = subset(train, spec["examples_per_class"], spec["subset_seed"] or 0)
     task = make_task(inputs, len(both.labels), progress)
     weights = task.engine.random_weights
     if inputs.weights:
@@ -247,7 +247,8 @@ def run(inputs: RunInputs, progress) -> Record | None:
         return None
     best = choose(trials)
     selected = {name: best[name] for name in ("learning_rate", "weight_decay", "test_crop")}
-    progress.stage("refit on train + validation")
+    few = spec["examples_per_class"]
+    progress.stage("the best trial again, for its weights" if few else "refit on train + validation")
     outcome = task.train(both, weights, "refit",
                          **trial_settings(best["learning_rate"], best["weight_decay"], spec["steps"]))
 
