@@ -278,10 +278,10 @@ def load_rows(*results_dirs) -> list[Record]:
     >>> from tfbench import load_rows
     >>> for row in load_rows("results"):
     ...     print(row["regime"], row["network"], row["dataset"], row["accuracy"], row["n_test"])
-    finetune mobilenet_v1 digits 0.92 359
-    finetune mobilenet_v2 digits 0.9 359
-    finetune resnet_50 digits 0.97 359
-    finetune vgg_16 digits 0.93 359
+    finetune mobilenet_v1 digits 0.92 100
+    finetune mobilenet_v2 digits 0.9 100
+    finetune resnet_50 digits 0.97 100
+    finetune vgg_16 digits 0.93 100
     """
     from tfbench.results import store
 
