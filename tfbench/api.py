@@ -332,7 +332,8 @@ def correlation(rows: Sequence[Record] | Sequence[Mapping[str, Any]] | pd.DataFr
 
 def analyse(accuracies: pd.DataFrame | str | None = None, *, results_dir: str | Sequence[str] | None = None,
             output_dir: str | None = None, dataset: str | Sequence[str] | None = None, regime: str | None = None,
-            source_column: str | None = None, ignore_columns: Sequence[str] = ()) -> Path:
+            source_column: str | None = None, ignore_columns: Sequence[str] = (), exclude: Sequence[str] = (),
+            source: str | None = None) -> Path:
     """Prints the statistics of results, and writes the report with its page, tables and figures.
 
     Args:
@@ -341,6 +342,8 @@ def analyse(accuracies: pd.DataFrame | str | None = None, *, results_dir: str | 
       output_dir: folder of the report; None: "report", in the results folder if there is one.
       dataset: analyse this data set only, and say which network to take for it, or several; None for all.
       regime, source_column, ignore_columns: of a table, as the flags of `analysis` (tfbench.stats.accuracy_table).
+      exclude: networks to leave out.
+      source: source data set of the weights to analyse, "imagenet" for the public ones; None: of most results.
 
     Returns:
       Path of the report's index.html.
@@ -356,7 +359,7 @@ def analyse(accuracies: pd.DataFrame | str | None = None, *, results_dir: str | 
     from tfbench.report.analyse import analyse as write
 
     return write(results_dir=results_dir, accuracies=accuracies, output_dir=output_dir, dataset=dataset, regime=regime,
-                 source_column=source_column, ignore_columns=ignore_columns)
+                 source_column=source_column, ignore_columns=ignore_columns, exclude=exclude, source=source)
 
 
 def _weights_file(network: Network, weights: str | None) -> str | None:

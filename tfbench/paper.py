@@ -87,6 +87,7 @@ PRETRAINING = {
     "decay_per_epoch": 0.975, "ema": 0.9999,
     "bn_scale": True, "label_smoothing": 0.0, "dropout": False, "auxiliary_head": False,
 }
+PRETRAINING_SWITCHES = ("bn_scale", "label_smoothing", "dropout", "auxiliary_head")  # studied in v3 figures 3 and 5
 
 
 def example_sizes(dataset: str) -> tuple[int, ...]:

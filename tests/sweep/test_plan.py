@@ -95,6 +95,8 @@ def test_retrained_and_public_weights_are_two_studies_that_share_training_from_s
     texts = [plan.describe(*planned) for planned in zip(studies, (public, retrained), strict=True)]
     assert "public ImageNet weights, as in the paper's appendix B" in texts[0].splitlines()[0]
     assert "after 16 pretrainings on imagenet2012, as in the paper's main experiment" in texts[1].splitlines()[0]
+    ablation = parse(study, [f"--flagfile={ROOT}/flags/figure_5_1.flags"])
+    assert "main experiment" not in plan.describe(ablation, jobs.plan_runs(ablation, 1e12))
     pretraining = next(run for run in retrained if run.config.regime == "pretrain")
     assert (pretraining.cost.fits, pretraining.cost.evaluated) == (13, 50000 + 12 * 50000)
     assert pretraining.cost.trained == 2 * 93840 * 4096

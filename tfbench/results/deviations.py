@@ -44,9 +44,9 @@ def _other_grid(run: dict) -> bool:
 
 def _other_recipe(run: dict) -> bool:
     """Whether a pretraining departs from the paper's recipe for ImageNet, its four switches left aside."""
-    switches = ("bn_scale", "label_smoothing", "dropout", "auxiliary_head")
     return _pretrains(run) and not all(math.isclose(run.get(name) or 0, value, rel_tol=1e-3)  # of epochs: whole steps
-                                       for name, value in paper.PRETRAINING.items() if name not in switches)
+                                       for name, value in paper.PRETRAINING.items()
+                                       if name not in paper.PRETRAINING_SWITCHES)
 
 
 def _pretrains(run: dict) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tfbench import paper
 from tfbench.errors import UserError
 from tfbench.models import catalog
 from tfbench.models.catalog import NETWORKS
@@ -25,7 +26,7 @@ from tfbench.stats.transforms import standard_errors
 
 # Switches of pretraining by the number of the setting (flags/ablation_NUMBER.flags). Each takes a step from the one
 # before: batch-norm scale is added, then label smoothing, dropout and the auxiliary head are left out.
-SWITCHES = ("bn_scale", "label_smoothing", "dropout", "auxiliary_head")
+SWITCHES = paper.PRETRAINING_SWITCHES
 SETTINGS = {(False, True, True, True): 1, (True, True, True, True): 2, (True, False, True, True): 3,
             (True, False, False, True): 4, (True, False, False, False): 5}
 STEPS = {2: "batch-norm scale", 3: "no label smoothing", 4: "no dropout", 5: "no auxiliary classifier"}

@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 
+from tfbench import paper
 from tfbench.config import ALL, RunConfig
 from tfbench.data import manifests
 from tfbench.data.catalog import Dataset
@@ -15,7 +16,7 @@ from tfbench.inputs import RunInputs, dataset_of
 from tfbench.models.catalog import NETWORKS, Network
 from tfbench.models.lookup import get_network, is_custom
 from tfbench.models.weights import imagenet_path
-from tfbench.regimes import REGIMES, RUNS
+from tfbench.regimes import PRETRAIN, REGIMES, RUNS
 from tfbench.training import halving
 from tfbench.wording import aligned, count, duration
 
@@ -119,7 +120,10 @@ def describe(options, runs) -> str:
     first = "from the public ImageNet weights, as in the paper's appendix B"
     if options.source != IMAGENET:
         first = f"after {count(len(options.models), 'pretraining')} on {options.source}"
-    if options.source == "imagenet2012":
+    pretrainings = [run.config for run in runs if run.config.regime == PRETRAIN.name]
+    if options.source == "imagenet2012" and all(
+            getattr(config, name) == paper.PRETRAINING[name]
+            for config in pretrainings for name in paper.PRETRAINING_SWITCHES):
         first += ", as in the paper's main experiment"
     where = f"by {options.throughput}" if options.throughput else "on this machine"
     features = sum(run.cost.kept for run in runs if run.cost.trained == 0) / 1e9

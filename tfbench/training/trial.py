@@ -179,4 +179,4 @@ def out_of_memory(step, strategy) -> UserError:
         cure = (f"add --accumulate={2 * step.accumulate}, which takes {max(images // 2, 1)} at a time and adds up "
                 "their gradients (batch norm then sees fewer images at once), or --precision=mixed_bfloat16")
     return UserError(f"out of memory with {images} images at a time on each device: {cure}. What is finished is kept; "
-                     "the same command continues where it stopped")
+                     "with --accumulate or another precision or size it is another run, which begins anew")
