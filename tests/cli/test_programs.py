@@ -54,7 +54,7 @@ def test_help_is_quick_and_lists_the_programs_flags(name):
     (["finetune", "--model=resnet50", "--dataset=digits"], "no network 'resnet50', did you mean 'resnet_50'?"),
     (["finetune", "--model=resnet_50", "--dataset=digit"], "no data set 'digit', did you mean 'digits'?"),
     (["finetune", "--model=resnet_50"], "--dataset is missing, e.g. --dataset=digits"),
-    (["finetune", "--model=resnet_50", "--dataset=digits", "--steps=-5"], "found -5; e.g. --steps=19531"),
+    (["finetune", "--model=resnet_50", "--dataset=digits", "--steps=-5"], "found -5; e.g. --steps="),
     (["finetune", "--model=resnet_50", "--dataset=digits", "--learning_rate=0.1,x"], "comma-separated numbers"),
     (["finetune", "--model=resnet_50", "--dataset=digits", "--learning_rate=0"], "expected above 0"),
     (["finetune", "--model=resnet_50", "--dataset=digits", "--grid=8x8"], "expected RATESxDECAYS, at most 7x8"),

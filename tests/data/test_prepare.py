@@ -16,7 +16,7 @@ from tfbench import UserError
 from tfbench.data import examples, index, manifests, prepare, splits
 from tfbench.data.catalog import DATASETS
 from tfbench.data.splits import split_hash
-from tfbench.files import atomic
+from tfbench.files import arrays, atomic
 
 DIGITS, GRID, DIACRITICS = DATASETS["digits"], DATASETS["digits_grid"], DATASETS["diacritics"]
 CURE = "move .*elsewhere.*again"
@@ -233,14 +233,14 @@ def test_all_splits_are_loaded_with_one_look_at_the_disk(name, seed, data_dir, m
 
         monkeypatch.setattr(module, function, counted)
 
-    for module, function in ((atomic, "read_json"), (np, "load"), (index, "held_out"), (splits, "_ranked")):
+    for module, function in ((atomic, "read_json"), (arrays, "read"), (index, "held_out"), (splits, "_ranked")):
         count(module, function)
     dataset = dataclasses.replace(DATASETS[name], split_seed=seed)
     prepared = examples.open_dataset(dataset, data_dir)
     loaded = {split: prepared.load(split) for split in manifests.SPLITS * 2}
     assert [len(part.keys) for part in loaded.values()] == [getattr(dataset, split) for split in manifests.SPLITS]
     held_out = name == "diacritics"  # digits comes with its own validation split
-    assert calls == {"read_json": 1, "load": 1} | ({"held_out": 1, "_ranked": dataset.classes} if held_out else {})
+    assert calls == {"read_json": 1, "read": 1} | ({"held_out": 1, "_ranked": dataset.classes} if held_out else {})
 
 
 @pytest.mark.parametrize("name, first", [("glyphs", "A"), ("digits", "0"), ("digits_grid", "0"),

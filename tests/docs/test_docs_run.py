@@ -54,6 +54,7 @@ NOT_RUN = {  # these are parsed, in test_docs.py
     "prepare_data --dataset=": "fetches archives, or needs a data set or a copy that is there",
     "tsne --model=inception_v4": "needs pretrained weights",
     "duplicates --source=imagenet2012": "needs ImageNet",
+    "analysis --results_dir=DIR": "is about a folder of made-up cells, which benchmark makes",
     "benchmark": "takes minutes; test_benchmark.py runs each in small",
     "study --models=mobilenet_v2,resnet_50,inception_v4": "needs public weights, and images of the reader's",
     "study --flagfile=flags/paper_v3.flags --flagfile=flags/cluster.flags": "needs a Ray cluster and the paper's data",

@@ -71,7 +71,8 @@ def test_a_row_is_a_network(network, tmp_path):
         np.testing.assert_array_equal(a, b)
     assert any(not np.array_equal(a, b) for a, b in zip(model.weights, other.weights, strict=True))
 
-    facts = {"network": network.name, "dataset": "glyphs", "accuracy": 0.5, "value_range": network.value_range}
+    facts = {"network": network.name, "dataset": "glyphs", "accuracy": 0.5, "n_test": 100,
+             "value_range": network.value_range}
     paths = [tmp_path / f"{number}.weights.h5" for number in range(2)]
     for path, same in zip(paths, (model, again), strict=True):
         weights.save(same, path, facts)

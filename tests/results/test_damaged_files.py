@@ -171,7 +171,8 @@ def test_a_trial_of_another_name_is_refused(name, tmp_path):
 
 
 @pytest.mark.parametrize("trial, words", [
-    (TRIAL | {"validation_accuracy": 50}, "fraction"), ([TRIAL], "group of fields"), ({}, "expected learning_rate"),
+    (TRIAL | {"validation_accuracy": 50}, "fraction"), ([TRIAL], "group of fields"), ({}, "expected steps"), (
+        {name: value for name, value in TRIAL.items() if name != "learning_rate"}, "expected learning_rate"),
     (TRIAL | {"test_crop": "left"}, "test_crop"), (TRIAL | {"learning_rate": 0.1}, "learning_rate 0.2 in trial 2"),
     (TRIAL | {"learning_rate": 0.2, "weight_decay": 1e-4}, "weight_decay 0"), (TRIAL | {"diverged": None}, "diverged"),
 ])

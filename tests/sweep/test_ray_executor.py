@@ -219,7 +219,9 @@ def test_a_study_becomes_jobs_in_their_order(tmp_path, data_dir):
                                                 for steps in (1, 3) for number in (1, 2)]
     run = jobs.plan_runs(flags, 1e11)[-1]
     folder = store.work_dir(tmp_path, resolve_prepared(run.config, {}).spec)
-    atomic.write_json(store.trial_path(folder, 1), {})
+    atomic.write_json(store.trial_path(folder, 1), {
+        "learning_rate": 0.01, "weight_decay": 0.0, "steps": 24, "validation_accuracy": 0.5, "diverged": False,
+        "test_crop": "whole", "seconds": 1.0})
     assert [job.call[0].trial for job in jobs.make(jobs.plan_runs(flags, 1e11), Silent())[0]][7:] == ["2", REFIT]
 
 

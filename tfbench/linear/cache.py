@@ -24,7 +24,7 @@ from tfbench.files.paths import Path, as_path
 
 LAYOUT_VERSION = 1
 SHARD_EXAMPLES = 1024
-SHARD = {"keys": arrays.Expected("U"), "features": arrays.Expected("f", (2,))}
+SHARD = {"keys": arrays.Expected("U"), "features": arrays.Expected("fu", (2, 3))}
 KEY = {"image_size": COUNT, "precision": TEXT, "images": GROUP}  # what describe_all reads of key.json
 
 
@@ -54,7 +54,7 @@ class FeatureCache:
     folder: Path
 
     def read(self, split: str, number: int, keys: list[str]) -> np.ndarray | None:
-        """Features of a shard, float32 [len(keys), width]; None if it is missing, damaged or of other examples."""
+        """What was written of a shard; None if it is missing, damaged or of other examples."""
         try:
             shard = arrays.read(self._path(split, number), SHARD, cure="it is made anew")
         except (UserError, OSError):

@@ -237,19 +237,27 @@ def fault_of_fits(fits: Iterable[dict]) -> str | None:
 
 
 def fault_of_trial(trial, number: int, spec: dict | None = None) -> str | None:
-    """What is wrong with a recorded trial of a search, in words; None where nothing is.
+    """What is wrong with a recorded trial of a search, or score of a pretraining's --select_steps, in words.
 
     Args:
       number: of the trial, from 1.
-      spec: of the run; the trial must be at its point of the grid. None: of whichever run.
+      spec: of the run; the trial must be at its point of the grid, or its number of steps. None: of whichever run.
+
+    Returns:
+      None where nothing is.
     """
-    names = ("learning_rate", "weight_decay", "steps", "validation_accuracy", "diverged", "seconds")
-    if fault := wrong(trial, _TRIAL, required=names):
+    if fault := wrong(trial, _TRIAL, required=("steps", "validation_accuracy", "diverged", "seconds")):
         return fault
     if trial.get("test_crop") not in ("whole", "central"):
         return f"expected test_crop as whole or central, found {short(trial.get('test_crop'))}"
     if spec is None:
         return None
+    if scored := spec.get("select_steps"):
+        if trial["steps"] not in scored[number - 1:number]:
+            return f"expected one of the steps of --select_steps as number {number}, found {trial['steps']:,}"
+        return None
+    if fault := wrong(trial, _TRIAL, required=("learning_rate", "weight_decay")):
+        return fault
     grid = list(itertools.product(spec["learning_rate"], spec["weight_decay"]))
     for name, value in zip(("learning_rate", "weight_decay"), grid[(number - 1) % len(grid)], strict=True):
         if not math.isclose(trial[name], value, rel_tol=1e-9):

@@ -162,8 +162,8 @@ def _predictions_path(record: Mapping[str, Any]) -> paths.Path:
     return as_path(record["path"]).with_suffix(".npz")
 
 
-PREDICTIONS = {"labels": arrays.Expected("iuf", (1, 2), False), "predictions": arrays.Expected("iu", (1,), False),
-               "scores": arrays.Expected("f", (2,), False)}
+PREDICTIONS = {"keys": arrays.Expected("U", (1,), False), "labels": arrays.Expected("iuf", (1, 2), False),
+               "predictions": arrays.Expected("iu", (1,), False), "scores": arrays.Expected("f", (2,), False)}
 
 
 def read_predictions(record: Mapping[str, Any],

@@ -43,7 +43,7 @@ def execute_all(config: RunConfig) -> list[Record]:
     """Runs what a config asks for, one run after another, with a progress bar; says what came out."""
     records = []
     for line in config.notes():
-        print(line)
+        say(line)
     for variant in config.variants():
         with Display(1) as progress:
             progress.run(f"{variant.model} {variant.dataset}", 1)

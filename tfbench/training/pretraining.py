@@ -122,7 +122,7 @@ def score_steps(task: Task, images: Selection, rates: dict, crop: str) -> list[d
       the worst, as do all that follow), seconds with evaluation since the one before, and how fast it was.
     """
     config, numbers = task.inputs.config, task.inputs.spec["select_steps"]
-    done, seconds_before = store.read_trials(task.folder), 0.0
+    done, seconds_before = store.read_trials(task.folder, task.inputs.spec), 0.0
     trial.check_same_on_all_hosts(task.engine.trainer.strategy, len(done))
     for number, steps in enumerate(numbers, start=1):
         if number in done:
