@@ -4,8 +4,10 @@ import json
 import pathlib
 import zlib
 
+import keras
 import numpy as np
 
+from tfbench.models.build import build_network
 from tfbench.models.lookup import list_networks
 
 FOLDER = pathlib.Path(__file__).parents[1] / "models" / "reference"
@@ -72,3 +74,13 @@ def images(name: str) -> np.ndarray:
     smooth = rows[:, :, cell] * (1 - part)[None, None, :, None] + rows[:, :, cell + 1] * part[None, None, :, None]
     noise = given["noise"] * generator.standard_normal((given["n"], size, size, 3))
     return np.clip(smooth + noise, -1.0, 1.0).astype(np.float32)
+
+
+def at_size(model: keras.Model, name: str, size: int) -> keras.Model:
+    """The network with its weights for images of `size` pixels: ResNet v2's references are of 224, it transfers at 299."""
+    if model.input_shape[1] == size:
+        return model
+    values = model.get_weights()
+    other = build_network(name, bn_scale=True, num_classes=values[-1].shape[0], image_size=size)
+    other.set_weights(values)
+    return other

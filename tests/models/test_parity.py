@@ -6,7 +6,6 @@ import pytest
 from helpers import reference_networks
 
 from tfbench.models import convert
-from tfbench.models.build import build_network
 from tfbench.models.catalog import NETWORKS
 from tfbench.models.families import builder_of, inception, keras_networks, nasnet, pnasnet
 from tfbench.models.layers import BuildOptions
@@ -23,10 +22,7 @@ def original(name: str, tensors=None, change=lambda model: None):
     model = convert.build_for(name, tensors, auxiliary_head="aux_logits" in reference_networks.outputs(name).files)
     convert.assign(model, tensors)
     images = reference_networks.images(name)
-    if images.shape[1] != model.input_shape[1]:  # ResNet v2's references are of 224 pixels, it transfers at 299
-        values = model.get_weights()
-        model = build_network(name, bn_scale=True, num_classes=values[-1].shape[0], image_size=images.shape[1])
-        model.set_weights(values)
+    model = reference_networks.at_size(model, name, images.shape[1])
     change(model)
     outputs = model(images, training=False)
     return model, {output: np.asarray(value) for output, value in outputs.items()}
