@@ -77,7 +77,7 @@ def images(name: str) -> np.ndarray:
 
 
 def at_size(model: keras.Model, name: str, size: int) -> keras.Model:
-    """The network with its weights for images of `size` pixels: ResNet v2's references are of 224, it transfers at 299."""
+    """The network with its weights for images of `size` pixels: ResNet v2 is for 299, its references are of 224."""
     if model.input_shape[1] == size:
         return model
     values = model.get_weights()

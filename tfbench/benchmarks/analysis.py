@@ -48,7 +48,7 @@ def make_study(folder: pathlib.Path, count: int) -> int:
                 scores = np.zeros((count, dataset.classes), np.float32)
                 scores[np.arange(count), arrays["predictions"]] = 1
             source = {"dataset": "imagenet", "accuracy": NETWORKS[cell.network].retrained_top1, "n_test": 50000}
-            record = {"schema": 0, "key": f"{cell.Index:016x}", "regime": cell.regime, "network": cell.network,
+            record = {"schema": 1, "key": f"{cell.Index:016x}", "regime": cell.regime, "network": cell.network,
                       "dataset": dataset.name, "metric": dataset.metric, "n_test": count,
                       "accuracy": metrics.score(dataset.metric, scores, labels), "source": source, "spec": {},
                       "test_split": {"n": count, "sha256": "0" * 64}}
