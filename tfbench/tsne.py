@@ -152,7 +152,7 @@ def main(options) -> None:
                         f"{len(positions):,} for these classes in {options.split}: lower it, or name other --classes")
     how = "as named" if options.classes else f"drawn with --seed={options.seed}"
     say(f"{dataset_title(data.dataset.name)}: {count(len(positions), f'{options.split} image')} of "
-        f"{count(len(names), 'class').replace('classs', 'classes')}, {how}: {', '.join(names)}")
+        f"{count(len(names), 'class')}, {how}: {', '.join(names)}")
 
     # ---- features and their embeddings -------------------------------------------------------------
     from tfbench.report import tsne_plot  # matplotlib, scikit-learn and TensorFlow: --help does without

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 
 
 def count(number: int, noun: str) -> str:
-    """ "1 network", "3 networks", "19,531 steps"."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+    """ "1 network", "3 networks", "19,531 steps", "2 classes"."""
+    plural = "es" if noun.endswith("s") else "s"
+    return f"{number:,} {noun}" + ("" if number == 1 else plural)
 
 
 def either(words) -> str:

@@ -11,8 +11,9 @@ import pytest
 from tfbench import UserError
 from tfbench.data.folders import dataset_of
 from tfbench.images import label_files
-from tfbench.images.reading import read, text_of
+from tfbench.images.reading import read
 from tfbench.images.split_names import split_named
+from tfbench.images.tree import text_of
 from tfbench.wording import printable
 
 HEADS = (b"\xff\xd8\xff\xe0" + bytes(30), b"\x89PNG\r\n\x1a\n" + bytes(30), b"", b"<html>", b"text",

@@ -10,8 +10,9 @@ import re
 
 from tfbench.data.catalog import Dataset
 from tfbench.errors import UserError
-from tfbench.images.reading import FOLDER, Reading, hash_lines, meaning, read, some, text_of
+from tfbench.images.reading import FOLDER, Reading, hash_lines, meaning, read
 from tfbench.images.split_names import SPLITS
+from tfbench.images.tree import some, text_of
 from tfbench.wording import count, either, printable
 
 HELD_OUT_FRACTION = 0.2  # of the training images, where there is no test or validation split

@@ -9,27 +9,24 @@
 
 import collections
 import dataclasses
-import errno
 import functools
 import hashlib
 import os
 import pathlib
 import re
-import stat
 import unicodedata
 
 from tfbench.errors import UserError
 from tfbench.images import decoding, label_files
 from tfbench.images.split_names import SPLITS, split_named
+from tfbench.images.tree import Tree, some, text_of
 from tfbench.wording import count, either, printable
 
 FOLDER = "folder:"  # --dataset=folder:PATH
 LAYOUTS = "CLASS/IMAGE or train/CLASS/IMAGE"
-SYSTEM_FOLDERS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found")
 _KINDS = ", ".join(list(decoding.KINDS)[:6]) + ", …"
 _PARTS = re.compile(r"(fold|part|batch|shard|chunk)[ _-]?\d+", re.IGNORECASE)  # of one data set, no classes
-_SHOWN, _CLASSES_SHOWN = 5, 20  # names in a line
-_MOST_TWICE = 100  # folders that links lead to again, before looking on takes for ever
+_CLASSES_SHOWN = 20  # in a line
 
 
 @dataclasses.dataclass(frozen=True, slots=True)  # a million of them must fit
@@ -142,7 +139,7 @@ def read(path) -> Reading:
 
 
 def _read(root: pathlib.Path) -> Reading:
-    tree = _Tree(root)
+    tree = Tree(root)
     try:
         tree.walk()
     except OSError as error:
@@ -171,170 +168,10 @@ def _read(root: pathlib.Path) -> Reading:
     return Reading(root, tuple(files), multi_label, listed, tuple(printable(note) for note in notes))
 
 
-def text_of(name: str) -> str:
-    """A file's name as text: bytes that are no UTF-8 become \\xe9 and the like."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return os.fsencode(name).decode("utf-8", "backslashreplace")
-    return name
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Found:
-    """An image: names of its folders and its own, below the folder `prefix` of the root; stamp as of ImageFile."""
-
-    parts: tuple[str, ...]
-    size: int
-    stamp: tuple[int, int]
-    prefix: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        return "/".join((*self.prefix, *self.parts))
-
-
-class _Tree:
-    """All that lies below a folder.
-
-    Attributes:
-      root: the folder, or the one in it that holds everything, `prefix` below it.
-      images: in no order. folders: parts of each folder but hidden ones.
-      unread: {ending or kind: [files]} of images that are not read. others: endings of other files.
-      special: pipes, devices and sockets. twice: pairs of folders that are the same one.
-    """
-
-    def __init__(self, root: pathlib.Path):
-        self.root = root
-        self.prefix: tuple[str, ...] = ()
-        self.images: list[_Found] = []
-        self.folders: list[tuple[str, ...]] = []
-        self.unread: dict[str, list[tuple[str, ...]]] = collections.defaultdict(list)
-        self.others: collections.Counter[str] = collections.Counter()
-        self.special: list[str] = []
-        self.system: list[str] = []
-        self.twice: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
-
-    def walk(self) -> None:
-        facts = os.stat(self.root)
-        seen: dict[tuple[int, int], tuple[str, ...]] = {(facts.st_dev, facts.st_ino): ()}
-        stack: list[tuple[tuple[str, ...], tuple]] = [((), ((facts.st_dev, facts.st_ino),))]
-        while stack:
-            parts, above = stack.pop()
-            with os.scandir(os.path.join(self.root, *parts)) as entries:
-                listed = sorted(entries, key=lambda entry: entry.name)
-            for entry in listed:
-                if entry.name[0] == ".":
-                    continue
-                here = (*parts, entry.name)
-                if not _is_folder(entry):
-                    self._file(entry, here)
-                    continue
-                if entry.name in SYSTEM_FOLDERS:
-                    self.system.append("/".join(here))
-                    continue
-                facts = entry.stat()
-                identity = (facts.st_dev, facts.st_ino)
-                if identity in above:
-                    raise UserError(f"the link {printable(text_of('/'.join(here)))} in {printable(self.root)} leads "
-                                    "back to a folder that it lies in, in circles: remove the link")
-                if identity in seen:
-                    self.twice.append((seen[identity], here))
-                    if len(self.twice) > _MOST_TWICE:
-                        self.refuse_twice(*self.twice[0])
-                seen.setdefault(identity, here)
-                self.folders.append(here)
-                stack.append((here, (*above, identity)))
-
-    def enter(self, top: str) -> None:
-        """Makes the only folder there is the root."""
-        self.root, self.prefix = self.root / top, (*self.prefix, top)
-        self.images = [dataclasses.replace(found, parts=found.parts[1:], prefix=self.prefix) for found in self.images]
-        self.folders = [parts[1:] for parts in self.folders if len(parts) > 1]
-        self.unread = {kind: [parts[1:] for parts in files] for kind, files in self.unread.items()}
-        self.twice = [(first[1:], second[1:]) for first, second in self.twice]
-
-    def _file(self, entry, parts: tuple[str, ...]) -> None:
-        ending = os.path.splitext(entry.name)[1].lower()
-        try:
-            facts = entry.stat()
-        except OSError as error:  # a link to nothing or to itself: preparing names it among the unreadable
-            if error.errno not in (errno.ENOENT, errno.ELOOP):
-                raise
-            if ending in decoding.ENDINGS:
-                self.images.append(_Found(parts, 0, (0, 0)))
-            else:
-                self.others["broken link"] += 1
-            return
-        if not stat.S_ISREG(facts.st_mode):
-            self.special.append("/".join(parts))
-            return
-        kind = self._kind(entry, ending)
-        if kind == "image":
-            self.images.append(_Found(parts, facts.st_size, (facts.st_mtime_ns, facts.st_ino)))
-        elif kind:
-            self.unread[kind].append(parts)
-        else:
-            if len(parts) > 1 or entry.name.lower() not in label_files.NAMES:
-                self.others[ending or "no ending"] += 1
-
-    def _kind(self, entry, ending: str) -> str:
-        """ "image", the ending or kind of an image that is not read, or "" for what is no image."""
-        if ending in decoding.ENDINGS and (ending != ".avif" or "AVIF" in decoding.readable_kinds()):
-            return "image"
-        if ending in decoding.UNREAD_ENDINGS or ending == ".avif":
-            heif = decoding.UNREAD_ENDINGS.get(ending) == decoding.UNREAD_ENDINGS[".heic"]
-            return "image" if heif and "HEIC" in decoding.readable_kinds() else ending
-        if ending in decoding.OTHER_ENDINGS or entry.name.endswith("~"):
-            return ""
-        try:
-            with open(entry.path, "rb") as file:
-                kind = decoding.sniff(file.read(decoding.HEAD_BYTES))
-        except OSError:
-            return ""
-        return "image" if kind in decoding.readable_kinds() else kind
-
-    def refuse_twice(self, first, second) -> None:
-        raise UserError(f"{printable(text_of('/'.join(first)))} and {printable(text_of('/'.join(second)))} in "
-                        f"{printable(self.root)} are the same folder, by a link: its images would count twice; remove "
-                        "the link")
-
-    def notes(self) -> list[str]:
-        """Lines on what was not read."""
-        lines = []
-        number = sum(map(len, self.unread.values()))
-        if number:
-            kinds = "; ".join(f"{len(files):,} {kind} ({decoding.UNREAD_ENDINGS.get(kind) or decoding.remedy(kind)})"
-                              for kind, files in sorted(self.unread.items()))
-            lines.append(f"{number:,} of {number + len(self.images):,} image files not read: {kinds}")
-        if self.others:
-            kinds = ", ".join(f"{number:,} {ending}" for ending, number in self.others.most_common(_SHOWN))
-            more = ", …" if len(self.others) > _SHOWN else ""
-            lines.append(f"left aside, no images: {count(self.others.total(), 'file')} ({kinds}{more})")
-        if self.special:
-            lines.append(f"left aside, neither files nor folders: {some(sorted(self.special))}")
-        if self.system:
-            lines.append(f"left aside, of the system: {some(sorted(self.system))}")
-        return lines
-
-
-def _is_folder(entry: os.DirEntry) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
-
-
-def some(names) -> str:
-    """The first names, for people, and how many more there are."""
-    names = [printable(text_of(name)) for name in names]
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else "")
-
-
 # ---- by folders ----------------------------------------------------------------------------------------
 
 
-def _wrapper(tree: _Tree) -> str | None:
+def _wrapper(tree: Tree) -> str | None:
     """The one folder that holds several with images, or splits, and beside which there is nothing; None without one."""
     tops = {parts[0] for parts in tree.folders}
     inside = {found.parts[1] for found in tree.images if len(found.parts) > 2}
@@ -346,7 +183,7 @@ def _wrapper(tree: _Tree) -> str | None:
         len(found.parts) > 3 for found in tree.images) else None
 
 
-def _layout(tree: _Tree) -> tuple[dict[str, str] | None, list[str]]:
+def _layout(tree: Tree) -> tuple[dict[str, str] | None, list[str]]:
     """{folder: split}, or None where the folders are classes; and notes.
 
     Raises:
@@ -399,7 +236,7 @@ def _splits_note(named: dict[str, str]) -> str:
     return f"splits: {', '.join(parts)}" + (f"; {' and '.join(lacking)} held out of train" if lacking else "")
 
 
-def _refuse_splits_in_classes(tree: _Tree, tops: list[str]) -> None:
+def _refuse_splits_in_classes(tree: Tree, tops: list[str]) -> None:
     """CLASS/train/IMAGE is neither layout: its test images would be trained on."""
     inside = {parts[:2] for parts in tree.folders if len(parts) == 2}
     inside &= {found.parts[:2] for found in tree.images}
@@ -411,7 +248,7 @@ def _refuse_splits_in_classes(tree: _Tree, tops: list[str]) -> None:
                         "train/CLASS/IMAGE; move them, or rename these folders if they are no splits")
 
 
-def _by_folder(tree: _Tree) -> tuple[list[ImageFile], list[str]]:
+def _by_folder(tree: Tree) -> tuple[list[ImageFile], list[str]]:
     """The images by their first folder below that of their split, and notes."""
     splits, notes = _layout(tree)
     depth, files = 0 if splits is None else 1, []
@@ -440,17 +277,14 @@ def _by_folder(tree: _Tree) -> tuple[list[ImageFile], list[str]]:
     return files, notes
 
 
-def _empty(tree: _Tree, parts: tuple[str, ...]) -> str:
+def _empty(tree: Tree, parts: tuple[str, ...]) -> str:
     folder = printable(text_of(os.path.join(tree.root, *parts)))
-    unread = {kind: sum(file[:len(parts)] == parts for file in files) for kind, files in tree.unread.items()}
-    if any(unread.values()):
-        kinds = "; ".join(f"{number:,} {kind} ({decoding.UNREAD_ENDINGS.get(kind) or decoding.remedy(kind)})"
-                          for kind, number in unread.items() if number)
-        return f"the folder {folder} has no images that are read: {kinds}"
+    if unread := tree.unread_in(parts):
+        return f"the folder {folder} has no images that are read: {unread}"
     return f"the folder {folder} has no images ({_KINDS}): fill it, or move it elsewhere"
 
 
-def _no_images(tree: _Tree) -> str:
+def _no_images(tree: Tree) -> str:
     if tree.unread:
         return f"{printable(tree.root)} has no images that are read: {tree.notes()[0]}"
     return (f"{printable(tree.root)} has no images ({_KINDS}) in class folders: expected {LAYOUTS}, "
@@ -470,14 +304,14 @@ def _classes(files: list[ImageFile], multi_label: bool) -> str:
     counts = collections.Counter(label for file in files for label in file.labels)
     shown = ", ".join(f"{name} {number:,}" for name, number in sorted(counts.items())[:_CLASSES_SHOWN])
     more = f" and {len(counts) - _CLASSES_SHOWN:,} more" if len(counts) > _CLASSES_SHOWN else ""
-    text = f"{count(len(files), 'image')}, {len(counts):,} {'class' if len(counts) == 1 else 'classes'}: {shown}{more}"
+    text = f"{count(len(files), 'image')}, {count(len(counts), 'class')}: {shown}{more}"
     if multi_label:
         none = sum(not file.labels for file in files)
         text += "; several per image" + (f", {none:,} show none of them" if none else "")
     return text
 
 
-def _refuse_repeated(tree: _Tree, files: list[ImageFile]) -> None:
+def _refuse_repeated(tree: Tree, files: list[ImageFile]) -> None:
     for first, second in zip(files, files[1:], strict=False):
         if first.path == second.path:
             raise UserError(f"two files in {printable(tree.root)} are both written {printable(first.path)}: rename one")
@@ -517,7 +351,7 @@ def _canonical(label: str) -> str:
 # ---- by labels.csv -------------------------------------------------------------------------------------
 
 
-def _label_file(tree: _Tree) -> tuple[label_files.LabelFile | None, list[str]]:
+def _label_file(tree: Tree) -> tuple[label_files.LabelFile | None, list[str]]:
     """The labels.csv of a folder, None where there is none; and notes."""
     with os.scandir(tree.root) as entries:
         names = sorted(entry.name for entry in entries if entry.name.lower() in label_files.NAMES and entry.is_file())
@@ -534,7 +368,7 @@ def _label_file(tree: _Tree) -> tuple[label_files.LabelFile | None, list[str]]:
     return None, [f"{names[0]} is not read, it has no columns of files and labels"]
 
 
-def _by_label_file(tree: _Tree, labels: label_files.LabelFile) -> tuple[list[ImageFile], bool, list[str]]:
+def _by_label_file(tree: Tree, labels: label_files.LabelFile) -> tuple[list[ImageFile], bool, list[str]]:
     """The images that have a line, whether labels come from there and not from folders, and notes."""
     found = {text_of("/".join(one.parts)): one for one in tree.images}
     lines, notes = label_files.match(labels, list(found))
