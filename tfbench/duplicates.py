@@ -24,7 +24,7 @@ from tfbench.data import duplicates
 from tfbench.data.examples import PreparedDataset, StoredImages
 from tfbench.data.lookup import get_dataset
 from tfbench.errors import UserError
-from tfbench.files import atomic
+from tfbench.files import arrays, atomic
 from tfbench.files.paths import Path, as_path
 from tfbench.inputs import prepare_data
 from tfbench.linear.cache import FeatureCache
@@ -32,6 +32,7 @@ from tfbench.report import pairs_page
 from tfbench.wording import count, say
 
 SHARD = 4096  # images whose thumbnails are kept in one file
+THUMBNAILS = arrays.Expected("u", (3,))
 CURE = atomic.make_writable("--results_dir")
 
 SETTINGS = {
@@ -77,7 +78,7 @@ def read_split(data: PreparedDataset, split: str, folder: Path, progress) -> Spl
     """The thumbnails of a split: read once in the order of the disk, and kept in `folder`."""
     entries, rows = data.entries, data.membership[split]
     rows = rows[np.lexsort((entries.offset[rows], entries.shard[rows]))]
-    cache = FeatureCache(folder / f"{data.folder.parent.name}-{data.manifest['content'][:16]}")
+    cache = FeatureCache(folder / f"{data.folder.parent.name}-{data.manifest['content'][:16]}", THUMBNAILS)
     stored, shards = StoredImages(str(data.folder), entries, rows), []
     progress.run(f"{data.dataset.name}: thumbnails of {count(len(rows), f'{split} image')}", len(rows), len(rows))
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -87,7 +87,7 @@ def weights_file(weights: str, network: str) -> str:
     folder = as_path(weights)
     if weights == IMAGENET or not folder.is_dir():
         return weights
-    metadata = {path: atomic.read_json(path, cure="delete it, with its weights, and pretrain the network again")
+    metadata = {path: atomic.read_json(path, cure="move it and its weights elsewhere and pretrain the network again")
                 for path in sorted(folder.glob("weights/*.json"))}
     files = [str(path).removesuffix(".json") + ENDING for path, facts in metadata.items()
              if facts.get("network") == network]

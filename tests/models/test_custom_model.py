@@ -24,7 +24,7 @@ from tfbench.models.build import build_network, decayed_kernels, set_batch_norm
 from tfbench.models.catalog import NETWORKS
 from tfbench.models.families import untouched
 from tfbench.results import store
-from tfbench.sweep import jobs, plan, run
+from tfbench.sweep import jobs, plan, run, worker
 from tfbench.training.engine import _engines
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -352,10 +352,10 @@ def test_a_worker_finds_the_module_and_refuses_another(module, tmp_path, data_di
     made, _ = jobs.make(runs, Silent())
     config, expected = made[0].call
     assert expected["folder"] == str(tmp_path) and f"--model={name}" in config.to_flags()
-    with pytest.raises(jobs.WrongWorker, match="another network nets[0-9]+:small than the machine that planned"):
-        jobs.work(config, expected | {"network": "0123"})
-    script = ("import pickle, sys\nfrom tfbench.sweep import jobs\n"
-              "print(jobs.work(*pickle.loads(bytes.fromhex(sys.argv[1])))['line'])")
+    with pytest.raises(worker.WrongWorker, match="another network nets[0-9]+:small than the machine that planned"):
+        worker.work(config, expected | {"network": "0123"})
+    script = ("import pickle, sys\nfrom tfbench.sweep import worker\n"
+              "print(worker.work(*pickle.loads(bytes.fromhex(sys.argv[1])))['line'])")
     done = subprocess.run([sys.executable, "-c", script, pickle.dumps((config, expected)).hex()], cwd=ROOT,
                           text=True, capture_output=True, timeout=120)
     assert done.returncode == 0 and f"pretrain {name} glyphs" in done.stdout, done.stderr

@@ -25,9 +25,10 @@ from tfbench.errors import UserError
 from tfbench.files import atomic
 from tfbench.inputs import resolve_prepared
 from tfbench.results import store
-from tfbench.sweep import jobs, status
+from tfbench.sweep import jobs, status, worker
 from tfbench.sweep.executors import ray_cluster
-from tfbench.sweep.jobs import Job, ReadyQueue, WrongWorker
+from tfbench.sweep.jobs import Job, ReadyQueue
+from tfbench.sweep.worker import WrongWorker
 
 pytestmark = pytest.mark.ray
 ROOT = pathlib.Path(__file__).parents[2]
@@ -165,7 +166,7 @@ def test_a_scheduler_writes_what_it_does(two_cores, tmp_path):
              Job("finetune resnet_50 pets", (0,), (refit, {"code": "0123", "data": ""}))]
     path = jobs.report_path(tmp_path)
     scheduler = ray_cluster.Scheduler.remote()
-    code = jobs.code_hash()
+    code = worker.code_hash()
     assert "another tfbench" in ray.get(scheduler.begin.remote([], "0123", jobs_, QUICK, str(path), None))
     assert ray.get(scheduler.begin.remote([], code, jobs_, QUICK, str(path), "http://head:8265")) is None
     until(lambda: path.exists() and atomic.read_json(path, cure="")["ended"], 60)
@@ -182,7 +183,8 @@ def test_machines_that_differ_get_no_work():
     with cluster_of_two() as (cluster, node), process(sys.executable, "-c", f"""
 import ray, time
 from tfbench.sweep.executors import ray_cluster
-from tfbench.sweep.jobs import Job, WrongWorker
+from tfbench.sweep.jobs import Job
+from tfbench.sweep.worker import WrongWorker
 ray.init({cluster.address!r}, log_to_driver=False)
 def do(bad):
     time.sleep(0.1)
@@ -231,7 +233,7 @@ def test_another_code_or_other_data_are_refused(tmp_path, data_dir):
     config, expected = job.call
     for what, words in (("code", "has another tfbench"), ("data", "has another data set digits")):
         with pytest.raises(WrongWorker, match=f"{words} .* expected 0123, found"):
-            jobs.work(config, expected | {what: "0123"})
+            worker.work(config, expected | {what: "0123"})
 
 
 def test_impossible_resources_are_refused(two_cores):

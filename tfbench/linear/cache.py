@@ -24,7 +24,7 @@ from tfbench.files.paths import Path, as_path
 
 LAYOUT_VERSION = 1
 SHARD_EXAMPLES = 1024
-SHARD = {"keys": arrays.Expected("U"), "features": arrays.Expected("fu", (2, 3))}
+FEATURES = arrays.Expected("f", (2,))
 KEY = {"image_size": COUNT, "precision": TEXT, "images": GROUP}  # what describe_all reads of key.json
 
 
@@ -49,21 +49,27 @@ def make_key(spec: dict, manifest: dict, *, processor: str) -> dict:
 
 @dataclasses.dataclass(frozen=True)
 class FeatureCache:
-    """The folder with the features of one network on one data set."""
+    """The folder with the features of one network on one data set, or with what else is computed of images.
+
+    Attributes:
+      expected: what the arrays are: features are float32 [n, width].
+    """
 
     folder: Path
+    expected: arrays.Expected = FEATURES
 
     def read(self, split: str, number: int, keys: list[str]) -> np.ndarray | None:
-        """What was written of a shard; None if it is missing, damaged or of other examples."""
+        """Features of a shard, [len(keys), …]; None if it is missing, damaged or of other examples."""
         try:
-            shard = arrays.read(self._path(split, number), SHARD, cure="it is made anew")
+            shard = arrays.read(self._path(split, number), {"keys": arrays.Expected("U"), "features": self.expected},
+                                cure="it is made anew")
         except (UserError, OSError):
             return None
         features = shard["features"]
         return features if shard["keys"].tolist() == keys and len(features) == len(keys) else None
 
     def write(self, split: str, number: int, keys: list[str], features: np.ndarray) -> None:
-        """Writes a shard; features float32 [len(keys), width].
+        """Writes a shard; features [len(keys), …].
 
         Raises:
           UserError: the folder cannot be written.

@@ -13,8 +13,9 @@ from tfbench.regimes import REGIMES
 from tfbench.results.record import fits_of, images_per_second
 from tfbench.results.titles import dataset_title, parse_sized
 from tfbench.stats import ablation as ablations
-from tfbench.stats import accuracies, additive, budgets, correlation, curves, pairs, published, without
+from tfbench.stats import accuracies, additive, budgets, correlation, curves, pairs, published
 from tfbench.stats.budgets import Run
+from tfbench.stats.duplicates import without_duplicates
 from tfbench.wording import count
 
 CELL = ["regime", "network", "dataset"]
@@ -44,7 +45,7 @@ class Findings:
       ablation: ways to pretrain. ablation_effects: what each step from one to the next does (stats/ablation.py).
       solver: how well the logistic regressions were solved, by network and data set.
       cost: time by regime and network.
-      duplicates: accuracies with and without the test images listed as near-duplicates (stats/without.py).
+      duplicates: accuracies with and without the test images listed as near-duplicates (stats/duplicates.py).
       missing: (regime, network, data set) of the cells that ought to be in the table.
       notes: what could not be tested, or was taken for something else; left_out: which runs are not in the table;
         mismatches: unequal test splits; incomplete: data sets that are not whole, or failed their verification. In
@@ -112,7 +113,7 @@ def compute(table: pd.DataFrame, runs=(), *, origin="", ablation=None, mismatche
     of_curves = curves.speeds(convergence)
     models = {regime: additive.fit(table, regime) for regime in accuracies.regimes(table)}
     views = correlation.views(table)
-    less, not_less = without.without([run for run in unique if run.record["dataset"] in datasets], duplicates or {})
+    less, not_less = without_duplicates([run for run in unique if run.record["dataset"] in datasets], duplicates or {})
     beside_paper = cells.iloc[:0] if published.is_the_papers(table) else cells
     return Findings(
         origin=origin, table=table, runs=list(runs),

@@ -31,7 +31,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from tfbench.errors import UserError
 from tfbench.files import atomic
 from tfbench.files.paths import Path
-from tfbench.sweep.jobs import Job, ReadyQueue, WrongWorker, code_hash, work
+from tfbench.sweep.jobs import Job, ReadyQueue
+from tfbench.sweep.worker import WrongWorker, code_hash, work
 
 RETRY_SECONDS = (2.0, 4.0, 8.0)  # before the second, the third and any later attempt at a job
 POLL_SECONDS = 0.2  # between looks at what has ended

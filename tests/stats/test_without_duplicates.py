@@ -7,14 +7,14 @@ from helpers.studies import make_study, runs_of
 from tfbench import UserError, analysis
 from tfbench.results import store
 from tfbench.stats import metrics
-from tfbench.stats.without import without
+from tfbench.stats.duplicates import without_duplicates
 
 
 @pytest.mark.parametrize("metric", ["top1", "mean_per_class", "voc_map"])
 def test_the_accuracy_is_that_of_the_other_images(metric, tmp_path):
     records = make_study(tmp_path, metric=metric, networks=2, regimes=("finetune",))
     listed = {"dtd": {"0", "5", "299", "not there"}}
-    frame, notes = without(runs_of(store.read_records(tmp_path)), listed)
+    frame, notes = without_duplicates(runs_of(store.read_records(tmp_path)), listed)
     assert not notes and len(frame) == 2
     for row, record in zip(frame.itertuples(), records, strict=True):
         kept = store.read_predictions(record, ("keys", "labels", "predictions", "scores"))
@@ -29,11 +29,11 @@ def test_what_cannot_be_computed_is_said(tmp_path):
     make_study(tmp_path, networks=2, regimes=("finetune",))
     runs = runs_of(store.read_records(tmp_path))
     (tmp_path / "rows" / "finetune-1-dtd.npz").unlink()
-    frame, notes = without(runs, {"dtd": {"nothing"}, "pets": {"a"}})
+    frame, notes = without_duplicates(runs, {"dtd": {"nothing"}, "pets": {"a"}})
     assert len(frame) == 1 and frame["difference"][0] == pytest.approx(0)
     assert [note.partition(":")[0] for note in notes] == [
         "finetune-net1-dtd-k1", "Oxford-IIIT Pets is listed with duplicates, but there is no result on it", "DTD"]
-    frame, notes = without(runs[:1], {"dtd": {str(number) for number in range(300)}})
+    frame, notes = without_duplicates(runs[:1], {"dtd": {str(number) for number in range(300)}})
     assert not len(frame) and "give no top-1 accuracy" in notes[0]
 
 

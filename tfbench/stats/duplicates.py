@@ -14,7 +14,7 @@ COLUMNS = {"regime": object, "network": object, "dataset": object, "budget": obj
            "accuracy_without": float, "n_without": int, "left_out": int, "difference": float, "key": object}
 
 
-def without(runs: Sequence[Run], listed: Mapping[str, Collection[str]]) -> tuple[pd.DataFrame, list[str]]:
+def without_duplicates(runs: Sequence[Run], listed: Mapping[str, Collection[str]]) -> tuple[pd.DataFrame, list[str]]:
     """The accuracy of each run again, from its stored predictions on the test images that are not listed.
 
     Args:
