@@ -12,22 +12,18 @@ from keras.src.legacy.saving import legacy_h5_format
 from tfbench import UserError, prepare_models
 from tfbench.models import convert, custom, inspection, keras_files, weights
 from tfbench.models.build import build_network, decayed_kernels, set_batch_norm
-from tfbench.models.catalog import NETWORKS, KerasApplication, Network
+from tfbench.models.catalog import NETWORKS, _keras
 from tfbench.models.families import untouched
 from tfbench.models.lookup import check_image_size, get_network, list_networks
-from tfbench.models.public_weights import KERAS_ENDING, keras_file
+from tfbench.models.public_weights import keras_file
 
 ROWS = (
-    Network("xception", "Xception", "keras", "untouched", 299, 71, 2048, 20_806_952, 8.355, "inception",
-            keras_application=KerasApplication("Xception"),
-            weights=(keras_file("xception/xception" + KERAS_ENDING, "md5:0a58e3b7378bc2990ea3b43d5981f1f6", "inception",
-                                "inception", 299, .790, .945),)),
-    Network("mobilenet_v3_small", "MobileNet v3 Small", "keras", "untouched", 224, 32, 1024, 1_517_856, .055, "pixels",
-            keras_application=KerasApplication("MobileNetV3Small"),
-            weights=(keras_file("mobilenet_v3/weights_mobilenet_v3_small_224_1.0_float.h5", None, "pixels", "inception",
-                                224, .681, .875),)),
+    _keras("keras_mobilenet_v1_050", "MobileNet v1 (0.5, Keras)", "MobileNet", 224, 32, 512, 818_592, .149,
+           keras_file("mobilenet/mobilenet_5_0_224_tf.h5", None, "inception", "inception", 224, None, None),
+           dropout=.001, arguments={"alpha": .5}),
+    NETWORKS["mobilenetv3_small"],
 )
-SIZE = {"xception": 71, "mobilenet_v3_small": 64}
+SIZE = 64
 
 
 @pytest.fixture(autouse=True)
@@ -44,18 +40,18 @@ def images(network, size):
 def shipped_features(network, model, size) -> keras.Model:
     """The untouched network of Keras up to its features, with the weights of `model`."""
     function = getattr(keras.applications, network.keras_application.name)
-    if network.name == "mobilenet_v3_small":  # it has a convolution between the pooled map and the classifier
+    if network.name == "mobilenetv3_small":  # it has a convolution between the pooled map and the classifier
         top = function(weights=None, input_shape=(size, size, 3))
         shipped = keras.Model(top.input, keras.layers.Flatten()(top.get_layer("logits").input))
     else:
-        shipped = function(weights=None, include_top=False, pooling="avg", input_shape=(size, size, 3))
+        shipped = function(weights=None, include_top=False, pooling="avg", input_shape=(size, size, 3), alpha=.5)
     shipped.set_weights(model.get_layer(untouched.BODY).get_weights())
     return shipped
 
 
 @pytest.mark.parametrize("network", ROWS, ids=lambda network: network.name)
 def test_a_row_is_a_network(network, tmp_path):
-    size = SIZE[network.name]
+    size = SIZE
     assert get_network(network.name) is network and network in list_networks() and not network.custom
     check_image_size(network, size)
     with pytest.raises(UserError, match=f"{network.name} needs images of at least {network.minimum_size} pixels"):
@@ -99,7 +95,7 @@ def test_the_facts_of_a_row_are_those_of_the_network(network):
     assert {layer.momentum for layer in layers if isinstance(layer, keras.layers.BatchNormalization)} == {0.25}
     kernels = {variable.path for layer in layers for variable in layer.trainable_variables if "kernel" in variable.name
                and not isinstance(layer, (keras.Model, keras.layers.DepthwiseConv2D))}
-    assert {variable.path for variable in decayed_kernels(model)} == kernels and len(kernels) > 30
+    assert {variable.path for variable in decayed_kernels(model)} == kernels and len(kernels) > 13
 
 
 def keras_weights_file(network, path):
@@ -115,31 +111,32 @@ def keras_weights_file(network, path):
 
 
 def test_keras_file_becomes_the_same_function(tmp_path):
-    network = NETWORKS["xception"]
+    network = ROWS[0]
     shipped = keras_weights_file(network, tmp_path / "x.h5")
     tensors = keras_files.read(network, tmp_path / "x.h5")
     model = convert.build_for(network, tensors)
     assert convert.assign(model, tensors) == {"tensors_used": len(shipped.weights), "averaged": 0, "not_needed": {}}
-    inputs = images(network, 299)[:1]
+    inputs = images(network, 224)[:1]
     np.testing.assert_array_equal(model(inputs, training=False)["logits"], shipped(inputs, training=False))
     tensors.pop("classifier/weights")
-    with pytest.raises(UserError, match=r"the checkpoint is not xception's – missing: classifier/weights\."):
+    with pytest.raises(UserError, match=r"is not keras_mobilenet_v1_050's – missing: classifier/weights\."):
         convert.assign(model, tensors)
 
 
 def test_prepare_models_takes_keras_file(tmp_path, run_program):
-    network = NETWORKS["mobilenet_v3_small"]
-    shipped = keras_weights_file(network, tmp_path / "v3.h5")
-    arguments = ["--model=mobilenet_v3_small", f"--weights_dir={tmp_path}", f"--archive={tmp_path}/v3.h5"]
+    network = ROWS[0]
+    shipped = keras_weights_file(network, tmp_path / "half.h5")
+    arguments = [f"--model={network.name}", f"--weights_dir={tmp_path}", f"--archive={tmp_path}/half.h5"]
     output = run_program(prepare_models, *arguments)
     assert f"{len(shipped.weights)} tensors (0 moving averages)" in output
-    metadata = json.loads((tmp_path / "mobilenet_v3_small.json").read_text())
-    assert (metadata["source"], metadata["accuracy"], metadata["classes"]) == ("keras", 0.681, 1000)
-    model = build_network(network, weights=str(tmp_path / "mobilenet_v3_small.weights.h5"))
+    metadata = json.loads((tmp_path / f"{network.name}.json").read_text())
+    assert (metadata["source"], metadata["accuracy"], metadata["classes"]) == ("keras", None, 1000)
+    model = build_network(network, weights=str(tmp_path / f"{network.name}.weights.h5"))
     inputs = images(network, 224)
     np.testing.assert_allclose(model(inputs, training=False)["logits"], shipped(inputs, training=False), rtol=1e-4,
                                atol=1e-4)
-    with pytest.raises(UserError, match="mobilenet_v3_small has no public weights from 'slim', only from keras"):
-        run_program(prepare_models, "--model=mobilenet_v3_small", "--source=slim", f"--weights_dir={tmp_path}/other")
+    with pytest.raises(UserError, match=f"{network.name} has no public weights from 'slim', only from keras"):
+        run_program(prepare_models, f"--model={network.name}", "--source=slim", f"--weights_dir={tmp_path}/other")
     with pytest.raises(UserError, match="MD5|md5"):  # not the file that Keras publishes
-        run_program(prepare_models, "--model=xception", f"--weights_dir={tmp_path}", f"--archive={tmp_path}/v3.h5")
+        run_program(prepare_models, "--model=mobilenetv3_small", f"--weights_dir={tmp_path}",
+                    f"--archive={tmp_path}/half.h5")

@@ -26,7 +26,7 @@ def text(program: str, doc: str, settings: Settings) -> str:
         lines.append("")
     kinds = {known.kind for known in settings.values()}
     if kinds & {"network", "networks"} or "model" in settings:
-        lines += [*networks(), ""]
+        lines += [*networks(brief=True), ""]
     if kinds & {"dataset", "datasets"}:
         lines += [*datasets(), ""]
     lines.append(f"python -m tfbench.{program} --flagfile=FILE reads flags from a file, one a line; of a flag that is "
@@ -58,21 +58,35 @@ def _value(known: Setting) -> str:
     return ",".join(shown) if len(shown) <= 8 else f"{len(shown)} values, {shown[0]} to {shown[-1]}"
 
 
-def networks() -> list[str]:
-    """The networks in groups, with size and accuracy, a line each."""
+def networks(*, brief: bool = False) -> list[str]:
+    """The networks in groups, with size and accuracy, a line each.
+
+    Args:
+      brief: whether those of Keras Applications are named only.
+    """
     lines = ["networks (parameters in millions, image size, ImageNet top-1 in %: of public weights, of the paper's):"]
-    groups = {"of the paper": MODEL_GROUPS["paper"],
-              "others": tuple(name for name in NETWORKS if name not in MODEL_GROUPS["paper"])}
+    paper, of_keras = MODEL_GROUPS["paper"], MODEL_GROUPS["keras"]
+    groups = {"of the paper": paper,
+              "of its first version, and candidates": [name for name in NETWORKS if name not in (*paper, *of_keras)],
+              "of Keras Applications, taken as they are, with Keras's weights": of_keras}
     for title, names in groups.items():
         lines.append(f"  {title}:")
-        lines += [f"    {_network(NETWORKS[name])}" for name in names]
-    return [*lines, "  groups for lists of networks: " + ", ".join(
-        f"{name} ({len(names)})" for name, names in MODEL_GROUPS.items()) + "; patterns such as resnet_*"]
+        if brief and names is of_keras:
+            lines += _wrapped(f"{', '.join(names)} (`python -m tfbench list` has their facts)", 4)
+        else:
+            lines += [f"    {_network(NETWORKS[name])}" for name in names]
+    return [*lines, *_wrapped("groups for lists of networks: " + ", ".join(
+        f"{name} ({len(names)})" for name, names in MODEL_GROUPS.items()) + "; patterns such as resnet_*", 2)]
+
+
+def _wrapped(text: str, indent: int) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent=" " * indent, subsequent_indent=" " * indent,
+                         break_on_hyphens=False)
 
 
 def _network(network: Network) -> str:
     top1 = ["–" if value is None else f"{100 * value:.1f}" for value in (network.public_top1, network.retrained_top1)]
-    return (f"{network.name:<22}{network.title:<22}{network.parameters / 1e6:>7.1f} M{network.image_size:>6} px"
+    return (f"{network.name:<27}{network.title:<27}{network.parameters / 1e6:>7.1f} M{network.image_size:>6} px"
             f"{top1[0]:>8}{top1[1]:>7}")
 
 

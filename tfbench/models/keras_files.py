@@ -40,11 +40,12 @@ def read(network, path) -> dict[str, np.ndarray]:
     try:
         shipped.load_weights(path)
     except (OSError, ValueError) as error:
-        name, reason = network.keras_application.name, (str(error).splitlines() or [""])[0]
-        fits = [other for other in _fitting(layers) if other != network.name]
+        own, reason = network.keras_application, (str(error).splitlines() or [""])[0]
+        fits = [name for name in _fitting(layers) if (other := NETWORKS[name].keras_application).name != own.name
+                or other.arguments != own.arguments]
         instead = f"it fits --model={fits[0]}, or " if fits else ""
-        raise UserError(f"{path} is not the weights file (with top) of keras.applications.{name} ({reason}): {instead}"
-                        f"fetch it with `python -m tfbench.prepare_models --model={network.name} "
+        raise UserError(f"{path} is not the weights file (with top) of keras.applications.{own.name} ({reason}): "
+                        f"{instead}fetch it with `python -m tfbench.prepare_models --model={network.name} "
                         "--source=keras`") from error
     values = tensors(network, shipped)
     if infinite := [name for name, value in values.items() if not np.isfinite(value).all()]:

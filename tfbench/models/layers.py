@@ -99,8 +99,25 @@ class Dropout(keras.layers.Dropout):
         step = _step.get()
         if not training or not self.rate or step is None:
             return super().call(inputs, training=training)
-        kept = _uniform(step[0], tf.shape(inputs), self.name) >= self.rate
+        shape = [tf.shape(inputs)[axis] if side is None else side
+                 for axis, side in enumerate(self.noise_shape or [None] * len(inputs.shape))]
+        kept = _uniform(step[0], shape, self.name) >= self.rate
         return inputs * tf.cast(kept, inputs.dtype) / (1.0 - self.rate)
+
+
+@keras.saving.register_keras_serializable("tfbench")
+class Normalization(keras.layers.Normalization):
+    """Keras's, with mean and variance read from its weights at each call.
+
+    Keras keeps copies of them, which a traced graph holds as constants: weights that are loaded later would not count.
+    """
+
+    def finalize_state(self):
+        self.mean = self.variance = True  # so that Keras takes it for built
+
+    def call(self, inputs):
+        mean, variance = (tf.cast(value, inputs.dtype) for value in (self.adapt_mean, self.adapt_variance))
+        return (inputs - mean) / tf.maximum(tf.sqrt(variance), keras.config.epsilon())
 
 
 @keras.saving.register_keras_serializable("tfbench")

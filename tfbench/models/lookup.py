@@ -55,9 +55,13 @@ def check_image_size(network: Network, image_size: int) -> None:
         from tfbench.models import custom
 
         custom.check_size(network, image_size)
-    elif image_size < network.minimum_size:
+    elif image_size < network.minimum_size and not network.fixed_size:
         raise UserError(f"{network.name} needs images of at least {network.minimum_size} pixels a side, not "
                         f"{image_size}: raise --image_size")
+    elif network.fixed_size and image_size != network.image_size:
+        raise UserError(f"{network.name} takes images of {network.image_size} pixels a side only, as its first dense "
+                        f"layer does, not {image_size}: leave out --image_size, or take "
+                        f"{network.name.removeprefix('keras_')}")
 
 
 def check_switches(network: Network, **switches: bool) -> None:
@@ -92,7 +96,7 @@ def public_weights(network: Network, source: str | None = None) -> PublicWeights
     """The public ImageNet weights of a network.
 
     Args:
-      source: "slim" or "keras"; None: TF-Slim's where there are some, else Keras's (DenseNets).
+      source: "slim" or "keras"; None: TF-Slim's where there are some, else Keras's.
 
     Raises:
       UserError: there are none; its text names those that exist.
