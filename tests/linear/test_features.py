@@ -1,6 +1,7 @@
 """Fixed features: the frozen graph is the network, the cache holds what was computed, custom features."""
 
 import dataclasses
+import json
 import re
 import subprocess
 import sys
@@ -118,9 +119,13 @@ def refused(precision):
 def test_what_was_computed_is_kept(fixed, digits, keras_features):
     first = fixed.of(digits, "validation")
     np.testing.assert_allclose(first, keras_features, atol=2e-5 * np.abs(keras_features).max())
-    assert sorted(path.name for path in fixed.cache.folder.iterdir()) == [f"validation-0000{i}.npz" for i in range(4)]
+    assert sorted(path.name for path in fixed.cache.folder.iterdir()) == [
+        "speed.json", *(f"validation-0000{i}.npz" for i in range(4))]
     again = dataclasses.replace(fixed, make_extractor=refused, progress=Progress())
     assert (again.of(digits, "validation") == first).all() and again.progress.seen == len(digits.keys)
+    speed = json.loads((fixed.cache.folder / "speed.json").read_text())
+    assert speed["images"] == len(digits.keys) - 64  # the first batch waits for the graph
+    assert again.images_per_second() == speed["images_per_second"] > 0
 
 
 def test_interrupted_extraction_goes_on_with_what_is_missing(fixed, digits):

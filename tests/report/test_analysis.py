@@ -56,7 +56,8 @@ def test_paper_from_its_published_table(tmp_path):
         assert line in done.stdout
         assert line.startswith("report") or line in (tmp_path / "summary.md").read_text().replace("\\", "")
     page = Page(tmp_path / "index.html")
-    assert page.tags.count("svg") == 9  # main, three regimes, against each other, bars, three of residuals
+    # main, three regimes, against each other, bars, three of residuals; a ranking per data set and regime
+    assert page.tags.count("svg") == 9 + 12 * 3
     assert page.open == []
     assert len(page.ids) == len(set(page.ids))
     assert all(address.startswith("#") for address in page.addresses)  # nothing is fetched
@@ -135,7 +136,7 @@ def test_cheaper_runs_are_drawn_as_curves_and_change_no_table(tmp_path):
         assert len((folder / f"report/{name}.csv").read_text().splitlines()) - 1 == count
         assert {path.suffix for path in (folder / "report/figures").glob(f"{name}.*")} == {".svg", ".png"}
     page = Page(folder / "report/index.html")
-    assert page.tags.count("svg") == 11
+    assert page.tags.count("svg") == 11 + 1 + 2 * 3  # figures, accuracy against cost, rankings
     assert page.tags.count("script") == 1 and page.open == [] and len(page.ids) == len(set(page.ids))
     for text in ("Left out of the tables", *new[:-2], "Curves", "40.0\xa0±\xa011.5",
                  "12 steps, " + budget, budget + ", 4 examples per class, subset 2", HOSTILE.replace("\x1b", "?")):

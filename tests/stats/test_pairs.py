@@ -1,6 +1,7 @@
 """Tests and intervals from the predictions that lie beside rows."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from helpers.studies import CLASSES, N, make_study
 from scipy import special, stats
@@ -150,3 +151,25 @@ def test_equal_accuracies_share_a_rank(tmp_path):
     rows = make_study(tmp_path, regimes=("finetune",))
     cells = findings.compute(from_records(rows), runs_of(rows)).cells.assign(accuracy=[0.5, 0.7, 0.7, 0.6])
     assert findings.ranked(cells)["rank"].tolist() == [1, 1, 3, 4]
+
+
+def ranking_of(costs, accuracies, speeds=None):
+    """Cells of one data set under logistic regression, ranked."""
+    return findings.ranked(pd.DataFrame({
+        "regime": "logistic_regression", "network": list("abcd"), "dataset": "pets", "accuracy": accuracies,
+        "parameters": 1e6, "multiply_adds": costs, "images_per_second": speeds or [np.nan] * 4})).set_index("network")
+
+
+def test_frontier_is_what_no_other_network_makes_superfluous():
+    ranks = ranking_of([1, 2, 3, 4], [0.5, 0.7, 0.7, 0.9])
+    assert ranks["frontier"].to_dict() == {"a": True, "b": True, "c": False, "d": True}
+    assert ranks["megabytes"].tolist() == [4] * 4
+    measured = ranking_of([1, 2, 3, 4], [0.5, 0.7, 0.7, 0.9], [10, 20, 40, 50])  # the largest is the fastest here
+    assert measured["frontier"].to_dict() == {"a": False, "b": False, "c": False, "d": True}
+    assert measured["milliseconds"].to_dict() == {"a": 100, "b": 50, "c": 25, "d": 20}
+
+
+def test_frontier_of_measured_and_unmeasured_networks_is_by_multiply_adds():
+    ranks = ranking_of([1, 2, np.nan, 4], [0.5, 0.7, 0.6, 0.7], [10, 20, np.nan, 50])
+    assert ranks["frontier"].astype(object).where(ranks["frontier"].notna(), None).to_dict() == {
+        "a": True, "b": True, "c": None, "d": False}

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import os
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +21,7 @@ from tfbench.data.examples import Examples, select
 from tfbench.data.pipeline import evaluation_batches, to_network
 from tfbench.errors import UserError
 from tfbench.files import atomic
-from tfbench.files.fields import AMOUNT, wrong
+from tfbench.files.fields import AMOUNT, COUNT, wrong
 from tfbench.linear.cache import SHARD_EXAMPLES, FeatureCache
 from tfbench.models.build import build_network
 from tfbench.models.catalog import Network
@@ -123,8 +124,8 @@ class FixedFeatures:
         self.progress.images(sum(len(features) for features in shards.values() if features is not None))
         if missing:
             positions = np.concatenate([np.arange(len(keys[number])) + number * SHARD_EXAMPLES for number in missing])
-            batches = self.make_extractor(self.precision).stream(
-                self._batches(select(examples, positions)), len(positions), "features", self.progress.images)
+            batches = self._timed(self.make_extractor(self.precision).stream(
+                self._batches(select(examples, positions)), len(positions), "features", self.progress.images))
             for number, features in zip(missing, rebatch(batches, [len(keys[number]) for number in missing]),
                                         strict=True):
                 self.cache.write(split, number, keys[number], features)
@@ -136,6 +137,31 @@ class FixedFeatures:
                             f" the first is {examples.keys[not_finite[0]]}: its weights do not fit images of "
                             f"{self.image_size} pixels, or are damaged")
         return all_features
+
+    def _timed(self, batches):
+        """Yields the batches; notes how fast they came after the first, which waits for the graph to be traced."""
+        images, start = 0, None
+        for features in batches:
+            if start is None:
+                start = time.monotonic()
+            else:
+                images += len(features)
+            yield features
+        if images and images > (self._speed() or {"images": 0})["images"]:
+            rate = images / max(time.monotonic() - (start or 0.0), 1e-9)
+            atomic.write_json(self.cache.folder / "speed.json", {"images_per_second": rate, "images": images},
+                              cure=atomic.make_writable("--results_dir"))
+
+    def _speed(self) -> dict | None:
+        return self._fact("speed.json", {"images_per_second": AMOUNT, "images": COUNT})
+
+    def images_per_second(self) -> float | None:
+        """How fast the features were computed, decoding of the images included: over the longest split.
+
+        Returns:
+          None where they came in single batches, or were cached before this was noted.
+        """
+        return (self._speed() or {"images_per_second": None})["images_per_second"]
 
     def reduced_error(self, examples: Examples) -> float | None:
         """The error of reduced precision, measured once: ‖features - exact‖ / ‖exact‖ over one batch of images.
@@ -153,11 +179,19 @@ class FixedFeatures:
             error = np.linalg.norm(reduced - exact) / np.linalg.norm(exact)
             atomic.write_json(path, {"relative_error": float(error), "images": len(batch.keys)},
                               cure=atomic.make_writable("--results_dir"))
-        cure = "move it away, it is measured anew"
-        fact = atomic.read_json(path, cure=cure)
-        if fault := wrong(fact, {"relative_error": AMOUNT}, required=("relative_error",)):
-            raise UserError(f"{path} is damaged ({fault}): {cure}")
+        fact = self._fact("error.json", {"relative_error": AMOUNT})
+        assert fact
         return fact["relative_error"]
+
+    def _fact(self, name: str, fields: dict) -> dict | None:
+        """What was measured once and lies beside the features; None where it was not yet."""
+        path, cure = self.cache.folder / name, "move it away, it is measured anew"
+        if not path.exists():
+            return None
+        fact = atomic.read_json(path, cure=cure)
+        if fault := wrong(fact, fields, required=fields):
+            raise UserError(f"{path} is damaged ({fault}): {cure}")
+        return fact
 
     def _batches(self, examples: Examples):
         return lambda shard: evaluation_batches(examples, image_size=self.image_size, batch_size=self.batch_size,

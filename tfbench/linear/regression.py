@@ -64,7 +64,8 @@ def run(inputs: RunInputs, progress) -> Record:
         spec, inputs.network, data.dataset, data.manifest,
         accuracy=metrics.score(data.dataset.metric, scores, test.labels),
         test_split={"n": len(test.labels), "sha256": test.split_sha256}, source=source_of(inputs.metadata),
-        features={"folder": fixed.cache.folder.name, "precision": config.precision, "relative_error": error},
+        features={"folder": fixed.cache.folder.name, "precision": config.precision, "relative_error": error,
+                  "images_per_second": fixed.images_per_second()},
         seconds=time.monotonic() - start, **chosen)
     return store.write_record(config.results_dir, record, test_predictions(scores, test), config.flagfile())
 

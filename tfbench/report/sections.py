@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from tfbench.regimes import REGIMES
-from tfbench.report import plots, tables
+from tfbench.report import plots, ranking_plot, tables
 from tfbench.report.figures import FIGURES, ReportFigure
 from tfbench.report.tables import Table
 from tfbench.report.text import Words
@@ -22,8 +22,8 @@ from tfbench.wording import count, printable
 def summary(findings: Findings, words: Words) -> str:
     """The findings in words, before any figure."""
     if not findings.origin:
-        return _items(words.statements)
-    return _items(words.statements) + f"<p>From {escape(printable(findings.origin))}, by tfbench {__version__}.</p>"
+        return _items(words.summary)
+    return _items(words.summary) + f"<p>From {escape(printable(findings.origin))}, by tfbench {__version__}.</p>"
 
 
 def all_of(findings: Findings, words: Words, all_tables: dict[str, Table],
@@ -185,9 +185,12 @@ def _choices(words: Words, ranking: Table) -> str:
         for regime in of_dataset.frame["regime"].unique():
             table = of_dataset.where(regime=regime)
             known = tuple(column for column in table.columns if not table.frame[column[0]].map(tables.is_missing).all())
-            rankings += f"<h3>{REGIMES[regime].title.capitalize()}</h3>{_table(table._replace(columns=known))}"
-        is_open = " open" if len(words.choices) == 1 else ""
-        parts.append(f"<details{is_open}><summary>{escape(dataset_title(dataset))}</summary>"
+            title = REGIMES[regime].title.capitalize()
+            drawn = ranking_plot.ranking(table.frame, f"Ranking on {dataset_title(dataset)}, {title}")
+            rankings += f"<h3>{title}</h3>{drawn}{_table(table._replace(columns=known))}"
+        if len(words.choices) == 1:  # its sentences stand at the head of the page
+            return rankings
+        parts.append(f"<details><summary>{escape(dataset_title(dataset))}</summary>"
                      f"{_items(sentences)}{rankings}</details>")
     return "".join(parts)
 

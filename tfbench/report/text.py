@@ -12,8 +12,10 @@ from tfbench.results.titles import dataset_title, network_title, source_title
 from tfbench.stats import accuracies
 from tfbench.stats.ablation import GROUP, MEAN
 from tfbench.stats.correlation import ALL, Correlation
-from tfbench.stats.findings import Findings
+from tfbench.stats.findings import Findings, cost_of
 from tfbench.wording import aligned, count, decimal, printable
+
+MOST_NAMES = 4  # of networks in a sentence; more are counted
 
 
 class Words(NamedTuple):
@@ -31,9 +33,9 @@ class Words(NamedTuple):
 
     @property
     def summary(self) -> list[str]:
-        """The statements; where there is one data set only, its choices too."""
+        """The statements; where there is one data set only, its choices before them."""
         only = list(self.choices.values())
-        return self.statements + (only[0] if len(only) == 1 else [])
+        return (only[0] if len(only) == 1 else []) + self.statements
 
 
 def in_words(findings: Findings) -> Words:
@@ -91,13 +93,23 @@ def _choice(ranking: pd.DataFrame) -> str:
         return text + "; without predictions nothing says how many of the others are as good."
     text += f"; {_alike(tested)}."
     alike = tested.index[tested["like_best"].astype(bool)]
-    known = ranking[ranking["multiply_adds"].notna() & ranking.index.isin([0, *alike])]
+    cost = cost_of(ranking)
+    known = ranking[ranking[cost].notna() & ranking.index.isin([0, *alike])]
     if len(known) > 1:
-        cheapest = known.loc[known["multiply_adds"].idxmin()]
-        text += (f" The cheapest of these is {network_title(cheapest['network'])}, with "
-                 f"{cheapest['multiply_adds']:.2f} billion multiply-adds per image and "
-                 f"{cheapest['parameters'] / 1e6:.1f} million parameters.")
+        cheapest = known.loc[known[cost].idxmin()]
+        text += (f" The cheapest of these is {network_title(cheapest['network'])}, with {_cost(cheapest, cost)} per "
+                 f"image and {cheapest['parameters'] / 1e6:.1f} million parameters.")
+    frontier = ranking[ranking["frontier"].fillna(False).astype(bool)].sort_values(cost)
+    if len(frontier) > 1:
+        text += " The frontier of accuracy against cost: " + ", ".join(
+            f"{network_title(row['network'])} ({_percent(row['accuracy'])} %, {_cost(row, cost)})"
+            for _, row in frontier.iterrows()) + "."
     return text
+
+
+def _cost(row: pd.Series, cost: str) -> str:
+    """What a network of a ranking costs per image, in the column that findings.cost_of names."""
+    return f"{row[cost]:.3g} ms here" if cost == "milliseconds" else f"{row[cost]:.3g} billion multiply-adds"
 
 
 def missing(findings: Findings) -> list[str]:
@@ -125,10 +137,13 @@ def verdict(correlation: Correlation) -> str:
 
 
 def for_terminal(findings: Findings, words: Words) -> list[str]:
-    """Per regime its accuracies in percent, then the statements, what was left out and what is missing."""
+    """Per regime its accuracies in percent, of one data set as a ranking; then the statements, what was left out and
+    what is missing."""
     lines = []
     for regime in findings.correlations:
-        lines += [f"{REGIMES[regime].title}, test accuracy in %:", *_grid(findings.table, regime), ""]
+        of_regime = findings.rankings[findings.rankings["regime"] == regime]
+        table = _ranking(of_regime) if len(words.choices) == 1 else _grid(findings.table, regime)
+        lines += [f"{REGIMES[regime].title}, test accuracy in %:", *table, ""]
     lines += [*words.summary, *findings.incomplete, *findings.mismatches, *findings.left_out, *findings.notes]
     for along, curve in (("training steps", findings.convergence),
                          ("training examples per class", findings.few_examples)):
@@ -140,6 +155,21 @@ def for_terminal(findings: Findings, words: Words) -> list[str]:
     if unknown := accuracies.without_source(findings.table):
         lines.append("source accuracy unknown, so not in the correlation: " + ", ".join(map(network_title, unknown)))
     return lines
+
+
+RANKING = (("rank", "", "count"), ("accuracy", "test %", "percent"), ("low", "from", "percent"),
+           ("high", "to", "percent"), ("like_best", "like best", "yes"),
+           ("source_accuracy", "source", "percent"), ("parameters", "10⁶ parameters", "millions"),
+           ("megabytes", "MB", "count"), ("milliseconds", "ms/image", "decimal"), ("frontier", "frontier", "yes"))
+
+
+def _ranking(ranking: pd.DataFrame) -> list[str]:
+    """A ranking's columns of RANKING that have values, a line per network."""
+    columns = [column for column in RANKING if not ranking[column[0]].map(tables.is_missing).all()]
+    rows = [("network", *(heading for _, heading, _ in columns))]
+    rows += [(network_title(row["network"]), *(tables.shown(kind, row[name]) for name, _, kind in columns))
+             for _, row in ranking.iterrows()]
+    return [f"  {line}" for line in aligned(rows)]
 
 
 def _name(regime: str) -> str:
@@ -186,7 +216,10 @@ def _alike(others: pd.DataFrame) -> str:
     text = "all others are significantly worse (p ≤ .05"
     if alike:
         text = f"not significantly different: {_names(alike)} (p > .05"
-    return f"{text}; Holm's correction adds {_names(more) if more else 'none'})"
+        if len(alike) > MOST_NAMES:
+            text = f"{len(alike)} of the {len(others)} others are not significantly different (p > .05"
+    added = _names(more) if len(more) <= MOST_NAMES else str(len(more))
+    return f"{text}; Holm's correction adds {added if more else 'none'})"
 
 
 def _names(networks) -> str:

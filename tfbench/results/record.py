@@ -61,8 +61,8 @@ class Record(Mapping[str, Any]):
         "gap", "certified", "iterations", "seconds"}; gap bounds how far the objective lies above its minimum, certified
         says whether that is little enough (linear/logistic.py). Otherwise {"finite", "seconds", "images_per_second",
         "input_wait", "images"} (training/trial.py).
-      features: logistic regression only: {"folder", "precision", "relative_error"} of the cached features; the error is
-        that of less precision, None in float32.
+      features: logistic regression only: {"folder", "precision", "relative_error", "images_per_second"} of the cached
+        features; the error is that of less precision, None in float32; the speed is that of computing them.
       distribution: where the whole network is trained: {"strategy", "replicas", "hosts", "images_per_replica"}; batch
         norm averages over the images of one replica, or of all with spec's sync_batch_norm.
       own_network: of a custom network only: {"architecture", "parameters", "multiply_adds", "image_size",
@@ -205,7 +205,8 @@ def fault_of(record: Mapping[str, Any], key: str | None = None) -> str | None:
         return f"expected the key {key} of its specification, found {short(record['key'])}"
     if fault := fault_of_fits(record.get("trials") or ()):
         return f"trial {fault}"
-    return wrong(record.get("refit") or {}, _FIT, "refit.")
+    return wrong(record.get("refit") or {}, _FIT, "refit.") or wrong(
+        record.get("features") or {}, {"images_per_second": AMOUNT}, "features.")
 
 
 def _fault_of_numbers(record: Mapping[str, Any]) -> str | None:
@@ -351,6 +352,11 @@ def fits(trials: Iterable[dict], refit: dict | None) -> list[dict]:
 def fits_of(record) -> list[dict]:
     """The trials and the refit of a record."""
     return fits(record.get("trials") or (), record.get("refit"))
+
+
+def speed_of(record) -> float | None:
+    """Images per second of a record's trainings (median), or of computing its fixed features; None if unknown."""
+    return images_per_second(fits_of(record)) or (record.get("features") or {}).get("images_per_second")
 
 
 def images_per_second(done: Iterable[dict]) -> float | None:

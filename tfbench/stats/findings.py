@@ -10,7 +10,7 @@ import pandas as pd
 
 from tfbench.models.catalog import NETWORKS
 from tfbench.regimes import REGIMES
-from tfbench.results.record import fits_of, images_per_second
+from tfbench.results.record import fits_of, speed_of
 from tfbench.results.titles import dataset_title, parse_sized
 from tfbench.stats import ablation as ablations
 from tfbench.stats import accuracies, additive, budgets, correlation, curves, pairs, published
@@ -33,7 +33,7 @@ class Findings:
         on each one.
       cells: the table with intervals, tests against the best network of its column, cost, and the networks'
         parameters (without the logits layer) and multiply_adds (10^9 per image at their own size), NaN where unknown.
-      rankings: `cells` by data set and regime, the most accurate first, with rank (1 is best).
+      rankings: `cells` by data set and regime, the most accurate first, with rank (1 is best) and costs (ranked).
       networks: means over data sets, by regime and network.
       pairs: all tests of two networks.
       models: per regime the additive model, where there is one (stats/additive.py).
@@ -132,12 +132,40 @@ def compute(table: pd.DataFrame, runs=(), *, origin="", ablation=None, mismatche
 
 
 def ranked(cells: pd.DataFrame) -> pd.DataFrame:
-    """`cells` by data set and regime, as they first come, in each the most accurate first, with rank (1 is best)."""
+    """`cells` by data set and regime, as they first come, in each the most accurate first.
+
+    Returns:
+      the columns of `cells` with rank (1 is best), megabytes (10^6 bytes of the parameters in float32), milliseconds
+      (per image, where features were computed: the median over data sets; NaN where they were not) and frontier:
+      whether no other network is at least as accurate and as cheap, and better in one of them. Cheap: in milliseconds
+      where all of the group have them, else in multiply-adds; <NA> where these are unknown too.
+    """
     groups = cells.groupby(["dataset", "regime"], sort=False)
-    rank = groups["accuracy"].rank(method="min", ascending=False).astype(int)
-    ordered = cells.assign(rank=rank, group=groups.ngroup()).sort_values(
-        ["group", "accuracy"], ascending=[True, False], kind="stable", ignore_index=True)
-    return ordered[["rank", *cells.columns]]
+    fixed = cells[cells["regime"].isin([name for name, regime in REGIMES.items() if not regime.trains])]
+    speeds = fixed.groupby("network")["images_per_second"].median()
+    ordered = cells.assign(
+        rank=groups["accuracy"].rank(method="min", ascending=False).astype(int), group=groups.ngroup(),
+        megabytes=cells["parameters"] * 4 / 1e6, milliseconds=1000 / cells["network"].map(speeds).astype(float),
+    ).sort_values(["group", "accuracy"], ascending=[True, False], kind="stable", ignore_index=True)
+    on_frontier = pd.Series(pd.NA, ordered.index, dtype="boolean")
+    for _, group in ordered.groupby("group"):
+        cost = group[cost_of(group)]
+        on_frontier[cost[cost.notna()].index] = _frontier(group["accuracy"], cost)[cost.notna()]
+    return ordered.assign(frontier=on_frontier)[
+        ["rank", *cells.columns, "megabytes", "milliseconds", "frontier"]]
+
+
+def cost_of(ranking: pd.DataFrame) -> str:
+    """The column that says what a network of one ranking costs."""
+    return "milliseconds" if ranking["milliseconds"].notna().all() else "multiply_adds"
+
+
+def _frontier(accuracy: pd.Series, cost: pd.Series) -> np.ndarray:
+    """bool [n]: which of n networks no other dominates; those of unknown cost do not."""
+    accuracies, costs = accuracy.to_numpy(float), cost.to_numpy(float)
+    as_good = (accuracies[:, None] >= accuracies) & (costs[:, None] <= costs)
+    better = (accuracies[:, None] > accuracies) | (costs[:, None] < costs)
+    return ~(as_good & better).any(axis=0)
 
 
 def _incomplete(runs) -> list[str]:
@@ -155,10 +183,10 @@ def _incomplete(runs) -> list[str]:
 
 
 def _costs(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """By cell: number of trials, hours for everything, images per second in training (median over its fits)."""
+    """By cell: number of trials, hours for everything, images per second (record.speed_of)."""
     return pd.DataFrame([{
         **{name: record[name] for name in CELL}, "trials": len(record.get("trials") or ()),
-        "hours": (record.get("seconds") or np.nan) / 3600, "images_per_second": images_per_second(fits_of(record))}
+        "hours": (record.get("seconds") or np.nan) / 3600, "images_per_second": speed_of(record)}
         for record in records], columns=[*CELL, *COST_TYPES]).astype(COST_TYPES)
 
 
