@@ -22,7 +22,7 @@ from tfbench.data.catalog import DATASETS
 from tfbench.errors import UserError
 from tfbench.linear import cache
 from tfbench.regimes import REGIMES, RUNS
-from tfbench.results import archive
+from tfbench.results import archive, store
 from tfbench.sweep import executors, jobs, plan, status
 from tfbench.wording import count, say
 
@@ -116,12 +116,15 @@ def main(options) -> int | None:
             return 1
 
     # ---- run, then analyse -------------------------------------------------------------------------
-    if code := executors.run(options, runs):
+    code = executors.run(options, runs)
+    if code and not any(record.regime in REGIMES for record in store.read_records(options.results_dir)):
         return code
     from tfbench import analysis
 
     analysis.analyse(results_dir=options.results_dir)
-    return None
+    if code:
+        say("not all of the study is in this analysis: some runs are set aside, their reasons stand above", error=True)
+    return code
 
 
 def again(options) -> str:

@@ -286,3 +286,10 @@ def test_what_labels_were_taken_for_is_part_of_the_specification(tmp_path, run_p
         accuracies.append(row["accuracy"])
         assert ("mine.npz: y: " in output) == bool(specs[-1]) and row["metric"] == "top1"
     assert specs == [None, "one-hot", "column", "mapped"] and len(set(accuracies)) == 1
+
+
+def test_a_network_too_large_for_memory_is_refused_before_it_is_built(monkeypatch):
+    monkeypatch.setattr("tfbench.files.arrays.free_memory", lambda: 10**9)
+    with pytest.raises(UserError, match=r"VGG-16's weights, 3 times .* take 1\.6 GB of memory, of which 1\.0 GB"):
+        features.make_extractor("vgg_16", weights_file=None, weights_sha256="unique", image_size=32,
+                                value_range="rgb_mean", devices=1, precision="float32")

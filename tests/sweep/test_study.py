@@ -4,14 +4,18 @@ import pathlib
 import re
 import subprocess
 import sys
+import types
 
 import pytest
 from helpers.programs import parse, plan_runs
 
 from tfbench import UserError, pretrain, study
+from tfbench.models import weights
+from tfbench.models.build import build_network
 from tfbench.regimes import RUNS
 from tfbench.results import store
 from tfbench.sweep import jobs, plan
+from tfbench.sweep.executors import local
 
 ROOT = pathlib.Path(__file__).parents[2]
 MATRIX = ["--models=mobilenet_v1,mobilenet_v2", "--datasets=digits", "--source=glyphs", "--image_size=32",
@@ -138,3 +142,44 @@ def test_study_from_plan_to_report_and_again(tmp_path, data_dir):
 
     again = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=60)
     assert again.returncode == 0 and again.stdout.count("finished before") == 8
+
+
+# ---- a run that fails -----------------------------------------------------------------------------
+
+
+def test_what_needs_a_failed_pretraining_is_set_aside_and_the_rest_goes_on(tmp_path, monkeypatch, capsys):
+    runs = plan_runs(study, [*MATRIX, *SHORT, f"--results_dir={tmp_path}"])
+    done = []
+
+    def execute(config, progress):
+        if config.model == "mobilenet_v1" and config.regime == "pretrain":
+            raise UserError("the loss is not finite")
+        done.append((config.model, config.regime))
+        return types.SimpleNamespace(seconds=1.0, spec={"regime": config.regime, "network": config.model,
+                                                        "dataset": config.dataset}), True
+
+    monkeypatch.setattr(local, "execute", execute)
+    monkeypatch.setattr(local, "summary", lambda record: "done")
+    assert local.run(parse(study, [*MATRIX, f"--results_dir={tmp_path}"]), runs) == 1
+    assert done == [("mobilenet_v1", "train_from_scratch"), *(("mobilenet_v2", regime) for regime in RUNS)]
+    said = capsys.readouterr().err.splitlines()
+    assert said[:2] == ["set aside: pretrain mobilenet_v1 glyphs: the loss is not finite",
+                        "set aside: logistic_regression mobilenet_v1 digits: it needs pretrain mobilenet_v1 glyphs"]
+    assert said[-1] == ("3 runs of 8 set aside, everything else is finished; the same command tries again")
+
+
+def test_a_network_without_weights_is_said_beside_the_ranking(tmp_path, data_dir, capsys):
+    metadata = {"network": "mobilenet_v1", "dataset": "imagenet", "accuracy": 0.7, "n_test": 50_000,
+                "value_range": "inception", "source": "slim", "image_size": 32}
+    weights.save(build_network("mobilenet_v1", image_size=32), weights.imagenet_path(tmp_path / "w", "mobilenet_v1"),
+                 metadata)
+    arguments = ["--models=mobilenet_v1,mobilenet_v2", "--datasets=digits", "--source=imagenet", "--image_size=32",
+                 "--regimes=logistic_regression", f"--logistic_regression=--l2=10 --weights_dir={tmp_path}/w",
+                 f"--data_dir={data_dir}", f"--results_dir={tmp_path}/r", "--yes"]
+    assert study.main(parse(study, arguments)) == 1
+    output = capsys.readouterr()
+    ranking = output.out[output.out.index("logistic regression, test accuracy in %:"):].splitlines()
+    assert ranking[1].split()[-3:] == ["MB", "ms/image", "frontier"]
+    assert ranking[2].split()[:3] == ["MobileNet", "v1", "1"] and float(ranking[2].split()[-2]) > 0
+    assert "set aside: logistic_regression mobilenet_v2 digits: " in output.err
+    assert "not all of the study is in this analysis" in output.err

@@ -20,15 +20,17 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from tfbench.data.examples import Examples, select
 from tfbench.data.pipeline import evaluation_batches, to_network
 from tfbench.errors import UserError
-from tfbench.files import atomic
+from tfbench.files import arrays, atomic
 from tfbench.files.fields import AMOUNT, COUNT, wrong
 from tfbench.linear.cache import SHARD_EXAMPLES, FeatureCache
 from tfbench.models.build import build_network
 from tfbench.models.catalog import Network
+from tfbench.models.lookup import get_network
 from tfbench.training.devices import graph_rewriting, make_strategy, processor
 from tfbench.training.predictor import Predictor
 
 PRECISIONS = ("float32", "bfloat16")
+COPIES = 3  # of the weights, at least, while they become constants of the graph
 
 
 def freeze(network: str | Network, weights_file: str | None, image_size: int, value_range: str, *,
@@ -82,6 +84,9 @@ def make_extractor(network: str | Network, *, weights_file: str | None, weights_
       precision: one of PRECISIONS, of its convolutions and matrix products.
     """
     del weights_sha256  # of the cache's key only
+    facts = get_network(network) if isinstance(network, str) else network
+    arrays.check_memory(COPIES * 4 * facts.parameters,
+                        f"{facts.title}'s weights, {COPIES} times while its graph is made,")
     strategy = make_strategy(devices)
     # On a CPU, TensorFlow rewrites the graph to bfloat16, which keeps batch norm folded; elsewhere Keras casts.
     rewritten = precision == "bfloat16" and processor() == "CPU"
@@ -126,10 +131,14 @@ class FixedFeatures:
             positions = np.concatenate([np.arange(len(keys[number])) + number * SHARD_EXAMPLES for number in missing])
             batches = self._timed(self.make_extractor(self.precision).stream(
                 self._batches(select(examples, positions)), len(positions), "features", self.progress.images))
-            for number, features in zip(missing, rebatch(batches, [len(keys[number]) for number in missing]),
-                                        strict=True):
-                self.cache.write(split, number, keys[number], features)
-                shards[number] = features
+            try:
+                for number, features in zip(missing, rebatch(batches, [len(keys[number]) for number in missing]),
+                                            strict=True):
+                    self.cache.write(split, number, keys[number], features)
+                    shards[number] = features
+            except tf.errors.ResourceExhaustedError as error:
+                raise UserError(f"out of memory with {self.batch_size} images at a time: take a smaller --batch_size, "
+                                "or a smaller network. Features that are cached are kept") from error
         all_features = np.concatenate(list(shards.values()))
         not_finite = np.flatnonzero(~np.isfinite(all_features).all(axis=1))
         if len(not_finite):

@@ -8,6 +8,7 @@ import numpy as np
 from tfbench import paper
 from tfbench.data.pipeline import to_network
 from tfbench.errors import UserError
+from tfbench.files import arrays
 from tfbench.inputs import RunInputs
 from tfbench.models.build import build_network, load_weights, set_batch_norm
 from tfbench.models.catalog import Network
@@ -15,6 +16,8 @@ from tfbench.training.devices import kind_of, make_strategy
 from tfbench.training.predictor import Predictor
 from tfbench.training.schedules import Cosine, WarmupDecay
 from tfbench.training.trainer import Step, Trainer
+
+COPIES = 4  # of as many numbers as the weights, at least, in the memory of a host that trains
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +75,8 @@ def make_engine(inputs: RunInputs, momentum: float) -> Engine:
       UserError: the batch cannot be shared equally, or these devices cannot do what is asked.
     """
     config, network, spec, dataset = inputs.config, inputs.network, inputs.spec, inputs.data.dataset
+    arrays.check_memory(COPIES * 4 * network.parameters, f"{network.title}'s weights, momenta and gradients, and the "
+                        "weights it starts from,")
     strategy = make_strategy(config.devices, config.strategy, config.tpu)
     replicas = strategy.num_replicas_in_sync
     if config.batch_size % (replicas * config.accumulate):
