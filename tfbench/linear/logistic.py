@@ -21,10 +21,10 @@ import dataclasses
 import time
 
 import numpy as np
-import scipy.linalg
 import scipy.special
 
 from tfbench.errors import UserError
+from tfbench.stats.transforms import eigenbasis
 
 # A certified gap is at most this fraction of F where λ ≥ WEAK_L2, and of n · log(classes) where λ is smaller.
 TOLERANCE = 1e-6
@@ -130,21 +130,8 @@ def make_problem(features, labels, classes: int) -> Problem:
         kind, targets = "softmax", np.eye(classes)[labels]
     mean = features.mean(axis=0)
     centred = features - mean
-    axes, energy = _eigenbasis(centred)
+    axes, energy = eigenbasis(centred)
     return Problem(kind, centred, mean, axes, energy, targets)
-
-
-def _eigenbasis(centred):
-    """Orthonormal axes [width, rank] that span the rows, and the rows' squared norms along them [rank]."""
-    if len(centred) < centred.shape[1]:  # an orthonormal basis of the rows first: at most n axes
-        basis = scipy.linalg.qr(centred.T, mode="economic")[0]
-        coordinates = centred @ basis
-        energy, rotation = scipy.linalg.eigh(coordinates.T @ coordinates, driver="evd")
-        axes = basis @ rotation
-    else:
-        energy, axes = scipy.linalg.eigh(centred.T @ centred, driver="evd")
-    kept = energy > max(energy[-1], 0.0) * max(centred.shape) * np.finfo(np.float64).eps
-    return axes[:, kept], energy[kept]
 
 
 def path(features, labels, l2_strengths, *, classes: int, max_iterations: int, start: Fit | None = None):
@@ -164,8 +151,12 @@ def path(features, labels, l2_strengths, *, classes: int, max_iterations: int, s
     Raises:
       UserError: see make_problem.
     """
-    problem = make_problem(features, labels, classes)
-    x = np.zeros((len(problem.energy) + 1, classes))  # the weights along the axes, and the bias below them
+    yield from solve(make_problem(features, labels, classes), l2_strengths, max_iterations=max_iterations, start=start)
+
+
+def solve(problem: Problem, l2_strengths, *, max_iterations: int, start: Fit | None = None):
+    """path of a problem that was made before."""
+    x = np.zeros((len(problem.energy) + 1, problem.labels.shape[1]))  # the weights along the axes, below them the bias
     if start is not None:
         x = np.concatenate([problem.axes.T @ start.weights, (start.bias + problem.mean @ start.weights)[None]])
     attempts, solvers = list(ATTEMPTS), {}

@@ -7,30 +7,49 @@
     nce             negative conditional entropy of classes given source classes (Tran et al., ICCV 2019)
 
 The larger, the better the network. All are of examples with one class each, by the literature's convention those of the
-training split. The first three are of features, in O(n d min(n, d)) for n examples of width d; the others of the
-probabilities that the source's classifier gives, in O(n s) for s source classes.
+training split. The first three are of features, O(n d) once their eigenbasis is known; the others of the probabilities
+that the source's classifier gives, O(n s) for s source classes.
 """
 
 import time
+from typing import NamedTuple
 
 import numpy as np
 
-FEATURE_ESTIMATES = ("logme", "h_score", "shrunk_h_score")
-SOURCE_ESTIMATES = ("leep", "nce")
+from tfbench.stats.transforms import eigenbasis
+
 ESTIMATES = {  # name -> how it is written
     "logme": "LogME", "h_score": "H-score", "shrunk_h_score": "H-score, shrunk covariance", "leep": "LEEP",
     "nce": "NCE"}
-PRECISION = 1e-12  # of the largest eigenvalue, below which others are rounding: features are float32
-ROWS = 4096  # of features in float64 at once
-ITERATIONS = 1000  # of LogME's fixed point, at most
-TOLERANCE = 1e-9  # of the change of log(α / β), below which it has converged
+ROWS = 4096  # of probabilities in float64 at once
+ITERATIONS, TOLERANCE = 200, 1e-6  # of LogME's fixed point: steps at most; change of log(α / β) that ends them
 
 
-def estimates(features, labels, source_probabilities=None) -> dict[str, float]:
+class Spectrum(NamedTuple):
+    """Features in their eigenbasis.
+
+    Attributes:
+      centred: float64 [n, d], the features less their mean. mean: float64 [d].
+      axes: float64 [d, r], orthonormal columns that span `centred`. energy: float64 [r], its squared norms along them.
+    """
+
+    centred: np.ndarray
+    mean: np.ndarray
+    axes: np.ndarray
+    energy: np.ndarray
+
+
+def spectrum(features) -> Spectrum:
+    """The spectrum of features, float [n, d], finite; in O(n d min(n, d))."""
+    mean = np.mean(features, axis=0, dtype=float)
+    centred = features - mean
+    return Spectrum(centred, mean, *eigenbasis(centred))
+
+
+def estimates(features: Spectrum, labels, source_probabilities=None) -> dict[str, float]:
     """All estimates of a network on a data set, and the seconds that they took.
 
     Args:
-      features: float [n, d], finite.
       labels: int [n], ≥ 0.
       source_probabilities: float [n, s], rows that add up to 1; None: leep and nce are left out.
 
@@ -38,52 +57,90 @@ def estimates(features, labels, source_probabilities=None) -> dict[str, float]:
       {name of ESTIMATES: value, "seconds": of them}.
     """
     start = time.monotonic()
-    features, labels = np.asarray(features), np.asarray(labels)
-    sums, counts = _class_sums(features, labels)
-    mean = sums.sum(axis=0) / len(labels)
-    values = {"logme": _logme(_projection(features, labels, sums, counts), len(labels), counts)}
-    centred = _projection(features, labels, sums - counts[:, None] * mean, counts, mean)
-    values["h_score"], values["shrunk_h_score"] = _h_scores(centred, len(labels), counts, features, mean)
+    values = {"logme": logme(features, labels), "h_score": h_score(features, labels),
+              "shrunk_h_score": shrunk_h_score(features, labels)}
     if source_probabilities is not None:
         values |= {"leep": leep(source_probabilities, labels),
                    "nce": nce(np.argmax(source_probabilities, axis=1), labels)}
     return values | {"seconds": round(time.monotonic() - start, 3)}
 
 
-def logme(features, labels) -> float:
+def logme(features: Spectrum, labels) -> float:
     """LogME: the largest log evidence per example of a Bayesian linear regression, mean over classes.
 
     Of each class, 1 for its examples and 0 for others is regressed on the features F, without a constant: weights
     ~ N(0, 1/α), noise ~ N(0, 1/β). α and β maximise the evidence by MacKay's fixed point, from α = β, to convergence
-    (You et al. stop after 11 steps). Where features hardly tell a class, this may be a local maximum.
+    (You et al. stop after 11 steps). Where features hardly tell a class, this may be a local maximum; where they tell
+    it exactly, the noise is that of rounding.
 
     Args:
-      features: float [n, d], finite. labels: int [n], ≥ 0; a class without an example counts for nothing.
+      labels: int [n], ≥ 0; a class without an example counts for nothing.
     """
-    features, labels = np.asarray(features), np.asarray(labels)
-    sums, counts = _class_sums(features, labels)
-    return _logme(_projection(features, labels, sums, counts), len(labels), counts)
+    onto, counts = _projection(features, labels)
+    n, along = len(features.centred), features.axes.T @ features.mean
+    off = np.linalg.norm(features.mean - features.axes @ along)  # of the mean, what lies across all axes
+    # In the axes, and across them, FᵀF = diag(s) + n a aᵀ, which Sherman and Morrison invert; FᵀY = b.
+    s, a = np.append(features.energy, 0.0)[:, None], np.append(along, off)[:, None]
+    b = np.sqrt(s) * np.append(onto, np.zeros((1, len(counts))), axis=0) + a * counts
+    largest = features.energy.sum() + n * (a ** 2).sum()
+    if not largest > 0:
+        return float(np.mean(np.log(n / counts / (2 * np.pi)) - 1) / 2)  # all features are 0: only noise
+    low, high = np.log(largest) - 30, np.log(largest) + 30
+
+    def at(log_t: np.ndarray, chosen: np.ndarray):
+        """(next log t, evidence), [chosen classes] each, at t = α / β."""
+        t = np.exp(log_t)
+        inverse = 1 / (s + t)
+        w = a * inverse
+        q = 1 + n * (a * w).sum(axis=0)
+        weights = b[:, chosen] * inverse
+        weights -= w * (n * (a * weights).sum(axis=0) / q)
+        squared = (weights ** 2).sum(axis=0)
+        total = np.maximum(counts[chosen] - (b[:, chosen] * weights).sum(axis=0), counts[chosen] * np.finfo(float).eps)
+        gamma = (s * inverse).sum(axis=0) + t * n * (w ** 2).sum(axis=0) / q
+        with np.errstate(divide="ignore", invalid="ignore"):
+            moved = np.log(gamma / squared * np.maximum(total - t * squared, 0) / (n - gamma))
+        evidence = (n * np.log(n / total / (2 * np.pi)) - n - np.log1p(s / t).sum(axis=0) - np.log(q)) / 2
+        return np.clip(np.nan_to_num(moved, nan=high, posinf=high, neginf=low), low, high), evidence
+
+    log_t, left = np.clip(np.zeros(len(counts)), low, high), np.arange(len(counts))
+    for _ in range(ITERATIONS):
+        moved, _ = at(log_t[left], left)
+        unsettled = np.abs(moved - log_t[left]) > TOLERANCE
+        log_t[left] = moved
+        if not len(left := left[unsettled]):
+            break
+    return float(at(log_t, np.arange(len(counts)))[1].mean() / n)
 
 
-def h_score(features, labels) -> float:
+def h_score(features: Spectrum, labels) -> float:
     """H-score: the trace of cov(F)⁺ cov(E[F | class]), in [0, classes − 1].
 
     With no more examples than features it says nothing, as every class is then told apart: it is the number of
     classes less 1.
 
     Args:
-      features: float [n, d], finite. labels: int [n], ≥ 0.
+      labels: int [n], ≥ 0.
     """
-    return _both_h_scores(features, labels)[0]
+    return float(_between(features, labels).sum())
 
 
-def shrunk_h_score(features, labels) -> float:
-    """H-score with Ledoit and Wolf's covariance Σ = (1 − a) cov(F) + a m I, m the mean variance: (1 − a) tr(Σ⁻¹ cov(E)).
+def shrunk_h_score(features: Spectrum, labels) -> float:
+    """H-score with Ledoit and Wolf's covariance Σ = (1 − a) cov(F) + a m I: (1 − a) tr(Σ⁻¹ cov(E[F | class])).
+
+    m is the mean variance, a the shrinkage that their formula gives.
 
     Args:
-      features: float [n, d], finite. labels: int [n], ≥ 0.
+      labels: int [n], ≥ 0.
     """
-    return _both_h_scores(features, labels)[1]
+    n, width = features.centred.shape
+    variances = features.energy / n
+    level, spread = variances.sum() / width, (variances ** 2).sum()  # spread: ‖cov‖²
+    distance = spread - width * level ** 2
+    fourth = (np.einsum("nd,nd->n", features.centred, features.centred) ** 2).mean()
+    shrinkage = min((fourth - spread) / n / distance, 1.0) if distance > 0 else 1.0
+    shrunk = (1 - shrinkage) * variances
+    return float((_between(features, labels) * shrunk / (shrunk + shrinkage * level)).sum())
 
 
 def leep(source_probabilities, labels) -> float:
@@ -133,91 +190,17 @@ def probabilities(features, kernel, bias) -> np.ndarray:
     return logits / logits.sum(axis=1, keepdims=True)
 
 
-# ---- one eigendecomposition of the features, from which the estimates follow -----------------------
+def _projection(features: Spectrum, labels) -> tuple[np.ndarray, np.ndarray]:
+    """UᵀY [r, classes] and the numbers [classes] of examples of each class that has some.
 
-
-def _class_sums(features: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sums [classes, d] of the features of each class that has examples, float64, and their numbers [classes]."""
+    U are the left singular vectors of the centred features, Y the classes, 1 or 0.
+    """
     present, counts = np.unique(labels, return_counts=True)
-    return np.stack([features[labels == label].sum(axis=0, dtype=float) for label in present]), counts
+    sums = np.stack([features.centred[np.equal(labels, label)].sum(axis=0) for label in present], axis=1)
+    return features.axes.T @ sums / np.sqrt(features.energy)[:, None], counts
 
 
-def _projection(features: np.ndarray, labels: np.ndarray, sums: np.ndarray, counts: np.ndarray,
-                mean: np.ndarray | float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """The squared singular values [r] of F = features − mean, those that are not 0; and UᵀY [r, classes].
-
-    U are F's left singular vectors, Y the classes, 1 or 0.
-
-    Args:
-      sums: YᵀF. counts: of the classes.
-    """
-    n, width = features.shape
-    if n < width:
-        rows = features.astype(float) - mean
-        values, vectors = np.linalg.eigh(rows @ rows.T)
-        indicator = np.equal.outer(labels, np.unique(labels)).astype(float)
-        onto = vectors.T @ indicator
-    else:
-        gram = np.zeros((width, width))
-        for first in range(0, n, ROWS):
-            rows = features[first:first + ROWS].astype(float) - mean
-            gram += rows.T @ rows
-        values, vectors = np.linalg.eigh(gram)
-        onto = vectors.T @ sums.T
-    kept = values > PRECISION * max(values[-1], 0)
-    if n >= width:
-        onto[kept] /= np.sqrt(values[kept])[:, None]
-    return values[kept], onto[kept]
-
-
-def _logme(projection: tuple[np.ndarray, np.ndarray], n: int, counts: np.ndarray) -> float:
-    """logme from the projection of features that are not centred.
-
-    With t = α / β, s the squared singular values and z = Uᵀy, the best β is n / S, S = ‖y‖² − Σ z² s / (s + t).
-    """
-    squares, onto = projection
-    onto, squares = onto ** 2, squares[:, None]
-    outside = np.maximum(counts - onto.sum(axis=0), 0)  # of ‖y‖², what no feature reaches
-    low, high = (np.log(squares.max() * bound) if len(squares) else 0.0 for bound in (1e-12, 1e12))
-    log_t = np.clip(np.zeros(len(counts)), low, high)
-    for _ in range(ITERATIONS):
-        t = np.exp(log_t)
-        gamma = (squares / (squares + t)).sum(axis=0)
-        weights = (onto * squares / (squares + t) ** 2).sum(axis=0)  # ‖m‖²
-        left = outside + (onto * (t / (squares + t)) ** 2).sum(axis=0)  # ‖Fm − y‖²
-        with np.errstate(divide="ignore", invalid="ignore"):
-            moved = np.log(gamma / weights * left / (n - gamma))
-        moved = np.clip(np.nan_to_num(moved, nan=high, posinf=high, neginf=low), low, high)
-        done, log_t = np.abs(moved - log_t).max() < TOLERANCE, moved
-        if done:
-            break
-    t = np.exp(log_t)
-    total = np.maximum(outside + (onto * t / (squares + t)).sum(axis=0), np.finfo(float).tiny)
-    evidence = (n * np.log(n / total / (2 * np.pi)) - n + np.log(t / (squares + t)).sum(axis=0)) / 2
-    return float(evidence.mean() / n)
-
-
-def _both_h_scores(features, labels) -> tuple[float, float]:
-    features, labels = np.asarray(features), np.asarray(labels)
-    sums, counts = _class_sums(features, labels)
-    mean = sums.sum(axis=0) / len(labels)
-    centred = _projection(features, labels, sums - counts[:, None] * mean, counts, mean)
-    return _h_scores(centred, len(labels), counts, features, mean)
-
-
-def _h_scores(projection: tuple[np.ndarray, np.ndarray], n: int, counts: np.ndarray, features: np.ndarray,
-              mean: np.ndarray) -> tuple[float, float]:
-    """Both H-scores from the projection of centred features."""
-    squares, onto = projection
-    if not len(squares):
-        return 0.0, 0.0
-    between = (onto ** 2 / counts).sum(axis=1)  # of each direction, the share of its variance
-    variances, width = squares / n, features.shape[1]
-    level = variances.sum() / width
-    fourth = sum((((features[first:first + ROWS].astype(float) - mean) ** 2).sum(axis=1) ** 2).sum()
-                 for first in range(0, n, ROWS))
-    spread = (variances ** 2).sum()  # ‖cov‖²
-    distance = spread - width * level ** 2
-    shrinkage = min((fourth / n - spread) / n / distance, 1.0) if distance > 0 else 1.0
-    shrunk = (1 - shrinkage) * variances
-    return float(between.sum()), float((between * shrunk / (shrunk + shrinkage * level)).sum())
+def _between(features: Spectrum, labels) -> np.ndarray:
+    """Of the variance along each axis, the share [r] that lies between the classes."""
+    onto, counts = _projection(features, labels)
+    return (onto ** 2 / counts).sum(axis=1)

@@ -1,6 +1,7 @@
-"""Log-odds, adjusted accuracies and error bars (Kornblith et al. v3, section 3 and appendix A.1)."""
+"""Log-odds, adjusted accuracies and error bars (Kornblith et al. v3, section 3, appendix A.1); an eigenbasis."""
 
 import numpy as np
+import scipy.linalg
 
 from tfbench.errors import UserError
 
@@ -59,3 +60,20 @@ def standard_errors(x) -> np.ndarray:
     if networks < 2 or datasets < 2:
         return np.full(networks, np.nan)
     return adjusted(x).std(axis=1, ddof=0) / np.sqrt(datasets) * np.sqrt(networks / (networks - 1))
+
+
+def eigenbasis(centred) -> tuple[np.ndarray, np.ndarray]:
+    """Orthonormal axes [width, rank] that span the rows, and the rows' squared norms along them [rank].
+
+    Args:
+      centred: float64 [n, width].
+    """
+    if len(centred) < centred.shape[1]:  # an orthonormal basis of the rows first: at most n axes
+        basis = scipy.linalg.qr(centred.T, mode="economic")[0]
+        coordinates = centred @ basis
+        energy, rotation = scipy.linalg.eigh(coordinates.T @ coordinates, driver="evd")
+        axes = basis @ rotation
+    else:
+        energy, axes = scipy.linalg.eigh(centred.T @ centred, driver="evd")
+    kept = energy > max(energy[-1], 0.0) * max(centred.shape) * np.finfo(np.float64).eps
+    return axes[:, kept], energy[kept]
