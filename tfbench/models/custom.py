@@ -280,7 +280,10 @@ def architecture(model: keras.Model) -> str:
 
 
 def multiply_adds(graph: tf.Graph) -> int:
-    """Multiply-adds of one image in convolutions and matrix products of a network's graph (inspection.trace)."""
+    """Multiply-adds of one image in convolutions and products of a network's graph (inspection.trace).
+
+    Keras calls a function for convolutions in groups; attention's products are Einsum.
+    """
     total = 0
     for operation in graph.get_operations():
         if operation.type in ("Conv2D", "DepthwiseConv2dNative"):
@@ -289,6 +292,14 @@ def multiply_adds(graph: tf.Graph) -> int:
         elif operation.type in ("MatMul", "BatchMatMulV2"):
             transposed = operation.get_attr("transpose_a" if operation.type == "MatMul" else "adj_x")
             per_output = operation.inputs[0].shape[-2 if transposed else -1]
+        elif operation.type == "Einsum":
+            terms, result = operation.get_attr("equation").decode().split("->")
+            sides = {letter: side for term, tensor in zip(terms.split(","), operation.inputs, strict=True)
+                     if "." not in term for letter, side in zip(term, tensor.shape, strict=True)}
+            per_output = math.prod(side for letter, side in sides.items() if letter not in result)
+        elif operation.type in ("PartitionedCall", "StatefulPartitionedCall"):
+            total += multiply_adds(graph._get_function(operation.get_attr("f").name).graph)
+            continue
         else:
             continue
         total += math.prod(operation.outputs[0].shape.as_list()) * per_output

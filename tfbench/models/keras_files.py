@@ -78,8 +78,8 @@ def _layers(path) -> list[list[_Weight]]:
 def _fitting(layers: list[list[_Weight]]) -> list[str]:
     """The networks of the catalog that have as many trained weights as a file, without its last layer or with it."""
     def count(chosen, *, biases: bool) -> int:
-        return sum(math.prod(weight.shape) for layer in chosen for weight in layer if "moving_" not in weight.name
-                   and (biases or not re.search(r"bias(:0)?'?$", weight.name)))
+        return sum(math.prod(weight.shape) for layer in chosen for weight in layer
+                   if not re.search(rf"(mean|variance|count{'' if biases else '|bias'})(:0)?'?$", weight.name))
 
     sizes = {count(chosen, biases=biases) for chosen in (layers, layers[:-1]) for biases in (True, False)}
     return [name for name, network in NETWORKS.items() if network.keras_application and network.parameters in sizes]

@@ -8,6 +8,8 @@ EfficientNet B0 to B7 standardise images by weights, which random networks have 
 division where it loads ImageNet's; here these get the variance that does the same (`tensors`).
 """
 
+import re
+
 import keras
 import numpy as np
 
@@ -76,9 +78,12 @@ def split(shipped: keras.Model) -> tuple[keras.Model, keras.layers.Layer]:
 
 
 def named_weights(model: keras.Model, classifier: keras.layers.Layer) -> list[tuple[str, keras.Variable]]:
-    """The weights by a name that the network of build_network and Keras's own share; see original_names.py."""
-    return [*((f"{BODY}/{number:04d}/{variable.name}", variable) for number, variable in enumerate(model.weights)
-              if variable.dtype == "float32"),  # Normalization also counts images
+    """The weights by a name that the network of build_network and Keras's own share; see original_names.py.
+
+    Keras numbers unnamed weights through a process. Normalization's count of images is left out: nothing reads it.
+    """
+    return [*((f"{BODY}/{number:04d}/{re.sub(r'_[0-9]+$', '', variable.name)}", variable)
+              for number, variable in enumerate(model.weights) if variable.dtype == "float32"),
             *zip(("classifier/weights", "classifier/biases"), classifier.weights, strict=True)]
 
 
