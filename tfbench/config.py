@@ -145,8 +145,8 @@ class RunConfig:
         True, "switch", "whether batch norm has a scale, also in networks whose original has none (v3 figure 3)",
         TRAINING)
     drop_path: bool = setting(
-        False, "switch", "drop paths as the definitions of NASNet-A Large and PNASNet-5 Large say (the paper trained "
-        "without)", TRAINING, changes_spec=True, traced=True)
+        False, "switch", "drop paths as the definitions of NASNet-A Large, PNASNet-5 Large and EfficientNets say (the "
+        "paper trained without)", TRAINING, changes_spec=True, traced=True)
     batch_size: Any = setting(
         paper.BATCH_SIZE, "integer", "images per step over all devices (v3 appendix A.5)", TRAINING, minimum=1,
         in_spec=True, traced=True)

@@ -53,6 +53,8 @@ NOT_RUN = {  # these are parsed, in test_docs.py
     "prepare_models": "fetches a checkpoint",
     "prepare_data --dataset=": "fetches archives, or needs a data set or a copy that is there",
     "tsne --model=inception_v4": "needs pretrained weights",
+    "logistic_regression --model=vit:vit": "fetches weights; test_custom_model.py does it with a small preset",
+    "study --models=small": "needs public weights, and the paper's data",
     "duplicates --source=imagenet2012": "needs ImageNet",
     "analysis --results_dir=DIR": "is about a folder of made-up cells, which benchmark makes",
     "benchmark": "takes minutes; test_benchmark.py runs each in small",

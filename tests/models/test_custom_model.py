@@ -381,3 +381,28 @@ def test_a_study_of_it_and_a_network_of_the_catalog_is_analysed(module, tmp_path
     place = table[0].split(",").index("parameters")
     assert {line.split(",")[1]: float(line.split(",")[place]) for line in table[1:]} == {
         name: lookup.get_network(name).parameters, "mobilenet_v1": NETWORKS["mobilenet_v1"].parameters}
+
+
+@pytest.mark.slow
+def test_a_backbone_of_keras_hub_by_the_recipe(tmp_path, monkeypatch, data_dir):
+    import keras_hub
+
+    recipe = re.search(r"```python\n(# vit.py.*?)```", (ROOT / "docs" / "manual.md").read_text(), re.DOTALL)[1]
+    backbone = keras_hub.models.ViTBackbone(image_shape=(32, 32, 3), patch_size=8, num_layers=2, num_heads=2,
+                                            hidden_dim=32, mlp_dim=64)
+    backbone.save_to_preset(str(tmp_path / "preset"))
+    text = recipe.replace("vit_base_patch16_224_imagenet", str(tmp_path / "preset")).replace("= 224", "= 32")
+    (tmp_path / "vit.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    row = lookup.get_network("vit:vit")
+    assert row.feature_width == 32 and row.parameters == backbone.count_params()
+    block = 4 * 17 * 32 * 32 + 2 * 17 * 17 * 32 + 2 * 17 * 32 * 64  # projections, attention, dense layers of 17 tokens
+    assert row.multiply_adds * 1e9 == pytest.approx(16 * 8 * 8 * 3 * 32 + 2 * block)
+    images = np.random.RandomState(0).uniform(-1, 1, (2, 32, 32, 3)).astype(np.float32)
+    model = build_network("vit:vit", weights="own", num_classes=3)
+    np.testing.assert_array_equal(model(images)["features"], backbone(images)[:, 0])
+    common = ["--model=vit:vit", "--weights=own", "--dataset=digits", f"--data_dir={data_dir}", "--results_dir=results"]
+    fixed, _ = execute(logistic_regression, [*common, "--l2=1"])
+    tuned, _ = execute(finetune, [*common, "--steps=2", "--learning_rate=0.01", "--weight_decay=0", "--batch_size=16"])
+    assert fixed["network"] == tuned["network"] == "vit:vit" and fixed["source"]["dataset"] == "imagenet"

@@ -27,7 +27,7 @@ def build_network(network: str | Network, *, weights: str | None = None, num_cla
     Args:
       network: a key of NETWORKS, "MODULE:FUNCTION" for a custom network, or what get_network returns for them. To
         custom networks, and those that the catalog calls untouched, only the options `num_classes`, `image_size`,
-        `dropout`, `seed` and `precision` apply.
+        `dropout`, `seed` and `precision` apply, and `drop_path` to EfficientNets.
       weights: a file NAME.weights.h5 made by prepare_models or pretrain; "own" for those that a custom network
         loads; None for random weights.
       num_classes: width of the logits of a new classifier; None for the classifier of `weights` or, without,
@@ -38,8 +38,8 @@ def build_network(network: str | Network, *, weights: str | None = None, num_cla
       dropout: fraction of the features dropped in training; the original's is `Network.dropout`.
       auxiliary_head: whether to build the auxiliary classifier. Inception v3, v4, Inception-ResNet v2, NASNet and
         PNASNet have one; for the others it is refused.
-      drop_path: whether to drop paths in training, as the definitions of NASNet-A Large and PNASNet-5 Large say; for
-        others it is refused. The paper trained without.
+      drop_path: whether to drop paths in training, as the definitions of NASNet-A Large, PNASNet-5 Large and
+        EfficientNets say; for others it is refused. The paper trained without.
       initializer: "original" for the network's own initialisers, "keras" for Glorot uniform everywhere.
       seed: with the network it determines all initial weights: Keras's global seed is set.
       precision: Keras's dtype policy: "float32", "mixed_bfloat16" or "mixed_float16". Weights, features and logits
