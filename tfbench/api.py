@@ -80,7 +80,7 @@ def build_network(name: str, *, weights: str | None = None, num_classes: int | N
       initializer: "original", or "keras" for Glorot uniform everywhere.
       seed: with the network it determines all initial weights.
       precision: Keras's dtype policy: "float32", "mixed_bfloat16" or "mixed_float16".
-      drop_path: whether NASNet-A Large, PNASNet-5 Large and EfficientNets drop paths in training; the paper did without.
+      drop_path: whether NASNet-A Large, PNASNet-5 Large and EfficientNets drop paths in training; the paper's did not.
 
     Returns:
       A keras.Model. Input: images [batch, image_size, image_size, 3] float32 in the network's value range. Output:
