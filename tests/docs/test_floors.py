@@ -13,8 +13,8 @@ PROGRAMS = ("study", *RUNS, "analysis", "tsne", "duplicates", "prepare_data", "p
 
 # From the ground up: a module imports from floors below its own, and from its own. CONTRIBUTING.md says what is where.
 FLOORS = (("errors", "version", "wording"), ("paper",), ("regimes",), ("files",), ("images",), ("data",), ("models",),
-          ("config",), ("inputs",), ("results",), ("stats",), ("training",), ("linear",), ("report",), ("cli",),
-          ("sweep",), ("benchmarks",), (*PROGRAMS, "api", "__main__", "__init__"))
+          ("config",), ("inputs",), ("results",), ("stats",), ("training",), ("linear",), ("classify",), ("report",),
+          ("cli",), ("sweep",), ("benchmarks",), (*PROGRAMS, "api", "__main__", "__init__"))
 HEIGHT = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
