@@ -17,6 +17,7 @@ from tfbench.data.catalog import DATASETS, Dataset
 from tfbench.errors import UserError
 from tfbench.models.catalog import SWITCHES, Network
 from tfbench.regimes import RUNS, Regime
+from tfbench.wording import count
 
 SCHEMA = 6  # version of the layout of records and specifications
 READING = "JPEG by the accurate integer transform, resized as TensorFlow 1 did"  # data/pipeline.py
@@ -26,7 +27,7 @@ UPDATE = "Nesterov momentum as TensorFlow 1's, the learning rate outside the vel
 WHAT, SEARCH, TRAINING, EXAMPLES, READS, MACHINE, FOLDERS = (
     "what to run", "search", "training", "few examples", "how data are read", "machine", "folders")  # groups of --help
 ALL, REFIT = "all", "refit"  # values of `trial`
-PAPER = "paper"  # of `examples_per_class`
+PAPER, QUICK = "paper", "quick"  # of `preset`, the first also of `examples_per_class`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +40,8 @@ class Setting:
         comma-separated list: "integers", "numbers", "names", "texts", "networks", "datasets" (parsed by cli/flags.py).
       help: one sentence, with the paper's section or "our choice".
       group: heading in --help.
-      choices: of "choice", "name" and "names"; further names that a "dataset" may have; words in place of "integers".
+      choices: of "choice", "name" and "names"; further names that a "dataset" may have; words in place of "integers";
+        the most rates and decays of a "grid".
       minimum, maximum: of numbers, both allowed.
       above: numbers must be greater than this.
       required: whether it must be given.
@@ -99,11 +101,14 @@ class RunConfig:
         10000, "integer", "of L-BFGS at each strength (our choice: one that is solved needs fewer)", SEARCH, minimum=1,
         in_spec=True)
 
+    preset: str | None = setting(
+        None, "choice", "steps, batches and grid that are not given: the paper's, or quick ones by the number of "
+        "training images; unset: quick for folder: and tfds:, else paper (our choice)", SEARCH, choices=(QUICK, PAPER))
     steps: Any = setting(None, "integer", "training steps; unset: as the search says", SEARCH, minimum=1)
     steps_curve: tuple[int, ...] | None = setting(
         None, "integers", "instead of --steps: several numbers of steps; a run of its own, with its own best "
         "hyperparameters, for each (v3 section 4.6: 76,152,305,610,1220,…)", SEARCH, minimum=1)
-    grid: tuple[int, int] = setting(
+    grid: tuple[int, int] | None = setting(
         None, "grid", "how many of the paper's learning rates and weight decays to try, RATESxDECAYS, evenly spread "
         "over its grid", SEARCH)
     search: str | None = setting(
@@ -266,8 +271,9 @@ class RunConfig:
     @property
     def grid_values(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Learning rates and weight decays that a search tries."""
-        search, (rates, decays) = self.kind.search, self.grid
+        search = self.kind.search
         assert search
+        rates, decays = self.grid or search.size
         return (self.learning_rate or paper.evenly_spaced_subset(search.rates(bool(self.examples_per_class)), rates),
                 self.weight_decay or paper.evenly_spaced_subset(search.weight_decays, decays))
 
@@ -311,19 +317,49 @@ class RunConfig:
         whole = dataset and not dataset.multi_label and number * dataset.classes == dataset.train
         return self.subset_seeds[:1] if whole else self.subset_seeds
 
+    @property
+    def preset_used(self) -> str:
+        """QUICK or PAPER: what --preset says; unset, the quick one for a data set that is not in the catalog."""
+        return self.preset or (PAPER if self.dataset in DATASETS else QUICK)
+
     def settled(self, images: int) -> "RunConfig":
-        """The config of a single run with the settings filled in that follow from others: a search's length and batch.
+        """The config of a single run with the settings filled in that follow from others: a search's batches, length
+        and grid. What is given stays.
 
         Args:
-          images: that it trains on; on few examples, those of the subset.
+          images: that it trains on, without those of validation; on few examples, those of the subset.
         """
         search = self.kind.search
         if not search:
             return self
-        few = search.few if self.examples_per_class else None
-        batch_size = self.batch_size or (few.batch_size if few else paper.BATCH_SIZE)
-        steps = self.steps or (few.steps_on(images, batch_size) if few else search.steps)
-        return dataclasses.replace(self, batch_size=batch_size, steps=steps)
+        if self.preset_used == QUICK:
+            quick = search.quick
+            batch_size = self.batch_size or quick.batch_on(images)
+            steps = quick.steps_on(images, batch_size, search.steps)
+            rates, decays = (quick.learning_rates, quick.weight_decays) if not self.grid else (None, None)
+        else:
+            few, rates, decays = search.few if self.examples_per_class else None, None, None
+            batch_size = self.batch_size or (few.batch_size if few else paper.BATCH_SIZE)
+            steps = few.steps_on(images, batch_size) if few else search.steps
+        if self.epochs:
+            steps = max(round(self.epochs * images / batch_size), 1)
+        return dataclasses.replace(
+            self, batch_size=batch_size, steps=self.steps or steps, epochs=None, grid=self.grid or search.size,
+            learning_rate=self.learning_rate or rates, weight_decay=self.weight_decay or decays)
+
+    def length(self, images: int) -> str:
+        """A search in words: images, batches, steps, points, and the preset where that decides about any of them.
+
+        Args:
+          images: as of settled.
+        """
+        settled, papers = (config.settled(images) for config in (self, dataclasses.replace(self, preset=PAPER)))
+        rates, decays = map(len, settled.grid_values)
+        text = (f"{count(images, 'training image')}, batches of {settled.batch_size}, {count(settled.steps, 'step')}, "
+                f"{rates} × {decays} points")
+        if dataclasses.replace(settled, preset=PAPER) == papers:
+            return text
+        return f"preset {QUICK}: {text} (--preset={PAPER}: the paper's)"
 
     def notes(self) -> list[str]:
         """What is taken for what, in a line each."""

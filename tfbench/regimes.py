@@ -67,19 +67,27 @@ _SUBSETS = _same("examples_per_class", "subset_seeds")
 
 def _search(search: paper.Search) -> dict[str, dict]:
     """The settings of a search over the paper's grid."""
-    rates, decays, few = search.learning_rates, search.weight_decays, search.few
+    rates, decays, few, quick = search.learning_rates, search.weight_decays, search.few, search.quick
     divided = f", divided by {few.divisor} on few examples" if few.divisor > 1 else ""
     return {
-        **_RUN, **_STEP, **_REGULARISATION, **_SUBSETS, **_same("steps_curve", "search", "trial"),
+        **_RUN, **_STEP, **_REGULARISATION, **_SUBSETS, **_same("steps_curve", "search", "trial", "preset"),
         "steps": {"help": f"training steps of each trial; unset: {search.steps:,} (v3 appendix A.5), on few examples "
-                  f"{few.steps:,} or {few.epochs} epochs of the subset, whichever is more"},
+                  f"{few.steps:,} or {few.epochs} epochs of the subset, whichever is more; --preset=quick: "
+                  f"{quick.epochs} epochs, at least {quick.least_steps} steps"},
+        "epochs": {"help": "passes over the training images in each trial, instead of --steps; the refit has as many "
+                   "steps", "minimum": None, "above": 0},
         "batch_size": {"default": None, "help": f"images per step over all devices; unset: {paper.BATCH_SIZE} (v3 "
-                       f"appendix A.5), on few examples {few.batch_size}"},
-        "grid": {"default": (len(rates), len(decays))},
+                       f"appendix A.5), on few examples {few.batch_size}; --preset=quick: "
+                       f"{quick.batch_size}, or the power of two that the training images allow"},
+        "grid": {"choices": search.size, "help": f"how many of the paper's {search.size[0]} learning rates and "
+                 f"{search.size[1]} weight decays to try, RATESxDECAYS, evenly spread over its grid; unset: all, or as "
+                 "--preset says"},
         "learning_rate": {"help": "initial learning rates to try instead, comma-separated; unset: "
-                          f"{rates[0]:g} to {rates[-1]:g} (v3 appendix A.5), as --grid says{divided}"},
+                          f"{rates[0]:g} to {rates[-1]:g} (v3 appendix A.5), as --grid says{divided}; "
+                          f"--preset=quick: {', '.join(f'{rate:g}' for rate in quick.learning_rates)}"},
         "weight_decay": {"help": "weight decays to try instead, comma-separated; each is divided by the learning rate "
-                         f"before use; unset: {decays[0]:g} to {decays[-1]:g} (v3 appendix A.5), as --grid says"}}
+                         f"before use; unset: {decays[0]:g} to {decays[-1]:g} (v3 appendix A.5), as --grid says; "
+                         f"--preset=quick: {', '.join(f'{decay:g}' for decay in quick.weight_decays)}"}}
 
 
 def _recipe(name: str, text: str = "", **more) -> dict:

@@ -41,7 +41,7 @@ SETTINGS = {
     **{name: Setting("", "text", f"flags for tfbench.{name}, separated by spaces, e.g. '--steps=100 --weight_decay=0'",
                      "flags of the programs") for name in RUNS},
     **{name: FIELDS[name] for name in (
-        "search", "image_size", "seed", "split_seed", "voc_difficult", "aircraft_banner",
+        "preset", "search", "image_size", "seed", "split_seed", "voc_difficult", "aircraft_banner",
         "deterministic", "devices", "results_dir", "data_dir")},
     "batch_size": dataclasses.replace(FIELDS["batch_size"], default=None, help="images per step over all devices, of "
                                       "every program; unset: each one's own, 4096 in pretraining, else 256, on few "

@@ -42,7 +42,7 @@ def _parser(name: str, known: Setting) -> tuple[flags.ArgumentParser, flags.Argu
         "choice": lambda: (parsers.ChoiceParser(known.choices), plain),
         "name": lambda: (parsers.NameParser("network" if name == "model" else name, known.choices), plain),
         "names": lambda: (parsers.ListParser(parsers.NameParser(name.removesuffix("s"), known.choices)), COMMA),
-        "grid": lambda: (parsers.GridParser(*known.default), parsers.GridSerializer()),
+        "grid": lambda: (parsers.GridParser(tuple(known.choices)), parsers.GridSerializer()),
         "trial": lambda: (parsers.TrialParser(), plain),
         "network": lambda: (parsers.NetworkParser(), plain),
         "dataset": lambda: (parsers.DatasetParser(known.choices), plain),
@@ -69,6 +69,10 @@ def define(settings: Settings, values: flags.FlagValues = flags.FLAGS) -> None:
                                  "one that it shares with others: images are read one by one. Copy the data sets there "
                                  "(only --results_dir, --weights and --weights_dir may lie in a bucket)",
                                  flag_values=values)
+    if {"epochs", "steps", "steps_curve"} <= settings.keys():
+        flags.register_multi_flags_validator(
+            ["epochs", "steps", "steps_curve"], lambda given: not (given["epochs"] and (given["steps"] or given[
+                "steps_curve"])), "expected one of --epochs, --steps and --steps_curve", flag_values=values)
     if "features" in settings:
         flags.register_multi_flags_validator(
             ["model", "dataset", "features", "examples_per_class"], _one_kind_of_features,

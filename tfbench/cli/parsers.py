@@ -202,13 +202,13 @@ class TrialParser(flags.ArgumentParser):
 
 
 class GridParser(flags.ArgumentParser):
-    """"RATESxDECAYS": two whole numbers, each 1 to what the paper's grid has."""
+    """"RATESxDECAYS": two whole numbers, each 1 to what the paper's grid has (`most`)."""
 
     syntactic_help = "RATESxDECAYS"
 
-    def __init__(self, rates: int, decays: int):
+    def __init__(self, most: tuple):
         super().__init__()
-        self.most = (rates, decays)
+        self.most = most
 
     def parse(self, argument):
         parts = argument.lower().split("x") if isinstance(argument, str) else argument

@@ -116,14 +116,16 @@ def plan_runs(options, rate: float | dict[str, float]) -> list[Run]:
 
 
 def notes(runs: list[Run]) -> list[str]:
-    """What is taken for what, in a line each: switches that some of the study's networks lack, and RunConfig.notes."""
+    """What is taken for what, in a line each: switches that some of the study's networks lack, RunConfig.notes and
+    plan.presets."""
     lacking: dict[str, dict[str, None]] = {}
     for planned in runs:
         for name in planned.left_out:
             lacking.setdefault(name, {})[planned.config.model] = None
     return [f"--{name} is left out for {', '.join(networks)}: their definitions have no {SWITCHES[name]}"
             for name, networks in lacking.items()] + list(
-                dict.fromkeys(line for planned in runs for line in planned.config.notes()))
+                dict.fromkeys(line for planned in runs for line in planned.config.notes())) + plan.presets(
+                    planned.config for planned in runs)
 
 
 def _parse(options, regime: str, network: str, dataset: str) -> RunConfig:

@@ -2,11 +2,12 @@
 
 import dataclasses
 import time
+from collections.abc import Iterable
 
 import numpy as np
 
 from tfbench import paper
-from tfbench.config import ALL, RunConfig
+from tfbench.config import ALL, PAPER, RunConfig
 from tfbench.data import manifests
 from tfbench.data.catalog import Dataset
 from tfbench.data.lookup import get_dataset
@@ -59,10 +60,7 @@ def cost(config: RunConfig, rate: float | dict[str, float]) -> Cost:
 
 
 def _cost(config: RunConfig, rate: float | dict[str, float], network: Network, dataset: Dataset) -> Cost:
-    kind, images = config.kind, dataset.train
-    if config.examples_per_class:
-        images = min(config.examples_per_class[0] * dataset.classes, images)
-    config = config.settled(images)
+    kind, config = config.kind, config.settled(_images(config, dataset))
     kept = CHECKPOINTS * 2 * 4 * network.parameters  # float32 weights and momenta
     if kind.search:
         search = config.search_spec()
@@ -86,6 +84,13 @@ def _cost(config: RunConfig, rate: float | dict[str, float], network: Network, d
     return Cost(fits, trained, evaluated, seconds, kept)
 
 
+def _images(config: RunConfig, dataset: Dataset) -> int:
+    """Training images of a single run, on few examples about."""
+    if not config.examples_per_class:
+        return dataset.train
+    return min(config.examples_per_class[0] * dataset.classes, dataset.train)
+
+
 def images_of(inputs: RunInputs) -> int:
     """How many images go through the network in a run, or in the part of it that config.trial names, about."""
     config = inputs.config
@@ -93,6 +98,22 @@ def images_of(inputs: RunInputs) -> int:
     if config.trial == ALL:
         return whole.trained + whole.evaluated
     return (whole.trained + whole.evaluated) // whole.fits
+
+
+def presets(configs: Iterable[RunConfig]) -> list[str]:
+    """A line for each regime and data set of which a preset that nobody asked for decides the length."""
+    lines = [f"{config.regime} {config.dataset}: {words}" for config in configs
+             if config.kind.search and config.preset is None and config.preset_used != PAPER
+             and (words := config.length(_images(config, dataset_of(config)))).startswith("preset")]
+    return list(dict.fromkeys(lines))
+
+
+def introduction(config: RunConfig, inputs: RunInputs) -> str:
+    """A search and what it takes here in a line; `config` as it was given, before inputs.settle."""
+    whole = _cost(inputs.config, matrix_rate(), inputs.network, inputs.data.dataset)
+    images = inputs.subset_images or inputs.data.manifest["splits"]["train"]["n"]
+    return (f"{config.length(images)}; {count(whole.fits, 'training')}, {whole.trained:,} images, about "
+            f"{duration(whole.seconds)} on this machine, less what is finished")
 
 
 def table(costs: list[tuple[str, Cost]]) -> list[str]:

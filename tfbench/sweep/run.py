@@ -2,7 +2,7 @@
 
 from tfbench.cli import app, flags
 from tfbench.cli.progress import Display
-from tfbench.config import RunConfig, settings_of
+from tfbench.config import ALL, RunConfig, settings_of
 from tfbench.inputs import resolve
 from tfbench.regimes import RUNS
 from tfbench.results import store
@@ -20,8 +20,11 @@ def start(regime: str, doc: str, main) -> None:
     app.start(regime, doc, settings_of(RUNS[regime]), main, make_config, lambda config: app.CONTINUES)
 
 
-def execute(config: RunConfig, progress) -> tuple[Record | None, bool]:
+def execute(config: RunConfig, progress, *, introduce: bool = False) -> tuple[Record | None, bool]:
     """Runs, continues or finds a single run, or the part of it that config.trial names.
+
+    Args:
+      introduce: whether to say first how long a search is.
 
     Returns:
       (its record, None while it is not finished; whether anything was computed now).
@@ -33,6 +36,8 @@ def execute(config: RunConfig, progress) -> tuple[Record | None, bool]:
     if record := store.finished(config.results_dir, inputs.spec):
         return record, False
     progress.expect(plan.images_of(inputs))
+    if introduce and config.kind.search and config.trial == ALL:
+        progress.line(plan.introduction(config, inputs))
     number = config.trial_number
     if number and halving.is_not_needed(inputs.spec, store.work_dir(config.results_dir, inputs.spec), number):
         return None, False
@@ -47,7 +52,7 @@ def execute_all(config: RunConfig) -> list[Record]:
     for variant in config.variants():
         with Display(1) as progress:
             progress.run(f"{variant.model} {variant.dataset}", 1)
-            record, new = execute(variant, progress)
+            record, new = execute(variant, progress, introduce=True)
             progress.finish_run()
         if record is None:
             say(f"{'done' if new else 'done before'}: trial {variant.trial} of {variant.regime} {variant.model} "
