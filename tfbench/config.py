@@ -221,6 +221,9 @@ class RunConfig:
     jit_compile: bool = setting(
         False, "switch", "compile forward and backward pass with XLA", MACHINE, in_spec=True, traced=True)
 
+    keep_model: bool | None = setting(
+        None, "switch", "keep the trained network with its classifier in RESULTS_DIR/models, for predict and export; "
+        "unset: of a single run that is started by hand, not of a curve's or a study's", FOLDERS)
     results_dir: str = setting(
         "results", "text", "folder of records, weights and work in progress, or its address in a bucket, "
         "gs://BUCKET/NAME (docs/manual.md, \"Keep results in a bucket\")", FOLDERS)

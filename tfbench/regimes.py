@@ -63,6 +63,7 @@ _REGULARISATION = {  # v3 figure 5; off at the default, which their specificatio
     **{name: {"in_spec": False, "changes_spec": True} for name in ("label_smoothing", "dropout", "auxiliary_head")},
     "drop_path": {}}
 _SUBSETS = _same("examples_per_class", "subset_seeds")
+_KEPT = _same("keep_model")
 
 
 def _search(search: paper.Search) -> dict[str, dict]:
@@ -70,7 +71,8 @@ def _search(search: paper.Search) -> dict[str, dict]:
     rates, decays, few, quick = search.learning_rates, search.weight_decays, search.few, search.quick
     divided = f", divided by {few.divisor} on few examples" if few.divisor > 1 else ""
     return {
-        **_RUN, **_STEP, **_REGULARISATION, **_SUBSETS, **_same("steps_curve", "search", "trial", "preset"),
+        **_RUN, **_STEP, **_REGULARISATION, **_SUBSETS, **_KEPT,
+        **_same("steps_curve", "search", "trial", "preset"),
         "steps": {"help": f"training steps of each trial; unset: {search.steps:,} (v3 appendix A.5), on few examples "
                   f"{few.steps:,} or {few.epochs} epochs of the subset, whichever is more; --preset=quick: "
                   f"{quick.epochs} epochs, at least {quick.least_steps} steps"},
@@ -102,7 +104,7 @@ REGIMES = {regime.name: regime for regime in (
            dark_color="#5ab4ee", published="logreg", aliases=(
                "linear", "linear probe", "linear probing", "linear evaluation", "lp", "logistic", "fixed features"),
            runs="tfbench.linear.regression:run", trace_seconds=3.0, settings={
-               **_RUN, **_WEIGHTS, **_SUBSETS, **_same("l2", "max_iterations", "features", "standardize"),
+               **_RUN, **_WEIGHTS, **_SUBSETS, **_KEPT, **_same("l2", "max_iterations", "features", "standardize"),
                "model": {"required": False}, "dataset": {"required": False},
                "precision": {"choices": ("float32", "bfloat16"), "help": "of the network's convolutions and matrix "
                              "products; bfloat16 is faster where the processor has it"}}),

@@ -46,6 +46,9 @@ SETTINGS = {
     "batch_size": dataclasses.replace(FIELDS["batch_size"], default=None, help="images per step over all devices, of "
                                       "every program; unset: each one's own, 4096 in pretraining, else 256, on few "
                                       "examples fewer (v3 appendix A)"),
+    "keep_model": dataclasses.replace(FIELDS["keep_model"], default=False, help="keep every trained network with its "
+                                      "classifier in RESULTS_DIR/models, for predict and export; the plan says its "
+                                      "disk"),
     "executor": Setting("local", "choice", "local: in this process, one run after another; ray: on a Ray cluster, a "
                         "job per trial; commands: print a line per job, in stages, for other schedulers", CLUSTER,
                         choices=executors.EXECUTORS),

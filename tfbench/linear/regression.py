@@ -6,6 +6,7 @@ validation; the best is fitted again on both and tested once.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from tfbench.inputs import RunInputs
 from tfbench.linear import cache, logistic
 from tfbench.linear.feature_file import FeatureFile
 from tfbench.models.catalog import CUSTOM_FEATURES
-from tfbench.results import store
+from tfbench.results import kept_models, store
 from tfbench.results.record import Record, edge_warnings, make_record, source_of, test_predictions
 from tfbench.stats import metrics
 from tfbench.training.devices import processor, set_determinism
@@ -34,8 +35,14 @@ Labelled = tuple[np.ndarray, np.ndarray]  # features float [n, width], labels
 
 
 def run(inputs: RunInputs, progress) -> Record:
-    """Computes the regime for a network and a data set, and writes its record."""
+    """Computes the regime for a network and a data set, and writes its record.
+
+    Where the record is there and only the network is wanted, the strength that the record names is fitted again.
+    """
     config, spec, data = inputs.config, inputs.spec, inputs.data
+    finished = store.finished(config.results_dir, spec)
+    if finished:
+        config = dataclasses.replace(config, l2=(finished.selected["l2"],))
     assert inputs.metadata  # of pretrained weights, from which this regime starts
     start = time.monotonic()
     set_determinism(config.deterministic)
@@ -60,14 +67,29 @@ def run(inputs: RunInputs, progress) -> Record:
     if error == 0:
         chosen["warnings"].append("--precision=bfloat16 changed nothing: this processor has no such instructions, so "
                                   "TensorFlow computed in float32")
+    accuracy = metrics.score(data.dataset.metric, scores, test.labels)
+    if finished:
+        keep(inputs, refit, finished, accuracy)
+        return finished
     record = make_record(
-        spec, inputs.network, data.dataset, data.manifest,
-        accuracy=metrics.score(data.dataset.metric, scores, test.labels),
+        spec, inputs.network, data.dataset, data.manifest, accuracy=accuracy,
         test_split={"n": len(test.labels), "sha256": test.split_sha256}, source=source_of(inputs.metadata),
         features={"folder": fixed.cache.folder.name, "precision": config.precision, "relative_error": error,
                   "images_per_second": fixed.images_per_second()},
         seconds=time.monotonic() - start, **chosen)
+    if config.keep_model:
+        keep(inputs, refit, record, accuracy)
     return store.write_record(config.results_dir, record, test_predictions(scores, test), config.flagfile())
+
+
+def keep(inputs: RunInputs, fit: logistic.Fit, record: Record, accuracy: float) -> None:
+    """Keeps the network with the regression as its classifier."""
+    from tfbench.models.build import build_network
+
+    model = build_network(inputs.network, weights=inputs.weights, num_classes=inputs.data.dataset.classes,
+                          image_size=inputs.spec["image_size"])
+    model.get_layer("logits").set_weights([fit.weights, fit.bias])
+    kept_models.save(model, inputs, record, accuracy, resize="bicubic", test_crop="whole")
 
 
 def fixed_features(inputs: RunInputs, progress) -> FixedFeatures:

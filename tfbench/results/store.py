@@ -5,6 +5,7 @@
       rows/NAME.npz      its per-example test predictions
       rows/NAME.flags    flagfile that repeats the run
       work/NAME/         results of the trials so far, trialN.json, checkpoints, TensorBoard summaries
+      models/            trained networks with their classifiers (results/kept_models.py)
       weights/           what pretrain made
       ray.json           what the last study on Ray is doing or came to (sweep/executors/ray_cluster.py)
 
@@ -26,10 +27,12 @@ from tfbench.errors import UserError
 from tfbench.files import arrays, atomic, paths, sharing
 from tfbench.files.paths import as_path
 from tfbench.models.weights import ENDING
-from tfbench.regimes import PRETRAIN
+from tfbench.regimes import PRETRAIN, REGIMES
 from tfbench.results.record import Record, check_same_outcome, fault_of_trial
 
 CURE = atomic.make_writable("--results_dir")
+LATEST = "latest"  # of find_run
+SHOWN = 10  # names of runs in a message
 
 
 def record_path(results_dir, spec: dict) -> paths.Path:
@@ -156,6 +159,35 @@ def read_records(*results_dirs) -> list[Record]:
                 if not _predictions_path(other).exists():
                     records[run] = record  # a copy of the record alone says less
     return list(records.values())
+
+
+def find_run(results_dir, run: str) -> Record:
+    """The record of one finished run of a regime.
+
+    Args:
+      run: "latest", the one that ended last; the path of a record; or the beginning of its name or key.
+
+    Raises:
+      UserError: there is none, or there are several.
+    """
+    path = as_path(run)
+    if run.endswith(".json") and path.exists():
+        return read_record(path)
+    records = [record for record in read_records(results_dir) if record.regime in REGIMES]
+    if run == LATEST and records:
+        return max(records, key=lambda record: (record.finished or "", record.key))
+    found = [record for record in records
+             if as_path(record.path).stem.startswith(run) or record.key.startswith(run)]
+    if len(found) == 1:
+        return found[0]
+    if not records:
+        raise UserError(f"expected records of finished runs in {results_dir}/rows, found none: run "
+                        "logistic_regression, finetune or train_from_scratch, or correct --results_dir")
+    names = sorted(as_path(record.path).stem for record in found or records)
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    raise UserError(f"expected {LATEST}, the path of a record, or the beginning of one run's name or key, found {run!r}"
+                    f", which {'several begin with' if found else 'none begins with'}: name one of "
+                    f"{', '.join(names[:SHOWN])}{more}")
 
 
 def _predictions_path(record: Mapping[str, Any]) -> paths.Path:

@@ -146,6 +146,7 @@ def describe(options, runs) -> str:
             getattr(config, name) == paper.PRETRAINING[name]
             for config in pretrainings for name in paper.PRETRAINING_SWITCHES):
         first += ", as in the paper's main experiment"
+    kept = sum(4 * get_network(run.config.model).parameters for run in runs if run.config.regime in REGIMES) / 1e9
     where = f"by {options.throughput}" if options.throughput else "on this machine"
     features = sum(run.cost.kept for run in runs if run.cost.trained == 0) / 1e9
     return "\n".join((
@@ -156,7 +157,7 @@ def describe(options, runs) -> str:
         f"{sum(run.cost.evaluated for run in runs):,} evaluated",
         f"  estimated time  {duration(sum(run.cost.seconds for run in runs))} {where}, less what is finished",
         f"  disk            {features:.1f} GB of features, {max(run.cost.kept for run in runs) / 1e9:.1f} GB of "
-        "checkpoints at a time",
+        "checkpoints at a time" + (f", {kept:.1f} GB of trained networks" if options.keep_model else ""),
         f"  results         {options.results_dir}",
         f"  data            {options.data_dir}",
         *(f"  missing         {line}" for line in missing(options, runs))))

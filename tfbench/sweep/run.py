@@ -1,11 +1,14 @@
 """Runs configs: what the programs of the regimes and the jobs of a study share."""
 
+import dataclasses
+
 from tfbench.cli import app, flags
 from tfbench.cli.progress import Display
 from tfbench.config import ALL, RunConfig, settings_of
+from tfbench.files.paths import as_path
 from tfbench.inputs import resolve
-from tfbench.regimes import RUNS
-from tfbench.results import store
+from tfbench.regimes import REGIMES, RUNS
+from tfbench.results import kept_models, store
 from tfbench.results.record import Record, summary
 from tfbench.sweep import plan
 from tfbench.training import halving
@@ -20,11 +23,14 @@ def start(regime: str, doc: str, main) -> None:
     app.start(regime, doc, settings_of(RUNS[regime]), main, make_config, lambda config: app.CONTINUES)
 
 
-def execute(config: RunConfig, progress, *, introduce: bool = False) -> tuple[Record | None, bool]:
+def execute(config: RunConfig, progress, *, by_hand: bool = False,
+            keep_model: bool = False) -> tuple[Record | None, bool]:
     """Runs, continues or finds a single run, or the part of it that config.trial names.
 
     Args:
-      introduce: whether to say first how long a search is.
+      by_hand: whether a person waits: how long a search is is said first.
+      keep_model: whether to keep the network where config.keep_model is not set. A finished run is only trained again
+        where it is.
 
     Returns:
       (its record, None while it is not finished; whether anything was computed now).
@@ -34,13 +40,18 @@ def execute(config: RunConfig, progress, *, introduce: bool = False) -> tuple[Re
     """
     inputs = resolve(config, progress)
     if record := store.finished(config.results_dir, inputs.spec):
-        return record, False
+        if not config.keep_model or kept_models.is_kept(config.results_dir, inputs.spec):
+            return record, False
+        progress.line("finished before, without its network: it is trained once more at the chosen hyperparameters, "
+                      "without the search")
     progress.expect(plan.images_of(inputs))
-    if introduce and config.kind.search and config.trial == ALL:
+    if by_hand and config.kind.search and config.trial == ALL:
         progress.line(plan.introduction(config, inputs))
     number = config.trial_number
     if number and halving.is_not_needed(inputs.spec, store.work_dir(config.results_dir, inputs.spec), number):
         return None, False
+    if config.keep_model is None:
+        inputs = dataclasses.replace(inputs, config=dataclasses.replace(inputs.config, keep_model=keep_model))
     return config.kind.run(inputs, progress), True
 
 
@@ -49,10 +60,12 @@ def execute_all(config: RunConfig) -> list[Record]:
     records = []
     for line in config.notes():
         say(line)
-    for variant in config.variants():
+    variants = config.variants()
+    for variant in variants:
         with Display(1) as progress:
             progress.run(f"{variant.model} {variant.dataset}", 1)
-            record, new = execute(variant, progress, introduce=True)
+            record, new = execute(variant, progress, by_hand=True,
+                                  keep_model=len(variants) == 1 and variant.trial == ALL)
             progress.finish_run()
         if record is None:
             say(f"{'done' if new else 'done before'}: trial {variant.trial} of {variant.regime} {variant.model} "
@@ -69,3 +82,6 @@ def tell(record: Record, new: bool) -> None:
     for warning in record["warnings"]:
         say(f"warning: {warning}")
     say(f"{'record' if new else 'finished before, nothing to do; record'}: {record['path']}")
+    model = kept_models.path_of(as_path(record["path"]).parent.parent, record["spec"])
+    if record["regime"] in REGIMES and model.exists():
+        say(f"trained network, for predict and export: {model}")

@@ -19,7 +19,7 @@ from tfbench.errors import UserError
 from tfbench.files.atomic import write_json
 from tfbench.files.paths import Path
 from tfbench.inputs import RunInputs
-from tfbench.results import store
+from tfbench.results import kept_models, store
 from tfbench.results.record import Record, edge_warnings, make_record, source_of, test_predictions
 from tfbench.stats import metrics
 from tfbench.training import halving, trial
@@ -223,11 +223,14 @@ def choose(trials: list[dict]) -> dict:
 def run(inputs: RunInputs, progress) -> Record | None:
     """Runs what is missing of a search regime, or the part of it that config.trial names, and writes its record.
 
+    Where the record is there and only the network is wanted, it is trained again at the point that the record names.
+
     Returns:
       The record; None for a trial alone.
     """
     config, spec, data = inputs.config, inputs.spec, inputs.data
     start = time.monotonic()
+    finished = store.finished(config.results_dir, spec)
     prepare_devices(config)
 
     # ---- data and model ----------------------------------------------------------------------------
@@ -242,10 +245,10 @@ def run(inputs: RunInputs, progress) -> Record | None:
     other_seconds = time.monotonic() - start
 
     # ---- optimize: choose on validation, refit on everything ---------------------------------------
-    trials = search(task, weights, train, validation)
+    trials = [] if finished else search(task, weights, train, validation)
     if config.trial not in (ALL, REFIT):
         return None
-    best = choose(trials)
+    best = finished.selected if finished else choose(trials)
     selected = {name: best[name] for name in ("learning_rate", "weight_decay", "test_crop")}
     few = spec["examples_per_class"]
     progress.stage("the best trial again, for its weights" if few else "refit on train + validation")
@@ -260,6 +263,15 @@ def run(inputs: RunInputs, progress) -> Record | None:
     other_seconds += time.monotonic() - start
 
     # ---- record ------------------------------------------------------------------------------------
+    def keep(record: Record) -> None:
+        if config.keep_model and task.chief and accuracy is not None:
+            kept_models.save(task.engine.trainer.model, inputs, record, accuracy, resize=config.resize,
+                             test_crop=best["test_crop"])
+
+    if finished:
+        keep(finished)
+        task.forget("refit")
+        return finished
     warnings = edge_warnings({name: spec[name] for name in ("learning_rate", "weight_decay")}, selected)
     if diverged := sum(trial["diverged"] for trial in trials):
         warnings.append(f"{diverged} of {len(trials)} trials diverged; they count as the worst")
@@ -273,6 +285,7 @@ def run(inputs: RunInputs, progress) -> Record | None:
         search=halving.facts(trials, spec), refit=outcome._asdict() | {"images": len(both.labels)},
         distribution=task.engine.distribution(),
         seconds=sum(trial["seconds"] for trial in trials) + outcome.seconds + other_seconds)
+    keep(record)
     record = store.write_record(config.results_dir, record, test_predictions(np.nan_to_num(logits), test),
                                 config.flagfile(), task.chief)
     if task.chief:
