@@ -22,8 +22,13 @@ SHORT = ["--steps=4", "--learning_rate=0.02", "--weight_decay=0", "--batch_size=
 
 @pytest.fixture(scope="module")
 def weights_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("weights") / "v1.weights.h5"
-    weights.save(build_network("mobilenet_v1", image_size=32), path, {
+    """Random weights whose features differ from image to image."""
+    path, draw = tmp_path_factory.mktemp("weights") / "v1.weights.h5", np.random.default_rng(0)
+    model = build_network("mobilenet_v1", image_size=32)
+    for variable in model.variables:
+        if "moving_variance" in variable.path:
+            variable.assign(draw.uniform(0.02, 0.1, variable.shape))
+    weights.save(model, path, {
         "network": "mobilenet_v1", "dataset": "glyphs", "accuracy": 0.5, "n_test": 100, "value_range": "inception"})
     return path
 
