@@ -18,15 +18,16 @@ if TYPE_CHECKING:
         fit_logistic_path,
         list_datasets,
         list_models,
+        load_classifier,
         load_dataset,
         load_rows,
     )
 
 API = ("analyse", "build_network", "correlation", "extract_features", "fit_logistic_path", "list_datasets",
-       "list_models", "load_dataset", "load_rows")
+       "list_models", "load_classifier", "load_dataset", "load_rows")
 __all__ = [
     "Preempted", "UserError", "__version__", "analyse", "build_network", "correlation", "extract_features",
-    "fit_logistic_path", "list_datasets", "list_models", "load_dataset", "load_rows"]
+    "fit_logistic_path", "list_datasets", "list_models", "load_classifier", "load_dataset", "load_rows"]
 
 
 def __getattr__(name: str):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import keras
     import pandas as pd
 
+    from tfbench.classify.classifier import Classifier
     from tfbench.data.catalog import Dataset
     from tfbench.data.examples import Examples
     from tfbench.files.paths import Path
@@ -263,6 +264,37 @@ def fit_logistic_path(features, labels, l2_strengths: Sequence[float] = paper.L2
                         f"{labels.dtype}")
     classes = classes or (labels.shape[1] if labels.ndim == 2 else int(labels.max()) + 1)
     return list(logistic.path(features, labels, l2_strengths, classes=classes, max_iterations=max_iterations))
+
+
+def load_classifier(run: str = "latest", results_dir="results") -> Classifier:
+    """A trained network that a run kept, to classify images with: what `python -m tfbench.predict` uses.
+
+    Args:
+      run: "latest", the finished run that ended last; the path of a record; or the beginning of a run's name or key.
+      results_dir: results folder.
+
+    Returns:
+      A Classifier (tfbench.classify.classifier): predict(images) takes a path of an image or a folder, a list of paths,
+      or pixels uint8 [n, height, width, 3], of any size, and returns probabilities float32 [n, classes]; class_names
+      says of what; model is the keras.Model, record the run's.
+
+    Raises:
+      UserError: there is no such run, or its network was not kept, with the command that makes it.
+
+    >>> import numpy as np
+    >>> from tfbench import load_classifier
+    >>> classifier = load_classifier("logistic", "kept")
+    >>> classifier.class_names[:3]
+    ('0', '1', '2')
+    >>> images = np.zeros([5, 48, 64, 3], np.uint8)
+    >>> classifier.predict(images).shape
+    (5, 10)
+    """
+    _check_types(run=(run, str))
+    _quiet()
+    from tfbench.classify.classifier import load
+
+    return load(run, results_dir)
 
 
 def load_rows(*results_dirs) -> list[Record]:

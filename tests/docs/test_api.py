@@ -8,10 +8,11 @@ import sys
 
 import numpy as np
 import pytest
+from helpers.programs import parse
 from scipy import stats
 
 import tfbench
-from tfbench import UserError, api
+from tfbench import UserError, api, logistic_regression
 from tfbench.data import pipeline
 from tfbench.models import weights
 
@@ -28,6 +29,11 @@ def folder(tmp_path_factory):
         row = {"schema": 5, "key": name, "regime": "finetune", "network": name, "dataset": "digits", "metric": "top1",
                "accuracy": accuracy, "n_test": 100, "source": {"dataset": "glyphs", "accuracy": source, "n_test": 2000}}
         (path / "results" / "rows" / f"finetune-{name}.json").write_text(json.dumps(row))
+    weights.save(tfbench.build_network("mobilenet_v1", image_size=32), path / "w.weights.h5", {
+        "network": "mobilenet_v1", "dataset": "glyphs", "accuracy": 0.5, "n_test": 10, "value_range": "inception"})
+    logistic_regression.main(parse(logistic_regression, [
+        "--model=mobilenet_v1", "--dataset=digits", "--image_size=32", f"--weights={path}/w.weights.h5", "--l2=1",
+        f"--results_dir={path}/kept", f"--data_dir={path}/data"]))
     return path
 
 
