@@ -17,7 +17,8 @@ from tfbench.models.catalog import GROUPS, NETWORKS
 from tfbench.regimes import RUNS
 
 ROOT = pathlib.Path(__file__).parents[2]
-PROGRAMS = (*RUNS, "study", "prepare_data", "prepare_models", "benchmark", "predict", "analysis", "tsne", "duplicates")
+PROGRAMS = (*RUNS, "study", "prepare_data", "prepare_models", "benchmark", "predict", "export", "analysis", "tsne",
+            "duplicates")
 MANUAL, MEASUREMENTS, FIGURES = "docs/manual.md", "docs/measurements.md", "docs/paper.md"
 TEXTS = {name: (ROOT / name).read_text() for name in (
     "README.md", "BUILD.md", "CONTRIBUTING.md", "CHANGELOG.md", MANUAL, MEASUREMENTS, FIGURES)}

@@ -51,6 +51,7 @@ RUN = {
 }
 NOT_RUN = {  # these are parsed, in test_docs.py
     "prepare_models": "fetches a checkpoint",
+    "export": "needs a run that kept its network; test_export_program.py runs each format",
     "prepare_data --dataset=": "fetches archives, or needs a data set or a copy that is there",
     "tsne --model=inception_v4": "needs pretrained weights",
     "logistic_regression --model=vit:vit": "fetches weights; test_custom_model.py does it with a small preset",
