@@ -110,7 +110,7 @@ def test_several_labels_are_sigmoids(network):
 @pytest.mark.parametrize("name, size, options", [
     ("pnasnet_large", 32, {"drop_path": True}), ("nasnet_large", 32, {"drop_path": True}),
     ("efficientnet_b0", 32, {"drop_path": True}), ("convnext_tiny", 32, {}),
-    ("inception_v3", 80, {"auxiliary_head": True})])
+    ("inception_v3", 128, {"auxiliary_head": True})])
 def test_layers_of_tfbench_become_keras(name, size, options, tmp_path):
     network = build_network(name, num_classes=3, image_size=size, dropout=0.5, **options)
     model = export.end_to_end(network, image_size=size, value_range="pixels", resize="bilinear", test_crop="whole",
