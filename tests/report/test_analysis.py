@@ -243,6 +243,7 @@ def test_every_partial_table_has_a_report(lines, tmp_path, capsys):
     page = Page(analyse(accuracies=path, output_dir=tmp_path / "report"))
     assert page.open == [] and page.tags.count("script") == 1
     assert "report: " in capsys.readouterr().out
+    assert "What the table was taken for" in page.text and "numbers are percent" in page.text
     for name in {line.split(",")[1] for line in lines}:
         assert name.replace(' \"\"y', "") in page.text
     json.loads((tmp_path / "report/analysis.json").read_text())

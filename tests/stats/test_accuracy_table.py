@@ -181,6 +181,35 @@ def test_without_openpyxl_a_workbook_is_named(tmp_path, monkeypatch):
         read_table(tmp_path / "table.xlsx")
 
 
+TWO_SIGNS = {  # headings and lines in which a comma, a point or a blank may be either sign, where, and the other cell
+    "comma beside points": (["pets"], [["75.2", "1,234"], ["71.5", "88"]], "line 2, column 'pets'", "'75.2' (line 2"),
+    "point beside commas": (["pets"], [["75,2", "1.234"], ["71,5", "88"]], "line 2, column 'pets'", "'75,2' (line 2"),
+    "in one column": (["pets"], [["75", "90.1"], ["71", "88,5"]], "line 3, column 'pets'", "'90.1' (line 2"),
+    "examples beside decimal commas": (["pets", "pets n"], [["75,2", "88,5", "3,669"], ["71,5", "88", "3669"]],
+                                       "line 2, column 'pets n'", "'75,2' (line 2"),
+    "examples with points": (["pets", "pets n"], [["75,2", "88,5", "3.669"], ["71,5", "88", "3669"]],
+                             "line 2, column 'pets n'", "a number of examples above 0, found '3.669'"),
+    "blank": (["pets"], [["75.2", "1 234"], ["71", "88"]], "line 2, column 'pets'", "found '1 234'"),
+    "narrow blank": (["pets"], [["75.2", "1\u202f234"], ["71", "88"]], "line 2, column 'pets'", "found '1"),
+    "apostrophe": (["pets"], [["75.2", "1'234"], ["71", "88"]], "line 2, column 'pets'", '"1\'234"'),
+}
+
+
+@pytest.mark.parametrize("kind", TWO_SIGNS)
+def test_a_sign_that_may_be_of_decimals_or_thousands_is_refused(kind, tmp_path):
+    head, lines, *words = TWO_SIGNS[kind]
+    table = [["network", "imagenet_top1", *head], *([f"net{i}", *line] for i, line in enumerate(lines))]
+    with pytest.raises(UserError) as caught:
+        from_csv(write(tmp_path, text_of(table[0], table[1:], cell=lambda value: f'"{value}"')), regime="finetune")
+    assert [word for word in words if word not in str(caught.value)] == [] and "\n" not in str(caught.value)
+
+
+def test_examples_may_have_thousands_signs_where_decimals_have_points(tmp_path):
+    rows = [["net1", "75.2", "88.5", '"3,669"'], ["net2", "71.5", "88", "3 669"], ["net3", "72.5", "86.1", "3'669"]]
+    table = from_csv(write(tmp_path, text_of(["network", "imagenet_top1", "pets", "pets n"], rows)), regime="finetune")
+    assert list(table["n"]) == [3669] * 3
+
+
 # ---- what may be chosen -----------------------------------------------------------------------------
 
 

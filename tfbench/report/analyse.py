@@ -43,6 +43,7 @@ def analyse(results_dir=None, accuracies=None, output_dir=None, *, regime=None, 
     options = {"source_column": source_column, "regime": regime, "ignore_columns": tuple(ignore_columns or ())}
     exclude = [exclude] if isinstance(exclude, str) else list(exclude or ())
     of_source: dict[str, pd.DataFrame] = {}
+    taken: list[str] = []
     notes: list[str] = []
     if isinstance(results_dir, pd.DataFrame):
         results_dir, accuracies = None, results_dir
@@ -79,7 +80,8 @@ def analyse(results_dir=None, accuracies=None, output_dir=None, *, regime=None, 
         if source:
             raise UserError("--source: for results folders only, a table is of one source: leave it out")
         table = reading.table
-        for line in (*reading.columns, *reading.surprises):
+        taken = [*reading.columns, *reading.surprises]
+        for line in taken:
             say(f"{origin}: {line}")
     if datasets:
         table, runs = tables.of_datasets(table, runs, datasets)
@@ -92,9 +94,9 @@ def analyse(results_dir=None, accuracies=None, output_dir=None, *, regime=None, 
     studies = {folder: store.read_records(folder) for folder in ablation if folder != PAPER}
     ways = [published.ablation()] if PAPER in ablation else []
     if studies:
-        measured, taken = ablations.from_folders(studies)
+        measured, ways_taken = ablations.from_folders(studies)
         ways.append(measured)
-        notes += taken
+        notes += ways_taken
     listed = None
     if duplicates:
         if not runs:
@@ -109,7 +111,7 @@ def analyse(results_dir=None, accuracies=None, output_dir=None, *, regime=None, 
             of_one = of_one[of_one["dataset"].isin(table["dataset"])]
         sources[name] = correlations.per_regime(of_one)
     findings = statistics.compute(table, runs, origin=origin, ablation=ablations.together(ways), mismatches=mismatches,
-                                  notes=notes, sources=sources, duplicates=listed)
+                                  taken=taken, notes=notes, sources=sources, duplicates=listed)
     words = text.in_words(findings)
     index = write.write_report(findings, words, output_dir or default_dir)
 

@@ -250,6 +250,7 @@ def _point(point: dict | None) -> str:
 def _coverage(findings: Findings, words: Words) -> str:
     """What was not measured, not tested, or is not in the tables, and what that means."""
     parts = [
+        ("What the table was taken for", "", findings.taken),
         ("Missing results", f"{len(words.missing)} missing. Nothing is filled in: a correlation uses only the networks "
          "of its table whose source accuracy is known and the data sets on which all of these have a result.",
          words.missing),

@@ -79,7 +79,7 @@ def _json(findings: Findings, words: Words, all_tables: dict[str, tables.Table])
     return json.dumps({
         "tfbench": __version__, "origin": findings.origin, "statements": words.statements, "choices": words.choices,
         "missing": words.missing, "left_out": findings.left_out, "mismatches": findings.mismatches,
-        "incomplete": findings.incomplete, "notes": findings.notes,
+        "incomplete": findings.incomplete, "taken": findings.taken, "notes": findings.notes,
         "additive_models": {regime: {"mean": model.mean, "r2": _plain(model.r2), "residual_sd": _plain(model.sd)}
                             for regime, model in findings.models.items()},
         "tables": {name: [{column: _plain(value) for column, value in line.items()}

@@ -72,7 +72,9 @@ class Table(NamedTuple):
     origin: str
     missing: dict[str, int]  # text of missing cells -> how many
     certain: set[tuple[object, str]]  # (line, column) of numbers with a percent sign
-    commas: set[tuple[object, str]]  # of numbers with a decimal comma
+    commas: dict[tuple[object, str], str]  # (line, column) -> text of accuracies with a comma
+    points: dict[tuple[object, str], str]  # likewise with a point
+    thousands: dict[tuple[object, str], str]  # likewise of numbers of examples with a comma
 
 
 def read(frame: pd.DataFrame, origin: str, *, source_column: str | None = None, regime: str | None = None,
@@ -88,8 +90,9 @@ def read(frame: pd.DataFrame, origin: str, *, source_column: str | None = None, 
       ignore_columns: columns to pass over.
 
     Raises:
-      UserError: missing or doubled columns or lines, a cell out of range, percent mixed with fractions, an accuracy
-        of exactly 0 or 100 % of an unknown number of examples, no accuracies; line and column are named.
+      UserError: missing or doubled columns or lines, a cell out of range, percent mixed with fractions, decimal commas
+        with points, an accuracy of exactly 0 or 100 % of an unknown number of examples, no accuracies; line and column
+        are named.
     """
     table = _as_text(frame, origin)
     header = list(table.frame.columns)
@@ -103,6 +106,7 @@ def read(frame: pd.DataFrame, origin: str, *, source_column: str | None = None, 
     else:
         cells, columns, surprises = _wide(table, given, source_column=source_column, datasets=datasets,
                                           ignore_columns=ignore_columns)
+    _check_decimals(table)
     cells, alike = _one_spelling(cells)
     cells, unit, low = _as_fractions(table, cells)
     _check_unique(origin, cells)
@@ -139,7 +143,7 @@ def _as_text(frame: pd.DataFrame, origin: str) -> Table:
         raise UserError(f"{origin}: expected a name of its own for every column, found {doubled[0]!r} twice: rename "
                         "the columns")
     texts = [[_text(value) for value in line] for line in frame.astype(object).to_numpy()]
-    return Table(pd.DataFrame(texts, frame.index, header, dtype=object), origin, {}, set(), set())
+    return Table(pd.DataFrame(texts, frame.index, header, dtype=object), origin, {}, set(), {}, {}, {})
 
 
 def _text(value) -> str:
@@ -170,20 +174,36 @@ def _number(table: Table, label, column: str, text: str) -> float:
                         f"to 1), found {text!r}: {remedy}")
     if text.endswith("%"):
         table.certain.add((label, column))
-    if "," in bare:
-        table.commas.add((label, column))
+    for sign, held in ((",", table.commas), (".", table.points)):
+        if sign in bare:
+            held[label, column] = text
     return value
 
 
 def _count(table: Table, label, column: str | None, line) -> int | None:
     text = line[column] if column else ""
-    if text.casefold() in MISSING:
+    if not column or text.casefold() in MISSING:
         return None
+    if "," in text:
+        table.thousands[label, column] = text
     bare = re.sub(r"(?<=\d)[, '’](?=\d{3}(\D|$))", "", re.sub(r"\.0$", "", text))
     if not (re.fullmatch(r"\d{1,15}", bare, re.ASCII) and int(bare) > 0):
         raise UserError(f"{table.origin}, line {label}, column {column!r}: expected a number of examples above 0, "
                         f"found {text!r}: correct it or leave it empty")
     return int(bare)
+
+
+def _check_decimals(table: Table) -> None:
+    """Raises UserError where a comma or point may be a thousands sign: "1,234" beside "75.2", "1.234" beside "75,2"."""
+    for other in (table.points, table.thousands):
+        if table.commas and other:
+            rare, usual = sorted((table.commas, other), key=len)
+            (line, column), text = next(iter(rare.items()))
+            (other_line, other_column), beside = next(iter(usual.items()))
+            raise UserError(
+                f"{table.origin}, line {line}, column {column!r}: expected one decimal sign in the whole table, found "
+                f"{text!r} beside {beside!r} (line {other_line}, column {other_column!r}), so that a thousands sign "
+                "could be meant: write all numbers with decimal points and without thousands signs")
 
 
 def _regime(table: Table, label, text: str) -> str:

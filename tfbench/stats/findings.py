@@ -47,6 +47,7 @@ class Findings:
       cost: time by regime and network.
       duplicates: accuracies with and without the test images listed as near-duplicates (stats/duplicates.py).
       missing: (regime, network, data set) of the cells that ought to be in the table.
+      taken: what the columns and cells of a table of accuracies were taken for; none for records.
       notes: what could not be tested, or was taken for something else; left_out: which runs are not in the table;
         mismatches: unequal test splits; incomplete: data sets that are not whole, or failed their verification. In
         words, an item each.
@@ -77,13 +78,14 @@ class Findings:
     cost: pd.DataFrame
     duplicates: pd.DataFrame
     missing: list[tuple[str, str, str]]
+    taken: list[str]
     notes: list[str]
     left_out: list[str]
     mismatches: list[str]
     incomplete: list[str]
 
 
-def compute(table: pd.DataFrame, runs=(), *, origin="", ablation=None, mismatches=(), notes=(),
+def compute(table: pd.DataFrame, runs=(), *, origin="", ablation=None, mismatches=(), taken=(), notes=(),
             sources=None, duplicates=None) -> Findings:
     """All statistics of an accuracies table.
 
@@ -93,7 +95,8 @@ def compute(table: pd.DataFrame, runs=(), *, origin="", ablation=None, mismatche
       ablation: of stats/ablation.py, or None.
       mismatches: of accuracies.mismatches, where they were allowed.
       sources: data set of pretraining -> the Correlations of its results, where there are several.
-      notes: what else was taken for what, in words.
+      taken: what a table of accuracies was taken for (accuracy_table.Reading). notes: what else was taken for what. In
+        words, an item each.
       duplicates: {data set: keys of test images to leave out}, or None.
 
     Raises:
@@ -127,7 +130,7 @@ def compute(table: pd.DataFrame, runs=(), *, origin="", ablation=None, mismatche
         convergence=convergence, few_examples=curves.few_examples(unique), speeds=of_curves,
         speed=curves.speed(of_curves), ablation=lines, ablation_effects=ablations.effects(lines),
         solver=_solver(records), cost=_cost(cells), duplicates=less, missing=accuracies.missing(table, left_out),
-        notes=[*notes, *curves.too_short(convergence), *untested, *not_less],
+        taken=list(taken), notes=[*notes, *curves.too_short(convergence), *untested, *not_less],
         left_out=curves.left_out(unique), mismatches=list(mismatches), incomplete=_incomplete(runs))
 
 
