@@ -7,8 +7,8 @@ import sys
 from tfbench.regimes import RUNS
 from tfbench.version import __version__
 
-PROGRAMS = ("study", *RUNS, "predict", "export", "analysis", "tsne", "duplicates", "prepare_data", "prepare_models",
-            "benchmark")
+PROGRAMS = ("study", *RUNS, "predict", "export", "mistakes", "analysis", "tsne", "duplicates", "prepare_data",
+            "prepare_models", "benchmark")
 
 
 def programs() -> list[str]:

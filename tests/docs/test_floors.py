@@ -9,8 +9,8 @@ import pytest
 from tfbench.regimes import RUNS
 
 PACKAGE = pathlib.Path(__file__).parents[2] / "tfbench"
-PROGRAMS = ("study", *RUNS, "predict", "export", "analysis", "tsne", "duplicates", "prepare_data", "prepare_models",
-            "benchmark")
+PROGRAMS = ("study", *RUNS, "predict", "export", "mistakes", "analysis", "tsne", "duplicates", "prepare_data",
+            "prepare_models", "benchmark")
 
 # From the ground up: a module imports from floors below its own, and from its own. CONTRIBUTING.md says what is where.
 FLOORS = (("errors", "version", "wording"), ("paper",), ("regimes",), ("files",), ("images",), ("data",), ("models",),

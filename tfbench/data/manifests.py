@@ -39,6 +39,14 @@ def version_numbers(version: str) -> tuple[int, int, int] | None:
     return (int(match[1]), int(match[2]), int(match[3])) if match else None
 
 
+def folder_of_content(content: str, data_dir) -> pathlib.Path | None:
+    """The folder of the prepared data set with these contents (a manifest's "content"), whatever it is called."""
+    found = (path for depth in ("*/*", "*/*/*") for path in
+             sorted(pathlib.Path(data_dir).expanduser().glob(f"{depth}/{MANIFEST}")))
+    return next((path.parent for path in found if f'"{content}"' in path.read_text(encoding="utf-8", errors="replace")),
+                None)
+
+
 def manual_folder(data_dir) -> pathlib.Path:
     """Where archives lie."""
     return pathlib.Path(data_dir).expanduser() / "downloads" / "manual"

@@ -37,6 +37,7 @@ class FeatureFile:
       features: float32 or float64 [n, width], finite.
       labels: int64 [n] in [0, classes), or float32 [n, classes] in {1, 0, -1}.
       classes: their number.
+      class_names: their names in the file.
       rows: {split: indices of its examples, int64}.
       reading: what y was taken for where it is not plain; "" where it is.
       scale_problem: what is wrong with the scales of X's columns, in words; "" where nothing is.
@@ -48,6 +49,7 @@ class FeatureFile:
     features: np.ndarray
     labels: np.ndarray
     classes: int
+    class_names: tuple[str, ...]
     rows: dict[str, np.ndarray]
     reading: str
     scale_problem: str
@@ -114,8 +116,8 @@ def read(path, split_seed: int = 0, standardize: bool = False) -> FeatureFile:
     elif problem:
         check_scale(path, mean, deviation)
         notes.append(problem)
-    return FeatureFile(path.stem, feature_arrays.sha256(path), features, labels.values, labels.classes, rows,
-                       labels.reading, problem, tuple(notes))
+    return FeatureFile(path.stem, feature_arrays.sha256(path), features, labels.values, labels.classes,
+                       tuple(map(str, labels.names)), rows, labels.reading, problem, tuple(notes))
 
 
 # ---- features --------------------------------------------------------------------------------------

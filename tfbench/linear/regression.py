@@ -79,7 +79,8 @@ def run(inputs: RunInputs, progress) -> Record:
         seconds=time.monotonic() - start, **chosen)
     if config.keep_model:
         keep(inputs, refit, record, accuracy)
-    return store.write_record(config.results_dir, record, test_predictions(scores, test), config.flagfile())
+    return store.write_record(config.results_dir, record, test_predictions(scores, test, data.class_names),
+                              config.flagfile())
 
 
 def keep(inputs: RunInputs, fit: logistic.Fit, record: Record, accuracy: float) -> None:
@@ -141,7 +142,8 @@ def run_file(config: RunConfig, file: FeatureFile, progress) -> tuple[Record, bo
     test = Examples(np.empty(0, object), parts["test"][1], keys["test"], splits["test"]["sha256"])
     record = make_record(spec, None, dataset, manifest, accuracy=metrics.score(dataset.metric, scores, test.labels),
                          test_split=splits["test"], seconds=time.monotonic() - start, **chosen)
-    return store.write_record(config.results_dir, record, test_predictions(scores, test), config.flagfile()), True
+    return store.write_record(config.results_dir, record, test_predictions(scores, test, file.class_names),
+                              config.flagfile()), True
 
 
 def labelled(fixed: FixedFeatures, train: Examples, validation: Examples,

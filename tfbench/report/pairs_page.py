@@ -1,8 +1,6 @@
 """Pairs of near-duplicates as a page that opens from disk, with the images inside, and as a CSV file."""
 
-import base64
 import io
-import pathlib
 from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
@@ -11,12 +9,18 @@ import pandas as pd
 
 from tfbench.errors import UserError
 from tfbench.files.paths import as_path
+from tfbench.report import standalone
 from tfbench.results.titles import dataset_title
 from tfbench.wording import count, printable
 
 COLUMNS = ("dataset", "split", "key", "source_dataset", "source_key", "similarity", "mirrored")
 MOST_SHOWN = 1000  # pairs of each data set, about 10 kB each
 _SIDE = 160  # pixels of an image on the page
+_STYLE = """
+.pairs { display: grid; grid-template-columns: repeat(auto-fill, minmax(21rem, 1fr)); gap: 1rem; }
+.pairs figure { margin: 0; border-top: 1px solid var(--line); padding-top: .5rem; }
+.pairs img { width: 10rem; height: 10rem; object-fit: contain; background: var(--line); margin-right: .3rem; }
+"""
 
 
 class Pair(NamedTuple):
@@ -73,53 +77,17 @@ def page(pairs: Sequence[Pair], lines: Sequence[str]) -> str:
         figures = "".join(map(_figure, some[:MOST_SHOWN]))
         sections.append(f"<h2>{escape(dataset_title(dataset))}: {count(len(some), 'pair')}</h2>"
                         f'<div class="pairs">{figures}</div>{more}')
-    style = (pathlib.Path(__file__).parent / "style.css").read_text(encoding="utf-8")
     said = "".join(f"<li>{escape(printable(line))}</li>" for line in lines)
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>Near-duplicates</title>
-<style>
-{style}
-.pairs {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(21rem, 1fr)); gap: 1rem; }}
-.pairs figure {{ margin: 0; border-top: 1px solid var(--line); padding-top: .5rem; }}
-.pairs img {{ width: 10rem; height: 10rem; object-fit: contain; background: var(--line); margin-right: .3rem; }}
-</style>
-</head>
-<body>
-<h1>Near-duplicates</h1>
-<main>
-<ul>{said}</ul>
+    return standalone.page("Near-duplicates", f"""<ul>{said}</ul>
 <p>Left the image of the target data set, right its most similar one in the source. The least similar pairs come first:
 look at these. Delete from pairs.csv the lines of those that are no duplicates, then type
 <code>python -m tfbench.analysis --duplicates=…/pairs.csv</code>.</p>
-{"".join(sections) or "<p>No pair was found.</p>"}
-</main>
-</body>
-</html>
-"""
+{"".join(sections) or "<p>No pair was found.</p>"}""", _STYLE)
 
 
 def _figure(pair: Pair) -> str:
     mirrored = ", mirrored" if pair.mirrored else ""
     names = f"{printable(pair.key)} ↔ {printable(pair.source_key)}"
-    return (f"<figure>{_image(pair.image, pair.key)}{_image(pair.source_image, pair.source_key)}"
+    return (f"<figure>{standalone.image(pair.image, pair.key, _SIDE)}"
+            f"{standalone.image(pair.source_image, pair.source_key, _SIDE)}"
             f"<figcaption>{pair.similarity:.2f}{mirrored}: {escape(names)}</figcaption></figure>")
-
-
-def _image(encoded: bytes, key: str) -> str:
-    from PIL import Image
-
-    with Image.open(io.BytesIO(encoded)) as image:
-        small = image.convert("RGB")
-        small.thumbnail((_SIDE, _SIDE))
-        if max(small.size) < _SIDE // 2:  # of 32 pixels: shown as they are, large
-            factor = _SIDE // max(small.size)
-            small = small.resize((small.width * factor, small.height * factor), Image.Resampling.NEAREST)
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=80)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img loading="lazy" alt="{escape(printable(key), quote=True)}" src="data:image/jpeg;base64,{data}">'

@@ -34,7 +34,7 @@ def all_of(findings: Findings, words: Words, all_tables: dict[str, Table],
       all_tables: of tables.tables_of.
       figures: name -> <figure> element of each of FIGURES that was drawn.
     """
-    html = {name: _table(table) for name, table in all_tables.items()}
+    html = {name: html_table(table) for name, table in all_tables.items()}
     parts = [("choice", "Which network for which data set", _choices(words, all_tables["ranking"])),
              ("figure", "Does a better network transfer better?", "")]
     parts += [(regime, REGIMES[regime].title.capitalize(), _regime(findings, regime, all_tables["networks"], figures))
@@ -84,7 +84,7 @@ def inline(svg: str, name: str) -> str:
     return svg
 
 
-def _table(table: Table) -> str:
+def html_table(table: Table) -> str:
     """A table that sorts, and scrolls sideways on small screens; "" without rows."""
     if not len(table.frame) or not table.columns:
         return ""
@@ -128,7 +128,7 @@ def _header(headings: list[str], texts: int) -> str:
 
 def _regime(findings: Findings, regime: str, networks: Table, figures: dict[str, str]) -> str:
     """Figure, accuracies and means of one regime."""
-    means = _table(networks.where(regime=regime))
+    means = html_table(networks.where(regime=regime))
     scatter = figures.get(f"scatter_{regime}") or (
         f"<p>No figure: {escape(findings.correlations[regime].reason)}.</p>")
     return scatter + _matrix(findings, regime) + (f"<h3>Means over data sets</h3>{means}" if means else "")
@@ -187,7 +187,7 @@ def _choices(words: Words, ranking: Table) -> str:
             known = tuple(column for column in table.columns if not table.frame[column[0]].map(tables.is_missing).all())
             title = REGIMES[regime].title.capitalize()
             drawn = ranking_plot.ranking(table.frame, f"Ranking on {dataset_title(dataset)}, {title}")
-            rankings += f"<h3>{title}</h3>{drawn}{_table(table._replace(columns=known))}"
+            rankings += f"<h3>{title}</h3>{drawn}{html_table(table._replace(columns=known))}"
         if len(words.choices) == 1:  # its sentences stand at the head of the page
             return rankings
         parts.append(f"<details><summary>{escape(dataset_title(dataset))}</summary>"

@@ -312,16 +312,28 @@ def source_of(metadata: dict) -> dict:
         "weights_sha256": metadata["sha256"]} | {name: value for name, value in taken.items() if value}
 
 
-def test_predictions(scores: np.ndarray, test) -> dict[str, np.ndarray]:
+def test_predictions(scores: np.ndarray, test, class_names: Iterable[str] = ()) -> dict[str, np.ndarray]:
     """What is kept of every test example: key, label and predicted class, or all scores if multi-label.
 
+    With the names of the classes these are kept too, and the probabilities, float16 [n, classes]: the softmax of the
+    scores. Multi-label scores are enough, the probabilities are their sigmoid.
+
     Args:
-      scores: float [n, classes].
+      scores: float [n, classes], logits.
       test: the Examples scored.
     """
     kept = {"keys": np.array(test.keys), "labels": test.labels}
+    if names := list(map(str, class_names)):
+        kept["class_names"] = np.array(names)
     if test.labels.ndim == 2:
         return kept | {"scores": scores.astype(np.float32)}
+    if names:
+        probabilities = np.empty(scores.shape, np.float16)
+        for first in range(0, len(scores), 4096):  # a part at a time: the whole in float64 may be large
+            part = scores[first:first + 4096].astype(np.float64)
+            part = np.exp(part - part.max(axis=1, keepdims=True))
+            probabilities[first:first + 4096] = part / part.sum(axis=1, keepdims=True)
+        kept["probabilities"] = probabilities
     return kept | {"predictions": scores.argmax(axis=1).astype(np.int32)}
 
 

@@ -195,7 +195,8 @@ def _predictions_path(record: Mapping[str, Any]) -> paths.Path:
 
 
 PREDICTIONS = {"keys": arrays.Expected("U", (1,), False), "labels": arrays.Expected("iuf", (1, 2), False),
-               "predictions": arrays.Expected("iu", (1,), False), "scores": arrays.Expected("f", (2,), False)}
+               "predictions": arrays.Expected("iu", (1,), False), "scores": arrays.Expected("f", (2,), False),
+               "probabilities": arrays.Expected("f", (2,), False), "class_names": arrays.Expected("U", (1,), False)}
 
 
 def read_predictions(record: Mapping[str, Any],
@@ -212,7 +213,7 @@ def read_predictions(record: Mapping[str, Any],
             "again")
     predictions = arrays.read(path, {name: PREDICTIONS[name] for name in names}, cure=cure)
     for name, array in predictions.items():
-        if len(array) != record["n_test"]:
+        if len(array) != record["n_test"] and name != "class_names":
             raise UserError(f"{path} is damaged (expected {name} of {record['n_test']:,} test examples, found "
                             f"{len(array):,}): {cure}")
     return predictions
@@ -224,7 +225,8 @@ def write_record(results_dir, record: Record, predictions: dict[str, np.ndarray]
 
     Args:
       record: its spec names the files.
-      predictions: arrays with one entry per test example, in the order of the split's keys.
+      predictions: of record.test_predictions: arrays with one entry per test example, in the order of the split's
+        keys.
       flagfile: text that repeats the run as `--flagfile=NAME.flags`.
       chief: False on the hosts of a run that write nothing.
 

@@ -286,8 +286,8 @@ def run(inputs: RunInputs, progress) -> Record | None:
         distribution=task.engine.distribution(),
         seconds=sum(trial["seconds"] for trial in trials) + outcome.seconds + other_seconds)
     keep(record)
-    record = store.write_record(config.results_dir, record, test_predictions(np.nan_to_num(logits), test),
-                                config.flagfile(), task.chief)
+    predictions = test_predictions(np.nan_to_num(logits), test, data.class_names)
+    record = store.write_record(config.results_dir, record, predictions, config.flagfile(), task.chief)
     if task.chief:
         store.delete_trials(task.folder)
         for folder in task.folder.glob("*/checkpoints"):  # the refit's, and what a kill left of a recorded trial
