@@ -286,7 +286,7 @@ def _calibration(outcome: Outcome) -> str:
     shown = {name: tables.shown("percent", value) for name, value in
              (("mean", found.confidence), ("right", found.accuracy), ("error", found.error), ("gap", abs(gap)))}
     words = (f"<p>The predicted class has a probability of {shown['mean']} % on average, and is right in "
-             f"{shown['right']} %: {shown['gap']} points {'too sure' if gap > 0 else 'not sure enough'}. Expected "
+             f"{shown['right']} %: {shown['gap']} points {'too sure' if gap > 0 else 'less sure than right'}. Expected "
              f"calibration error (ECE, {calibration.BINS} bins of equal width): {shown['error']} %. Negative log "
              f"likelihood: {loss:.3f} nats per image.</p>")
     return _section("Calibration", words + mistakes_plots.reliability(found))

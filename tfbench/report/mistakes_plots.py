@@ -18,7 +18,7 @@ STYLE = """
 .drawn .right { fill: var(--right); }
 .drawn .wrong { fill: var(--wrong); }
 """
-CELL, LABELS = 28, 150  # pixels: side of a class, room for the names
+CELL, LETTER = 28, 7  # pixels: side of a class, width of a letter of its name
 LONGEST = 20  # characters of a name in the drawing
 PLOT, MARGIN, HISTOGRAM = 300, 46, 70  # pixels: side of the reliability diagram, around it, height of the counts
 
@@ -35,16 +35,16 @@ def matrix(counts: pd.DataFrame, names: Sequence[str]) -> str:
     Args:
       counts: of confusion.counts. names: of all classes.
     """
-    size = CELL * len(names)
+    size, room = CELL * len(names), 14 + LETTER * min(max(len(printable(name)) for name in names), LONGEST)
     totals = counts.groupby("label")["n"].sum()
     parts = []
     for number in range(len(names) + 1):
-        at = LABELS + CELL * number
-        parts.append(f'<path d="M{LABELS} {at}H{LABELS + size}M{at} {LABELS}V{LABELS + size}" class="grid"/>')
+        at = room + CELL * number
+        parts.append(f'<path d="M{room} {at}H{room + size}M{at} {room}V{room + size}" class="grid"/>')
     for number, name in enumerate(names):
-        middle = LABELS + CELL * (number + .5)
-        parts.append(f'<text x="{LABELS - 6}" y="{middle + 4}" text-anchor="end">{short(name)}</text>'
-                     f'<text transform="translate({middle + 4} {LABELS - 6}) rotate(-60)">{short(name)}</text>')
+        middle = room + CELL * (number + .5)
+        parts.append(f'<text x="{room - 6}" y="{middle + 4}" text-anchor="end">{short(name)}</text>'
+                     f'<text transform="translate({middle + 4} {room - 6}) rotate(-60)">{short(name)}</text>')
     for label, prediction, n in counts[["label", "prediction", "n"]].itertuples(index=False):
         share = n / totals[label]
         kind = "right" if label == prediction else "wrong"
@@ -52,12 +52,12 @@ def matrix(counts: pd.DataFrame, names: Sequence[str]) -> str:
                  f"{count(totals[label], 'image')} ({tables.shown('percent', share)} %)")
         if label == prediction:
             words = words.replace(" taken for ", " recognised as ")
-        x, y = LABELS + CELL * prediction, LABELS + CELL * label
+        x, y = room + CELL * prediction, room + CELL * label
         parts.append(f'<g><title>{escape(words)}</title><rect x="{x}" y="{y}" width="{CELL}" height="{CELL}" '
                      f'class="{kind}" fill-opacity="{.1 + .6 * share ** .5:.2f}"/><text x="{x + CELL / 2}" '
                      f'y="{y + CELL / 2 + 4}" text-anchor="middle">{_number(n)}</text></g>')
-    whole = LABELS + size + 40  # the last name leans out
-    return (f'<figure class="drawn"><div class="scroll" tabindex="0"><svg viewBox="0 0 {whole} {LABELS + size + 2}" '
+    whole = room + size + 40  # the last name leans out
+    return (f'<figure class="drawn"><div class="scroll" tabindex="0"><svg viewBox="0 0 {whole} {room + size + 2}" '
             f'style="width: {whole}px" role="img" aria-label="Confusion matrix; confusion.csv has the numbers">'
             f'{"".join(parts)}</svg></div><figcaption>Rows: the true class. Columns: the predicted one. Blue: right; '
             "orange: wrong; the stronger, the larger its share of the row.</figcaption></figure>")
