@@ -48,6 +48,7 @@ RUN = {
     "analysis --results_dir=results --duplicates=results/duplicates/pairs.csv": "",
     "tsne --models=mobilenet_v1,mobilenet_v2": "",
     "duplicates --source=glyphs": "",
+    "mistakes --run=latest": "",
 }
 NOT_RUN = {  # these are parsed, in test_docs.py
     "prepare_models": "fetches a checkpoint",
