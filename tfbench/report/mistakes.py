@@ -192,9 +192,11 @@ def single(outcome: Outcome) -> tuple[list[str], dict[str, pd.DataFrame]]:
                              "predicted": names[predictions[wrong]], "probability": believed,
                              "probability_of_class": true})
     named = counts.assign(**{"class": names[counts["label"]], "predicted": names[counts["prediction"]]})
+    known = outcome.probabilities is not None
+    legend = f"True class → <strong>predicted class</strong>{', and its probability' if known else ''}."
     parts = [_confused(counts, named, outcome.names), _classes(classes, outcome.names, "accuracy"),
-             _section("Most confident mistakes" if outcome.probabilities is not None else "Mistakes",
-                      _mistakes(outcome, wrong, mistakes.head(PICTURES), len(mistakes))), _calibration(outcome)]
+             _section("Most confident mistakes" if known else "Mistakes",
+                      _mistakes(outcome, wrong, mistakes.head(PICTURES), len(mistakes), legend)), _calibration(outcome)]
     per_class = classes.rename(columns={"value": "accuracy"})
     per_class.insert(0, "class", names)
     return parts, {"per_class": per_class, "confusion": named[["class", "predicted", "n"]], "mistakes": mistakes}
@@ -238,7 +240,7 @@ def _classes(classes: pd.DataFrame, names: Sequence[str], what: str) -> str:
     for number, row in zip(some.index[:DRAWN], some.head(DRAWN).itertuples(index=False), strict=True):
         shown = [tables.shown("percent", value) for value in (row.value, row.low, row.high)]
         dots.append(ranking_plot.Dot(
-            f"{printable(names[number])} ({row.n:,})", f"{printable(names[number])}: {shown[0]} % {what} on "
+            f"{mistakes_plots.short(names[number])} ({row.n:,})", f"{printable(names[number])}: {shown[0]} % {what} on "
             f"{count(int(row.n), 'image')}, 95 % interval {shown[1]} to {shown[2]}", row.value, row.low, row.high,
             shown[0]))
     which = f"The worst {DRAWN} of {count(len(some), 'class')}" if len(some) > DRAWN else "All classes, the worst first"
@@ -248,19 +250,20 @@ def _classes(classes: pd.DataFrame, names: Sequence[str], what: str) -> str:
     return _section("Classes", "".join(lines) + drawn)
 
 
-def _mistakes(outcome: Outcome, positions: np.ndarray, first: pd.DataFrame, number: int) -> str:
+def _mistakes(outcome: Outcome, positions: np.ndarray, first: pd.DataFrame, number: int, legend: str) -> str:
     """Pictures of the first mistakes, or their list.
 
     Args:
       positions: of the images. first: of the mistakes: key, class, predicted, probability. number: of all.
+      legend: what class, predicted and probability are, in words.
     """
     if not len(positions):
         return "<p>There is none.</p>"
-    said = f"<p>{len(first):,} of {count(number, 'mistake')}; mistakes.csv has all.</p>"
+    said = f"<p>{len(first):,} of {count(number, 'mistake')}; mistakes.csv has all. {legend}</p>"
     if outcome.images is None:
         shown = first.assign(key=first["key"].astype(str))
         return said + sections.html_table(tables.Table(
-            "Key of the image, its class, and what it was taken for.", shown,
+            "Mistakes by the key of their image.", shown,
             (("key", "Image", "text"), ("class", "Class", "text"), ("predicted", "Predicted", "text"),
              ("probability", "Probability %", "percent"))))
     figures = []
@@ -271,8 +274,7 @@ def _mistakes(outcome: Outcome, positions: np.ndarray, first: pd.DataFrame, numb
         words = f"{escape(printable(row['class']))} → <strong>{escape(printable(row['predicted']))}</strong>"
         figures.append(f'<figure title="{escape(printable(row["key"]), quote=True)}">{picture}<figcaption>{words}'
                        f"{probability}</figcaption></figure>")
-    return (f'{said}<p>True class → <strong>predicted class</strong> and its probability.</p><div class="pictures">'
-            f"{''.join(figures)}</div>")
+    return f'{said}<div class="pictures">{"".join(figures)}</div>'
 
 
 def _calibration(outcome: Outcome) -> str:
@@ -302,9 +304,11 @@ def several(outcome: Outcome) -> tuple[list[str], dict[str, pd.DataFrame]]:
     classes = confusion.per_label(labels, outcome.outputs)
     parts, found = [_classes(classes, outcome.names, "average precision")], []
     there, predicted = labels > 0, probabilities > THRESHOLD
-    for kind, heading, wrong, sign in (
-            ("false positive", "Classes that are predicted and not there", (labels < 0) & predicted, -1),
-            ("false negative", "Classes that are there and not predicted", there & ~predicted, 1)):
+    for kind, heading, legend, wrong, sign in (
+            ("false positive", "Classes that are predicted and not there", "What the image shows → <strong>the class "
+             "that is predicted</strong>, and its probability.", (labels < 0) & predicted, -1),
+            ("false negative", "Classes that are there and not predicted", "The class that is missed → <strong>what is "
+             "predicted</strong>, and the probability of the missed class.", there & ~predicted, 1)):
         image, number = np.nonzero(wrong)
         order = np.argsort(sign * probabilities[image, number], kind="stable")
         image, number = image[order], number[order]
@@ -313,7 +317,7 @@ def several(outcome: Outcome) -> tuple[list[str], dict[str, pd.DataFrame]]:
         other = "class" if kind == "false positive" else "predicted"  # of the image: what it shows, what is predicted
         sets = [", ".join(names[row]) or "none" for row in (there if other == "class" else predicted)[image[:PICTURES]]]
         shown = frame.head(PICTURES).assign(predicted=frame["class"]).assign(**{other: sets})
-        parts.append(_section(heading, _mistakes(outcome, image, shown, len(frame))))
+        parts.append(_section(heading, _mistakes(outcome, image, shown, len(frame), legend)))
         found.append(frame)
     per_class = classes.rename(columns={"value": "average_precision"})
     per_class.insert(0, "class", names)

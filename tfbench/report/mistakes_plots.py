@@ -18,15 +18,15 @@ STYLE = """
 .drawn .right { fill: var(--right); }
 .drawn .wrong { fill: var(--wrong); }
 """
-CELL, LETTER = 28, 7  # pixels: side of a class, width of a letter of its name
+CELL, LETTER = 25, 7  # pixels: side of a class, width of a letter of its name
 LONGEST = 20  # characters of a name in the drawing
 PLOT, MARGIN, HISTOGRAM = 300, 46, 70  # pixels: side of the reliability diagram, around it, height of the counts
 
 
 def short(name: str) -> str:
-    """A name as it stands in the drawing, escaped."""
+    """A name as it stands in a drawing: of a long one beginning and end, in which names differ."""
     name = printable(name)
-    return escape(name if len(name) <= LONGEST else f"{name[:LONGEST - 1]}…")
+    return name if len(name) <= LONGEST else f"{name[:LONGEST // 2]}…{name[1 - LONGEST // 2:]}"
 
 
 def matrix(counts: pd.DataFrame, names: Sequence[str]) -> str:
@@ -43,8 +43,8 @@ def matrix(counts: pd.DataFrame, names: Sequence[str]) -> str:
         parts.append(f'<path d="M{room} {at}H{room + size}M{at} {room}V{room + size}" class="grid"/>')
     for number, name in enumerate(names):
         middle = room + CELL * (number + .5)
-        parts.append(f'<text x="{room - 6}" y="{middle + 4}" text-anchor="end">{short(name)}</text>'
-                     f'<text transform="translate({middle + 4} {room - 6}) rotate(-60)">{short(name)}</text>')
+        parts.append(f'<text x="{room - 6}" y="{middle + 4}" text-anchor="end">{escape(short(name))}</text>'
+                     f'<text transform="translate({middle + 4} {room - 6}) rotate(-60)">{escape(short(name))}</text>')
     for label, prediction, n in counts[["label", "prediction", "n"]].itertuples(index=False):
         share = n / totals[label]
         kind = "right" if label == prediction else "wrong"
