@@ -56,7 +56,7 @@ def matrix(counts: pd.DataFrame, names: Sequence[str]) -> str:
         parts.append(f'<g><title>{escape(words)}</title><rect x="{x}" y="{y}" width="{CELL}" height="{CELL}" '
                      f'class="{kind}" fill-opacity="{.1 + .6 * share ** .5:.2f}"/><text x="{x + CELL / 2}" '
                      f'y="{y + CELL / 2 + 4}" text-anchor="middle">{_number(n)}</text></g>')
-    whole = room + size + 40  # the last name leans out
+    whole = room + size + room // 2 + 10  # the last name leans out
     return (f'<figure class="drawn"><div class="scroll" tabindex="0"><svg viewBox="0 0 {whole} {room + size + 2}" '
             f'style="width: {whole}px" role="img" aria-label="Confusion matrix; confusion.csv has the numbers">'
             f'{"".join(parts)}</svg></div><figcaption>Rows: the true class. Columns: the predicted one. Blue: right; '
