@@ -19,6 +19,7 @@ from tfbench.linear import cache, features
 from tfbench.models import weights as weights_files
 from tfbench.models.build import build_network
 from tfbench.results import store
+from tfbench.stats import transferability
 
 SIZE = 32
 
@@ -102,6 +103,15 @@ def test_reduced_precision_is_close_and_is_another(digits, weights_file, keras_f
     assert error < 0.05 and found.dtype == np.float32
     if policy == "mixed_bfloat16":  # which every processor computes; TensorFlow rewrites for some only
         assert error > 1e-4
+
+
+def test_classifier_of_the_weights_takes_the_features(digits, weights_file):
+    """LEEP and NCE need the source's logits: features times what the file holds, without another pass."""
+    model = build_network("mobilenet_v1", weights=weights_file, image_size=SIZE)
+    images = next(iter(evaluation_batches(select(digits, np.arange(8)), image_size=SIZE, batch_size=8)))[0]
+    outputs = model(to_network(images, "inception"), training=False)
+    kernel, bias = weights_files.classifier(weights_file)
+    np.testing.assert_allclose(outputs["features"].numpy() @ kernel + bias, outputs["logits"], rtol=1e-4, atol=1e-5)
 
 
 @pytest.fixture
@@ -222,6 +232,12 @@ def test_custom_features_give_a_row(multi_label, tmp_path, run_program):
     assert row["metric"] == ("voc_map" if multi_label else "top1") and row["accuracy"] > 0.9 and row["n_test"] == 30
     assert len(row["trials"]) == 4 and all(trial["certified"] and trial["gap"] >= 0 for trial in row["trials"])
     assert row["refit"]["certified"] and row["source"] is None
+    estimates = row.get("estimates", {})
+    assert list(estimates) == ([] if multi_label else ["logme", "h_score", "shrunk_h_score", "seconds"])
+    train = given["split"] == "train"
+    if not multi_label:
+        assert estimates["logme"] == pytest.approx(transferability.logme(
+            transferability.spectrum(given["X"][train]), given["y"][train]), rel=1e-9)
     assert "finished before" in run_program(logistic_regression, *flags)
 
 

@@ -23,6 +23,7 @@ _NUMBER, _WHOLE = frozenset((float, int)), frozenset((int,))
 TEXT, SWITCH = Kind("a text", frozenset((str,))), Kind("true or false", frozenset((bool,)))
 GROUP, LIST = Kind("a group of fields", frozenset((dict,))), Kind("a list", frozenset((list,)))
 FRACTION, AMOUNT = Kind("a fraction in [0, 1]", _NUMBER, 0, 1), Kind("a number of at least 0", _NUMBER, 0)
+NUMBER = Kind("a number", _NUMBER, -sys.float_info.max)
 COUNT, INDEX = Kind("a positive whole number", _WHOLE, 1), Kind("a whole number of at least 0", _WHOLE, 0)
 
 

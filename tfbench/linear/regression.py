@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,10 +21,11 @@ from tfbench.files.atomic import check_writable
 from tfbench.inputs import RunInputs
 from tfbench.linear import cache, logistic
 from tfbench.linear.feature_file import FeatureFile
+from tfbench.models import weights
 from tfbench.models.catalog import CUSTOM_FEATURES
 from tfbench.results import kept_models, store
 from tfbench.results.record import Record, edge_warnings, make_record, source_of, test_predictions
-from tfbench.stats import metrics
+from tfbench.stats import metrics, transferability
 from tfbench.training.devices import processor, set_determinism
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def run(inputs: RunInputs, progress) -> Record:
     finished = store.finished(config.results_dir, spec)
     if finished:
         config = dataclasses.replace(config, l2=(finished.selected["l2"],))
-    assert inputs.metadata  # of pretrained weights, from which this regime starts
+    assert inputs.metadata and inputs.weights  # of pretrained weights, from which this regime starts
     start = time.monotonic()
     set_determinism(config.deterministic)
 
@@ -56,7 +57,9 @@ def run(inputs: RunInputs, progress) -> Record:
     parts = labelled(fixed, train, validation, spec)
 
     # ---- optimize: choose on validation, refit on both ---------------------------------------------
-    refit, chosen = choose(*parts, config, classes=data.dataset.classes, metric=data.dataset.metric, progress=progress)
+    classifier = None if inputs.weights == weights.CUSTOM else weights.classifier(inputs.weights)
+    refit, chosen = choose(*parts, config, classes=data.dataset.classes, metric=data.dataset.metric, progress=progress,
+                           source_classifier=classifier)
 
     # ---- evaluate: one look at the test split ------------------------------------------------------
     test = data.load("test")
@@ -164,32 +167,38 @@ def labelled(fixed: FixedFeatures, train: Examples, validation: Examples,
 
 
 def choose(train: Labelled, validation: Labelled, both: Labelled, config: RunConfig, *, classes: int, metric: str,
-           progress, remedy: str = RAISE) -> tuple[logistic.Fit, dict]:
+           progress, remedy: str = RAISE, source_classifier=None) -> tuple[logistic.Fit, dict]:
     """Fits every strength on the training features and the best on those of the refit.
 
     Args:
       train, validation, both: features and labels; for the labels see linear.logistic.path.
       remedy: what warnings of strengths that are not solved advise.
+      source_classifier: of the pretrained weights (weights.classifier), which "features" are the input of; or None.
 
     Returns:
       (the refit; the fields of a record that say how it came about).
     """
-    options: dict[str, Any] = {"classes": classes, "max_iterations": config.max_iterations}
     trials: list[dict] = []
     best, best_fit = None, None
     progress.stage(f"logistic regression at {len(config.l2)} strengths")
-    for fit in logistic.path(*train, config.l2, **options):
+    problem = logistic.make_problem(*train, classes)
+    for fit in logistic.solve(problem, config.l2, max_iterations=config.max_iterations):
         accuracy = metrics.score(metric, fit.scores(validation[0]), validation[1])
         trials.append({"l2": fit.l2_strength, "validation_accuracy": accuracy, **fit.facts()})
         if best is None or accuracy > best["validation_accuracy"]:  # of equal ones the first, the strongest
             best, best_fit = trials[-1], fit
         progress.work(f"{len(trials)} of {len(config.l2)} strengths")
     assert best
-    refit, = logistic.path(*both, [best["l2"]], start=best_fit, **options)
+    estimates = None
+    if problem.kind == "softmax":
+        estimates = transferability.estimates(
+            transferability.Spectrum(problem.centred, problem.mean, problem.axes, problem.energy), train[1],
+            source_classifier and transferability.probabilities(train[0], *source_classifier))
+    refit, = logistic.path(*both, [best["l2"]], classes=classes, max_iterations=config.max_iterations, start=best_fit)
     warnings = edge_warnings({"l2": config.l2}, best)
     if uncertified := sum(not trial["certified"] for trial in trials):
         warnings.append(f"{uncertified} of {len(trials)} strengths are not certified to be solved: {remedy}")
     if not refit.certified:
         warnings.append(f"the refit is not certified to be solved: {remedy}")
     return refit, {"selected": {"l2": best["l2"]}, "validation_accuracy": best["validation_accuracy"],
-                   "trials": trials, "refit": refit.facts(), "warnings": warnings}
+                   "trials": trials, "refit": refit.facts(), "warnings": warnings, "estimates": estimates}

@@ -175,6 +175,17 @@ def load(model, path, *, classifier: bool) -> None:
                         "see the metadata)")
 
 
+def classifier(path):
+    """The classifier in a weights file, (kernel [feature_width, classes], bias [classes]) float32; None without one."""
+    import h5py
+
+    with h5py.File(readable(path)) as file:
+        for layer in file["layers"].values():
+            if layer["vars"].attrs.get("name") == "logits":
+                return layer["vars"]["0"][()], layer["vars"]["1"][()]
+    return None
+
+
 def is_auxiliary(layer_name: str) -> bool:
     """Whether a layer belongs to the auxiliary classifier."""
     return "aux" in layer_name.lower()

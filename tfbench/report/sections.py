@@ -42,6 +42,7 @@ def all_of(findings: Findings, words: Words, all_tables: dict[str, Table],
     parts += [
         ("correlations", "Correlations", html["correlations"] + html["correlations_by_dataset"]),
         ("sources", "Sources of weights", html["sources"]),
+        ("estimates", "Rank without training", html["estimates"]),
         ("regimes", "Regimes against each other", html["wins"] + html["state_of_the_art"]),
         ("residuals", "What the additive model leaves", _residuals(findings, figures)),
         ("curves", "Curves", _curves(findings, figures, html)),

@@ -9,7 +9,7 @@ from tfbench import paper
 from tfbench.regimes import REGIMES
 from tfbench.report import tables
 from tfbench.results.titles import dataset_title, network_title, source_title
-from tfbench.stats import accuracies
+from tfbench.stats import accuracies, prediction
 from tfbench.stats.ablation import GROUP, MEAN
 from tfbench.stats.correlation import ALL, Correlation
 from tfbench.stats.findings import Findings, cost_of
@@ -55,6 +55,8 @@ def statements(findings: Findings) -> list[str]:
         lines.append(f"{_name(win.regime)} is better than {REGIMES[win.other].title} in {win.better} of "
                      f"{count(win.cells, 'comparison')}{ties}.")
     lines += _state_of_the_art(findings.state_of_the_art) + _sources(findings)
+    lines += [prediction.in_words(group, REGIMES[regime].title)
+              for regime, group in findings.prediction.groupby("regime", sort=False)]
     lines += _speed(findings.speed, findings.speeds)
     lines += _ablation(findings.ablation_effects)
     return lines + _beside_the_paper(findings.paper) + _solver(findings.solver) + _without(findings.duplicates)

@@ -18,7 +18,7 @@ from tfbench.config import SCHEMA, key_of
 from tfbench.data import verify
 from tfbench.data.catalog import Dataset
 from tfbench.errors import UserError
-from tfbench.files.fields import AMOUNT, COUNT, FRACTION, GROUP, INDEX, LIST, SWITCH, TEXT, short, wrong
+from tfbench.files.fields import AMOUNT, COUNT, FRACTION, GROUP, INDEX, LIST, NUMBER, SWITCH, TEXT, short, wrong
 from tfbench.models.catalog import Network
 from tfbench.regimes import REGIMES, RUNS
 from tfbench.results.deviations import deviations
@@ -63,6 +63,9 @@ class Record(Mapping[str, Any]):
         "input_wait", "images"} (training/trial.py).
       features: logistic regression only: {"folder", "precision", "relative_error", "images_per_second"} of the cached
         features; the error is that of less precision, None in float32; the speed is that of computing them.
+      estimates: logistic regression on single labels only: {name of stats/transferability.ESTIMATES: value} and
+        "seconds", of the features that it was trained on; those of the source's classes where the weights have a
+        classifier. Records of earlier versions have none.
       distribution: where the whole network is trained: {"strategy", "replicas", "hosts", "images_per_replica"}; batch
         norm averages over the images of one replica, or of all with spec's sync_batch_norm.
       own_network: of a custom network only: {"architecture", "parameters", "multiply_adds", "image_size",
@@ -95,6 +98,7 @@ class Record(Mapping[str, Any]):
     search: dict | None = None
     refit: dict | None = None
     features: dict | None = None
+    estimates: dict | None = None
     distribution: dict | None = None
     own_network: dict | None = None
     path: str | None = None
@@ -152,7 +156,7 @@ FIELDS = [field.name for field in dataclasses.fields(Record) if field.name != "p
 FIELD_NAMES = frozenset(FIELDS)
 REQUIRED = [field.name for field in dataclasses.fields(Record)
             if field.default is field.default_factory is dataclasses.MISSING]
-ONLY_OF_SOME = ("search", "refit", "features", "distribution", "own_network", "path")
+ONLY_OF_SOME = ("search", "refit", "features", "estimates", "distribution", "own_network", "path")
 
 
 # ---- what the fields of a record may hold ----------------------------------------------------------
@@ -163,7 +167,7 @@ _RECORD = {
     "accuracy": FRACTION, "n_test": COUNT, "validation_accuracy": FRACTION, "selected": GROUP, "trials": LIST,
     "source": GROUP, "test_split": GROUP, "verification": GROUP, "spec": GROUP, "deviations": LIST,
     "warnings": LIST, "versions": GROUP, "hardware": GROUP, "host": TEXT, "seconds": AMOUNT, "finished": TEXT,
-    "search": GROUP, "refit": GROUP, "features": GROUP, "distribution": GROUP, "own_network": GROUP}
+    "search": GROUP, "refit": GROUP, "features": GROUP, "estimates": GROUP, "distribution": GROUP, "own_network": GROUP}
 _SOURCE = {"dataset": TEXT, "accuracy": FRACTION, "n_test": COUNT}
 _SPEC = {"steps": COUNT, "batch_size": COUNT, "image_size": COUNT, "learning_rate": LIST, "weight_decay": LIST,
          "l2": LIST, "examples_per_class": COUNT, "subset_seed": INDEX}
@@ -206,7 +210,8 @@ def fault_of(record: Mapping[str, Any], key: str | None = None) -> str | None:
     if fault := fault_of_fits(record.get("trials") or ()):
         return f"trial {fault}"
     return wrong(record.get("refit") or {}, _FIT, "refit.") or wrong(
-        record.get("features") or {}, {"images_per_second": AMOUNT}, "features.")
+        record.get("features") or {}, {"images_per_second": AMOUNT}, "features.") or wrong(
+        record.get("estimates") or {}, dict.fromkeys(record.get("estimates") or {}, NUMBER), "estimates.")
 
 
 def _fault_of_numbers(record: Mapping[str, Any]) -> str | None:

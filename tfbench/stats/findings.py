@@ -13,7 +13,7 @@ from tfbench.regimes import REGIMES
 from tfbench.results.record import fits_of, speed_of
 from tfbench.results.titles import dataset_title, parse_sized
 from tfbench.stats import ablation as ablations
-from tfbench.stats import accuracies, additive, budgets, correlation, curves, pairs, published
+from tfbench.stats import accuracies, additive, budgets, correlation, curves, pairs, prediction, published
 from tfbench.stats.budgets import Run
 from tfbench.stats.duplicates import without_duplicates
 from tfbench.wording import count
@@ -43,6 +43,7 @@ class Findings:
       sources: data set of pretraining -> correlations over all data sets, where results are of several.
       convergence, few_examples: curves; speeds, speed: how fast the former rise, each and by regime (stats/curves.py).
       ablation: ways to pretrain. ablation_effects: what each step from one to the next does (stats/ablation.py).
+      prediction: how well estimates made without fine-tuning rank networks (stats/prediction.py).
       solver: how well the logistic regressions were solved, by network and data set.
       cost: time by regime and network.
       duplicates: accuracies with and without the test images listed as near-duplicates (stats/duplicates.py).
@@ -74,6 +75,7 @@ class Findings:
     speed: pd.DataFrame
     ablation: pd.DataFrame
     ablation_effects: pd.DataFrame
+    prediction: pd.DataFrame
     solver: pd.DataFrame
     cost: pd.DataFrame
     duplicates: pd.DataFrame
@@ -117,6 +119,7 @@ def compute(table: pd.DataFrame, runs=(), *, origin="", ablation=None, mismatche
     models = {regime: additive.fit(table, regime) for regime in accuracies.regimes(table)}
     views = correlation.views(table)
     less, not_less = without_duplicates([run for run in unique if run.record["dataset"] in datasets], duplicates or {})
+    predicted, unestimated = prediction.agreement(table, records)
     beside_paper = cells.iloc[:0] if published.is_the_papers(table) else cells
     return Findings(
         origin=origin, table=table, runs=list(runs),
@@ -129,8 +132,9 @@ def compute(table: pd.DataFrame, runs=(), *, origin="", ablation=None, mismatche
         state_of_the_art=published.beside_the_state_of_the_art(table), sources=dict(sources or {}),
         convergence=convergence, few_examples=curves.few_examples(unique), speeds=of_curves,
         speed=curves.speed(of_curves), ablation=lines, ablation_effects=ablations.effects(lines),
+        prediction=predicted,
         solver=_solver(records), cost=_cost(cells), duplicates=less, missing=accuracies.missing(table, left_out),
-        taken=list(taken), notes=[*notes, *curves.too_short(convergence), *untested, *not_less],
+        taken=list(taken), notes=[*notes, *curves.too_short(convergence), *untested, *not_less, *unestimated],
         left_out=curves.left_out(unique), mismatches=list(mismatches), incomplete=_incomplete(runs))
 
 
