@@ -5,9 +5,12 @@ import json
 import re
 import subprocess
 import sys
+import types
+import unittest.mock
 
 import numpy as np
 import pytest
+import scipy.special
 import tensorflow as tf
 from helpers.programs import FlagsError, parse
 
@@ -15,7 +18,7 @@ from tfbench import UserError, logistic_regression
 from tfbench.data.catalog import DATASETS
 from tfbench.data.examples import load_split, select
 from tfbench.data.pipeline import evaluation_batches, to_network
-from tfbench.linear import cache, features
+from tfbench.linear import cache, features, regression
 from tfbench.models import weights as weights_files
 from tfbench.models.build import build_network
 from tfbench.results import store
@@ -239,6 +242,21 @@ def test_custom_features_give_a_row(multi_label, tmp_path, run_program):
         assert estimates["logme"] == pytest.approx(transferability.logme(
             transferability.spectrum(given["X"][train]), given["y"][train]), rel=1e-9)
     assert "finished before" in run_program(logistic_regression, *flags)
+
+
+def test_the_sources_classifier_gives_leep_and_nce():
+    given, classifier = arrays(), (np.random.default_rng(0).normal(size=(6, 5)), np.zeros(5))
+    parts = [(given["X"][given["split"] == split], given["y"][given["split"] == split])
+             for split in ("train", "validation")]
+    both = tuple(map(np.concatenate, zip(*parts, strict=True)))
+    config = types.SimpleNamespace(l2=[0.1, 1.0], max_iterations=1000)
+    chosen = regression.choose(*parts, both, config, classes=3, metric="top1", progress=unittest.mock.Mock(),
+                               source_classifier=classifier)[1]
+    given_source = scipy.special.softmax(parts[0][0] @ classifier[0], axis=1)
+    estimates = chosen["estimates"]
+    assert estimates["leep"] == pytest.approx(transferability.leep(given_source, parts[0][1]), rel=1e-5)
+    assert estimates["nce"] == transferability.nce(given_source.argmax(axis=1), parts[0][1])
+    assert -np.log(3) < estimates["leep"] < -0.1 and len(set(given_source.argmax(axis=1))) > 1
 
 
 def test_custom_features_need_no_network(tmp_path):

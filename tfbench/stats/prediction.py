@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from tfbench.regimes import REGIMES
 from tfbench.results.titles import dataset_title
 from tfbench.stats import accuracies
 from tfbench.stats.correlation import named_logit
@@ -39,7 +40,7 @@ def agreement(table: pd.DataFrame, records: Sequence[Mapping[str, Any]]) -> tupl
         datasets. Empty where no logistic regression is among the records.
       notes: which records have no estimates, in words.
     """
-    regressions = [record for record in records if record["regime"] == "logistic_regression"]
+    regressions = [record for record in records if not REGIMES[record["regime"]].search]
     if not regressions:
         return pd.DataFrame(columns=COLUMNS), []
     known = pd.DataFrame([(record["network"], record["dataset"], name, value) for record in regressions
