@@ -81,7 +81,7 @@ def in_words(lines: pd.DataFrame, regime_title: str) -> str:
              shown.sort_values("tau", ascending=False, kind="stable").itertuples()]
     where = f"mean over {count(shown['datasets'].max(), 'data set')}" if len(shown) < len(lines) else (
         dataset_title(shown["dataset"].iloc[0]))
-    return (f"How well {regime_title} is ranked without it, weighted τ: {', '.join(parts)} ({where}, "
+    return (f"How well networks are ranked for {regime_title}, weighted τ with test accuracy: {', '.join(parts)} ({where}, "
             f"{count(shown['networks'].min(), 'network')}).")
 
 
