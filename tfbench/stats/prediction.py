@@ -81,8 +81,8 @@ def in_words(lines: pd.DataFrame, regime_title: str) -> str:
              shown.sort_values("tau", ascending=False, kind="stable").itertuples()]
     where = f"mean over {count(shown['datasets'].max(), 'data set')}" if len(shown) < len(lines) else (
         dataset_title(shown["dataset"].iloc[0]))
-    return (f"How well networks are ranked for {regime_title}, weighted τ with test accuracy: {', '.join(parts)} ({where}, "
-            f"{count(shown['networks'].min(), 'network')}).")
+    return (f"How well networks are ranked for {regime_title}, weighted τ with test accuracy: {', '.join(parts)} "
+            f"({where}, {count(shown['networks'].min(), 'network')}).")
 
 
 def _estimates(record: Mapping[str, Any]) -> dict[str, float | None]:
