@@ -20,6 +20,7 @@ from tfbench.cli import app
 from tfbench.config import FIELDS, WHAT, Setting
 from tfbench.data.catalog import DATASETS
 from tfbench.errors import UserError
+from tfbench.files.paths import as_path
 from tfbench.linear import cache
 from tfbench.regimes import REGIMES, RUNS
 from tfbench.results import archive, store
@@ -120,7 +121,8 @@ def main(options) -> int | None:
 
     # ---- run, then analyse -------------------------------------------------------------------------
     code = executors.run(options, runs)
-    if code and not any(record.regime in REGIMES for record in store.read_records(options.results_dir)):
+    if code and not (as_path(options.results_dir).is_dir() and any(
+            record.regime in REGIMES for record in store.read_records(options.results_dir))):
         return code
     from tfbench import analysis
 
