@@ -15,6 +15,7 @@ from tfbench.data.catalog import DATASETS
 from tfbench.data.examples import open_dataset
 from tfbench.models import weights
 from tfbench.models.build import build_network
+from tfbench.report.write import csv_of
 from tfbench.results import kept_models, store
 
 SHORT = ["--steps=4", "--learning_rate=0.02", "--weight_decay=0", "--batch_size=32", "--min_crop_area=1"]
@@ -179,3 +180,13 @@ def test_several_labels_are_probabilities_by_themselves():
     np.testing.assert_allclose(classifier.probabilities(np.array([[0.0, 100.0, -100.0]])), [[0.5, 1, 0]], atol=1e-6)
     table = predict.table_of(["a.jpg", "b.jpg"], np.array([[0.5, 0.9], [0.1, 0.2]]), ("dog", "cat"), True)
     assert table["class"].tolist() == ["dog; cat", ""]
+
+
+def test_headings_are_safe_in_a_spreadsheet():
+    table = predict.table_of(["a.jpg"], np.array([[0.4, 0.6]]), ("=1+1", "@x\x1b"), False)
+    assert csv_of(table).splitlines()[0] == "image,class,probability,'=1+1,'@x?"
+
+
+def test_classes_called_as_the_first_columns_keep_their_probabilities():
+    table = predict.table_of(["a.jpg"], np.array([[0.25, 0.75]]), ("image", "class"), False)
+    assert csv_of(table).splitlines() == ["image,class,probability,image,class", "a.jpg,class,0.75,0.25,0.75"]

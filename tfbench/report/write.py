@@ -61,7 +61,8 @@ def write_report(findings: Findings, words: Words, output_dir) -> Path:
 def csv_of(frame: pd.DataFrame) -> str:
     """A frame as CSV that is safe to open in a spreadsheet: no control characters, and no text that it would compute.
 
-    Text that begins like a formula gets an apostrophe before it, which analysis --accuracies takes off again.
+    Text that begins like a formula, in a cell or a heading, gets an apostrophe before it, which analysis --accuracies
+    takes off again.
     """
     def safe(value):
         if not isinstance(value, str):
@@ -71,7 +72,7 @@ def csv_of(frame: pd.DataFrame) -> str:
 
     texts = frame.select_dtypes(exclude=["number", "bool"]).columns
     return frame.assign(**{name: frame[name].map(safe, na_action="ignore") for name in texts}).to_csv(
-        index=False, lineterminator="\n")
+        index=False, header=list(map(safe, frame.columns)), lineterminator="\n")
 
 
 def _json(findings: Findings, words: Words, all_tables: dict[str, tables.Table]) -> str:
