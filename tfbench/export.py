@@ -91,7 +91,7 @@ def main(options) -> None:
     from tfbench.classify import card, export, folder  # and TensorFlow: --help does without
     from tfbench.classify import classifier as classifiers
 
-    classifier = classifiers.load(options.run, options.results_dir)
+    classifier = classifiers.load_record(record)
     formats = folder.earlier(output, record)
     images, part = folder.decoded(test), "all" if len(test.keys) == record.n_test else "the first"
     say(f"{record.network} of {record.path}: compared on {part} {count(len(images), 'test image')}")

@@ -11,7 +11,7 @@ from tfbench.cli import app
 from tfbench.config import FIELDS, WHAT, Setting
 from tfbench.files.paths import as_path
 from tfbench.results import store
-from tfbench.results.record import record_label
+from tfbench.results.titles import record_label
 from tfbench.wording import say
 
 SETTINGS = {

@@ -17,7 +17,7 @@ from tfbench.config import FIELDS, WHAT, Setting
 from tfbench.errors import UserError
 from tfbench.files import atomic
 from tfbench.files.paths import as_path
-from tfbench.results.record import record_label
+from tfbench.results.titles import record_label
 from tfbench.wording import count, printable, say
 
 SETTINGS = {
@@ -84,28 +84,28 @@ def main(options) -> int | None:
     record = classifier.record
     say(f"{record_label(record)}: {100 * record.accuracy:.1f} % {record.metric.replace('_', ' ')} on "
         f"{record.n_test:,} test images, {count(len(classifier.class_names), 'class')}")
-    encoded, unreadable, notes = classifiers.encode(options.images)
-    for note in notes:
+    found = classifiers.find(options.images)
+    for note in found.notes:
         say(note)
-    if not encoded and not unreadable:
+    if not found.files and not found.unreadable:
         raise UserError(f"expected images in {printable(options.images)}, found none: name an image or a folder")
-    with Display(len(encoded)) as progress:
-        progress.run("images", len(encoded), len(encoded))
-        probabilities = classifier.predict_encoded(list(encoded.values()), batch_size=options.batch_size,
-                                                   report=progress.images)
-    table = table_of(encoded, probabilities, classifier.class_names, classifier.multi_label)
+    with Display(len(found.files)) as progress:
+        progress.run("images", len(found.files), len(found.files))
+        names, probabilities, unreadable = classifier.predict_files(found, batch_size=options.batch_size,
+                                                                    report=progress.images)
+    table = table_of(names, probabilities, classifier.class_names, classifier.multi_label)
     path = as_path(options.output)
     atomic.write_atomically(path, csv_of(table).encode(), cure=atomic.make_writable("--output"))
     if len(table) == 1:
         say(f"{table['image'][0]}: {table['class'][0]} ({100 * table['probability'][0]:.1f} %)")
-    for line in score(list(encoded), probabilities, classifier):
+    for line in score(names, probabilities, classifier):
         say(line)
     say(f"{count(len(table), 'image')}: {path}")
     if not unreadable:
         return None
     for name, reason in list(unreadable.items())[:SHOWN]:
         say(f"cannot be read: {name}: {reason}", error=True)
-    say(f"{count(len(unreadable), 'image')} of {len(encoded) + len(unreadable):,} could not be read and "
+    say(f"{count(len(unreadable), 'image')} of {len(names) + len(unreadable):,} could not be read and "
         f"{'is' if len(unreadable) == 1 else 'are'} not in {path}", error=True)
     return 1
 

@@ -190,3 +190,12 @@ def test_headings_are_safe_in_a_spreadsheet():
 def test_classes_called_as_the_first_columns_keep_their_probabilities():
     table = predict.table_of(["a.jpg"], np.array([[0.25, 0.75]]), ("image", "class"), False)
     assert csv_of(table).splitlines() == ["image,class,probability,image,class", "a.jpg,class,0.75,0.25,0.75"]
+
+
+def test_a_folder_is_read_some_files_at_a_time_and_a_path_given_twice_counts_twice(results, photos, monkeypatch):
+    classifier, paths = classifiers.load("finetune", results), sorted(photos.rglob("*.png"))
+    whole = classifier.predict(photos)
+    monkeypatch.setattr(classifiers, "FILES_AT_ONCE", 7)
+    np.testing.assert_allclose(classifier.predict(photos), whole, atol=1e-6)
+    twice = classifier.predict([paths[0], paths[1], paths[0]])
+    np.testing.assert_allclose(twice, whole[[0, 1, 0]], atol=1e-6)

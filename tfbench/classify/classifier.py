@@ -26,6 +26,50 @@ from tfbench.training.search import CROPS
 from tfbench.wording import count, printable
 
 COPIES = 2  # of the weights, at least, while they are read
+FILES_AT_ONCE = 512  # in memory
+
+
+class Found(NamedTuple):
+    """Files of images.
+
+    Attributes:
+      files: (name, path) of each; names are paths as given, below a folder from there.
+      unreadable: {name: why} of a folder's images of kinds that are not read.
+      notes: of a folder, what was left aside, a line each.
+    """
+
+    files: Sequence[tuple[str, pathlib.Path]]
+    unreadable: dict[str, str]
+    notes: Sequence[str] = ()
+
+
+def find(images) -> Found:
+    """The images at a path, below a folder in the order of their names, or at several paths.
+
+    Raises:
+      UserError: there is nothing at a path, or a folder cannot be read.
+    """
+    if isinstance(images, str | os.PathLike):
+        if os.path.isdir(os.path.expanduser(images)):
+            return _folder(pathlib.Path(os.path.expanduser(images)))
+        images = [images]
+    files = [(str(item), pathlib.Path(item).expanduser()) for item in images]
+    if missing := [name for name, path in files if not os.path.lexists(path)]:
+        raise UserError(f"expected images, there is nothing at {printable(missing[0])}: correct the path")
+    return Found(files, {})
+
+
+def _folder(root: pathlib.Path) -> Found:
+    tree = Tree(root)
+    try:
+        tree.walk()
+    except OSError as error:
+        raise UserError(f"the folder {printable(root)} cannot be read ({error.strerror}): make it readable") from error
+    unreadable = {text_of("/".join(parts)): f"{kind}, which is not read here: "
+                  f"{decoding.UNREAD_ENDINGS.get(kind) or decoding.remedy(kind)}"
+                  for kind, files in tree.unread.items() for parts in files}
+    names = sorted(found.name for found in tree.images)
+    return Found([(text_of(name), root / name) for name in names], unreadable, tree.left_aside())
 
 
 class Classifier:
@@ -63,15 +107,40 @@ class Classifier:
         Raises:
           UserError: an image cannot be read, or is no uint8; or memory does not suffice.
         """
-        encoded, unreadable, _ = encode(images)
+        items = [images] if isinstance(images, str | os.PathLike) else list(images)
+        if not all(isinstance(item, str | os.PathLike) for item in items):
+            return self.predict_encoded([_png(item, number) for number, item in enumerate(items)],
+                                        batch_size=batch_size, report=report)
+        _, probabilities, unreadable = self.predict_files(find(images), batch_size=batch_size, report=report)
         if unreadable:
             some = "; ".join(f"{printable(name)} ({reason})" for name, reason in list(unreadable.items())[:5])
             raise UserError(f"{count(len(unreadable), 'image')} cannot be read: {some}")
-        return self.predict_encoded(list(encoded.values()), batch_size=batch_size, report=report)
+        return probabilities
+
+    def predict_files(self, found: Found, *, batch_size: int = 64,
+                      report=lambda images: None) -> tuple[list[str], np.ndarray, dict[str, str]]:
+        """The same of files, some at a time: a folder may hold more than memory does.
+
+        Returns:
+          (names of the n images that can be read; their probabilities, [n, classes]; {name: why it cannot be read}).
+        """
+        names, parts, unreadable = [], [np.zeros([0, len(self.class_names)], np.float32)], dict(found.unreadable)
+        for first in range(0, len(found.files), FILES_AT_ONCE):
+            encoded = []
+            for name, path in found.files[first:first + FILES_AT_ONCE]:
+                try:
+                    encoded.append(stored_form(path.read_bytes()).content)
+                    names.append(name)
+                except decoding.UnreadableImage as error:
+                    unreadable[name] = str(error)
+                except OSError as error:
+                    unreadable[name] = error.strerror or str(error)
+            parts.append(self.predict_encoded(encoded, batch_size=batch_size, report=report))
+        return names, np.concatenate(parts), unreadable
 
     def predict_encoded(self, images: Sequence[bytes], *, batch_size: int = 64,
                         report=lambda images: None) -> np.ndarray:
-        """The same of encoded images, as `encode` gives them."""
+        """The same of encoded images, as a prepared data set stores them."""
         content = np.empty(len(images), object)
         content[:] = images
         examples = Examples(content, np.zeros(len(images), np.int64), list(map(str, range(len(images)))), "",
@@ -109,73 +178,17 @@ def load(run: str = store.LATEST, results_dir="results") -> Classifier:
     Raises:
       UserError: there is no such run, its network was not kept, or memory does not suffice for it.
     """
-    record = store.find_run(results_dir, run)
+    return load_record(store.find_run(results_dir, run))
+
+
+def load_record(record: Record) -> Classifier:
+    """The same of a record that store.find_run gave."""
     path, network, metadata = kept_models.read(record)
     arrays.check_memory(COPIES * 4 * network.parameters, f"{network.title}'s weights, {COPIES} times while they are "
                         "read,")
     precision = metadata["precision"] if metadata["precision"].startswith("mixed") else "float32"
     model = build_network(network, weights=str(path), image_size=metadata["image_size"], precision=precision)
     return Classifier(model, metadata, record)
-
-
-class Encoded(NamedTuple):
-    """Images as a prepared data set stores them.
-
-    Attributes:
-      images: {name: encoded image}; names are paths as given, below a folder from there, or "0", "1", … of pixels.
-      unreadable: {name: why it cannot be read}.
-      notes: of a folder, what was left aside, a line each.
-    """
-
-    images: dict[str, bytes]
-    unreadable: dict[str, str]
-    notes: Sequence[str] = ()
-
-
-def encode(images) -> Encoded:
-    """Reads images as those of a data set are read: each as an image viewer shows it (images/decoding.py).
-
-    Args:
-      images: as of Classifier.predict.
-
-    Raises:
-      UserError: there is nothing at a path, a folder cannot be read, or pixels are not as they should be.
-    """
-    if isinstance(images, str | os.PathLike):
-        if os.path.isdir(os.path.expanduser(images)):
-            return _folder(pathlib.Path(os.path.expanduser(images)))
-        images = [images]
-    items = list(images)
-    if all(isinstance(item, str | os.PathLike) for item in items):
-        return Encoded(*_read({str(item): pathlib.Path(item).expanduser() for item in items}))
-    return Encoded({str(number): _png(item, number) for number, item in enumerate(items)}, {})
-
-
-def _folder(root: pathlib.Path) -> Encoded:
-    tree = Tree(root)
-    try:
-        tree.walk()
-    except OSError as error:
-        raise UserError(f"the folder {printable(root)} cannot be read ({error.strerror}): make it readable") from error
-    encoded, unreadable = _read({text_of(name): root / name for name in sorted(found.name for found in tree.images)})
-    for kind, files in tree.unread.items():
-        reason = f"{kind}, which is not read here: {decoding.UNREAD_ENDINGS.get(kind) or decoding.remedy(kind)}"
-        unreadable |= {text_of("/".join(parts)): reason for parts in files}
-    return Encoded(encoded, unreadable, [note for note in tree.notes() if "image files not read" not in note])
-
-
-def _read(paths: dict[str, pathlib.Path]) -> tuple[dict[str, bytes], dict[str, str]]:
-    if missing := [name for name, path in paths.items() if not os.path.lexists(path)]:
-        raise UserError(f"expected images, there is nothing at {printable(missing[0])}: correct the path")
-    encoded, unreadable = {}, {}
-    for name, path in paths.items():
-        try:
-            encoded[name] = stored_form(path.read_bytes()).content
-        except decoding.UnreadableImage as error:
-            unreadable[name] = str(error)
-        except OSError as error:
-            unreadable[name] = error.strerror or str(error)
-    return encoded, unreadable
 
 
 def _png(pixels, number: int) -> bytes:

@@ -152,10 +152,13 @@ class Tree:
 
     def notes(self) -> list[str]:
         """Lines on what was not read."""
-        lines = []
         number = sum(map(len, self.unread.values()))
-        if number:
-            lines.append(f"{number:,} of {number + len(self.images):,} image files not read: {self.unread_in()}")
+        unread = [f"{number:,} of {number + len(self.images):,} image files not read: {self.unread_in()}"]
+        return (unread if number else []) + self.left_aside()
+
+    def left_aside(self) -> list[str]:
+        """Lines on what is no image."""
+        lines = []
         if self.others:
             kinds = ", ".join(f"{number:,} {ending}" for ending, number in self.others.most_common(_SHOWN))
             more = ", …" if len(self.others) > _SHOWN else ""
