@@ -151,6 +151,8 @@ class Classifier:
         """Logits of a split of a prepared data set, float32 [n, classes]."""
         if not len(examples.labels):
             return np.zeros([0, len(self.class_names)], np.float32)
+        # A batch is filled up: one photograph is not to cost as much as 64. Powers of two trace few graphs.
+        batch_size = min(batch_size, 1 << (len(examples.labels) - 1).bit_length())
         try:
             return self._predictor(lambda shard: evaluation_batches(
                 examples, image_size=self.image_size, batch_size=batch_size, central_fraction=CROPS[self.test_crop],
