@@ -28,7 +28,6 @@ SETTINGS = {
     "batch_size": Setting(64, "integer", "images at a time (our choice)", WHAT, minimum=1),
     "results_dir": FIELDS["results_dir"],
 }
-THRESHOLD = 0.5  # with several labels per image: from which probability on a class is predicted
 SHOWN = 20  # names of images that cannot be read
 
 
@@ -40,10 +39,12 @@ def table_of(names, probabilities, class_names, multi_label: bool):
     """
     import pandas as pd
 
+    from tfbench.stats.metrics import PRESENT
+
     best = probabilities.argmax(axis=1)
     predicted = [class_names[number] for number in best]
     if multi_label:
-        predicted = ["; ".join(name for name, p in zip(class_names, row, strict=True) if p >= THRESHOLD)
+        predicted = ["; ".join(name for name, p in zip(class_names, row, strict=True) if p >= PRESENT)
                      for row in probabilities]
     first = pd.DataFrame({"image": list(names), "class": predicted, "probability": probabilities.max(axis=1)})
     return pd.concat([first, pd.DataFrame(probabilities, columns=list(class_names))], axis=1)

@@ -24,6 +24,7 @@ from tfbench.files.atomic import cannot_write, make_writable
 from tfbench.models.families.nasnet import DropPathAdd
 from tfbench.models.inspection import all_layers
 from tfbench.models.layers import Dropout, DropPath, Normalization
+from tfbench.stats.metrics import PRESENT
 from tfbench.training.search import CROPS
 from tfbench.wording import printable
 
@@ -329,7 +330,7 @@ class Agreement:
       images: how many.
       difference: the largest absolute difference of two probabilities.
       same: share of images with the same answer, in [0, 1]: the most probable class or, where an image shows several,
-        which classes are above 0.5.
+        which classes have PRESENT or more.
       untied: how many answers differ though the run's probabilities are further apart than TOLERANCE explains.
     """
 
@@ -348,8 +349,8 @@ def agreement(reference: np.ndarray, exported: np.ndarray, multi_label: bool) ->
     """Compares probabilities [n, classes] of the run's network with those of its export."""
     difference = np.abs(reference - exported)
     if multi_label:
-        other = (reference > 0.5) != (exported > 0.5)
-        untied = (other & (np.abs(reference - 0.5) > TOLERANCE)).any(axis=1)
+        other = (reference >= PRESENT) != (exported >= PRESENT)
+        untied = (other & (np.abs(reference - PRESENT) > TOLERANCE)).any(axis=1)
         same = ~other.any(axis=1)
     else:
         rows, answers = np.arange(len(reference)), exported.argmax(axis=1)

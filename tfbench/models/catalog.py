@@ -1,5 +1,4 @@
-"""NETWORKS: one row per network. To add another one that Keras Applications builds, add a
-row:
+"""NETWORKS: one row per network. To add another one that Keras Applications builds, add a row:
 
     _keras("keras_mobilenet_v1_050", "MobileNet v1 (0.5, Keras)", "MobileNet", 224, 32, 512, 818_592, .149,
            keras_file("mobilenet/mobilenet_5_0_224_tf.h5", None, "inception", "inception", 224, None, None),

@@ -28,15 +28,14 @@ from tfbench.report import mistakes_plots, ranking_plot, sections, standalone, t
 from tfbench.report.write import csv_of
 from tfbench.results import store
 from tfbench.results.titles import dataset_title, network_title
-from tfbench.stats import calibration, confusion, intervals
-from tfbench.stats.metrics import METRICS
+from tfbench.stats import calibration, confusion, pairs
+from tfbench.stats.metrics import METRICS, PRESENT
 from tfbench.wording import count, printable
 
 MATRIX_CLASSES = 40  # up to which the confusion matrix is drawn
 DRAWN, LISTED = 100, 25  # classes with intervals; pairs of classes in the table
 PICTURES, SIDE = 40, 128  # mistakes shown, pixels of each
 NAMED = 10  # classes in a sentence
-THRESHOLD = 0.5  # with several labels per image: above which probability a class is predicted
 _STYLE = mistakes_plots.STYLE + """
 .pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); gap: 1rem; }
 .pictures figure { margin: 0; }
@@ -116,8 +115,7 @@ def read(record: store.Record, data_dir) -> Outcome:
         notes.append("This run kept no probabilities: mistakes are not in the order of confidence, and calibration is "
                      f"missing. Runs keep them now: `python -m tfbench.{record['regime']} --flagfile={flags} "
                      "--results_dir=ANOTHER`, in the folder that the run was started in, computes all of it once more.")
-    accuracy = METRICS[record["metric"]].check(labels, outputs)
-    if accuracy is None or abs(accuracy - record["accuracy"]) >= 1e-4:
+    if pairs.checked(METRICS[record["metric"]], record, arrays) is None:
         notes.append("The predictions do not give the accuracy of the record: the network diverged, or they are of "
                      "another run.")
     names: Sequence[str] = arrays.get("class_names", np.empty(0, str)).tolist() or (data.class_names if data else ())
@@ -164,11 +162,9 @@ def headline(outcome: Outcome) -> str:
     """The run's accuracy with its 95 % interval, in a sentence."""
     record, metric = outcome.record, METRICS[outcome.record["metric"]]
     n, interval = len(outcome.keys), ""
-    if metric.counts or metric.interval:
-        low, high = (intervals.clopper_pearson(round(record["accuracy"] * n), n) if metric.counts
-                     else metric.interval(outcome.labels, outcome.outputs))  # type: ignore[misc]
-        interval = (f" (95 % interval {tables.shown('percent', float(low))} to {tables.shown('percent', float(high))}"
-                    " %)")
+    low, high, method = pairs.interval_of(metric, record, (outcome.labels, outcome.outputs))
+    if method:
+        interval = f" (95 % interval {tables.shown('percent', low)} to {tables.shown('percent', high)} %)"
     return (f"{RUNS[record['regime']].title.capitalize()}: {tables.shown('percent', record['accuracy'])} % "
             f"{metric.title}{interval} on {count(n, 'test image')} of {count(len(outcome.names), 'class')}.")
 
@@ -209,18 +205,18 @@ def _section(heading: str, html: str) -> str:
 def _confused(counts: pd.DataFrame, named: pd.DataFrame, names: Sequence[str]) -> str:
     """The matrix, where it is not too large, and the pairs that are confused most."""
     totals = counts.groupby("label")["n"].transform("sum")
-    pairs = named.assign(share=counts["n"] / totals)[counts["label"] != counts["prediction"]]
-    pairs = pairs.sort_values(["n", "share"], ascending=False, kind="stable")
+    confused = named.assign(share=counts["n"] / totals)[counts["label"] != counts["prediction"]]
+    confused = confused.sort_values(["n", "share"], ascending=False, kind="stable")
     drawn = f"<p>{count(len(names), 'class')} are too many to draw: confusion.csv has the matrix.</p>"
     if len(names) <= MATRIX_CLASSES:
         drawn = mistakes_plots.matrix(counts, names)
-    if not len(pairs):
+    if not len(confused):
         return _section("Confused classes", f"{drawn}<p>No test image was taken for another class.</p>")
-    caption = f"The {LISTED} of {count(len(pairs), 'pair')} that are confused most" if len(pairs) > LISTED else (
+    caption = f"The {LISTED} of {count(len(confused), 'pair')} that are confused most" if len(confused) > LISTED else (
         "The pairs that are confused")
     table = sections.html_table(tables.Table(
         f"{caption}: images of the first class that were taken for the second, and their share of the first.",
-        pairs.head(LISTED), (("class", "Class", "text"), ("predicted", "Taken for", "text"), ("n", "Images", "count"),
+        confused.head(LISTED), (("class", "Class", "text"), ("predicted", "Taken for", "text"), ("n", "Images", "count"),
                              ("share", "% of the class", "percent"))))
     return _section("Confused classes", drawn + table)
 
@@ -303,7 +299,7 @@ def several(outcome: Outcome) -> tuple[list[str], dict[str, pd.DataFrame]]:
     assert probabilities is not None
     classes = confusion.per_label(labels, outcome.outputs)
     parts, found = [_classes(classes, outcome.names, "average precision")], []
-    there, predicted = labels > 0, probabilities > THRESHOLD
+    there, predicted = labels > 0, probabilities >= PRESENT
     for kind, heading, legend, wrong, sign in (
             ("false positive", "Classes that are predicted and not there", "What the image shows → <strong>the class "
              "that is predicted</strong>, and its probability.", (labels < 0) & predicted, -1),

@@ -16,6 +16,8 @@ import numpy as np
 
 from tfbench.stats import intervals, significance
 
+PRESENT = 0.5  # with several labels per image: from which probability on a class is predicted
+
 
 @dataclasses.dataclass(frozen=True)
 class Metric:

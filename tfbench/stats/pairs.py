@@ -107,8 +107,8 @@ def _on_one(records: Sequence[Mapping[str, Any]]) -> tuple[list[pd.DataFrame], l
     # Read one by one: NumPy's reader parses, and Python's parser can fail where several threads do (cpython#106905).
     kept = [store.read_predictions(record) for record in records]
     with ThreadPoolExecutor() as threads:  # NumPy lets go of the interpreter's lock
-        outputs = list(threads.map(lambda record, arrays: _checked(metric, record, arrays), records, kept))
-        ends = list(threads.map(lambda record, arrays: _interval(metric, record, arrays), records, outputs))
+        outputs = list(threads.map(lambda record, arrays: checked(metric, record, arrays), records, kept))
+        ends = list(threads.map(lambda record, arrays: interval_of(metric, record, arrays), records, outputs))
     notes = [f"the predictions beside {record_label(record)} do not give its accuracy: not tested"
              for record, arrays, checked in zip(records, kept, outputs, strict=True) if arrays and not checked]
     if absent := kept.count(None):
@@ -127,7 +127,7 @@ def _on_one(records: Sequence[Mapping[str, Any]]) -> tuple[list[pd.DataFrame], l
     return cells, pairs, notes
 
 
-def _checked(metric: Metric, record: Mapping[str, Any], arrays: dict | None) -> tuple[np.ndarray, np.ndarray] | None:
+def checked(metric: Metric, record: Mapping[str, Any], arrays: dict | None) -> tuple[np.ndarray, np.ndarray] | None:
     """Labels and outputs of a record's predictions; None unless they give its accuracy.
 
     Those of a network that diverged do not.
@@ -143,8 +143,12 @@ def _checked(metric: Metric, record: Mapping[str, Any], arrays: dict | None) -> 
     return labels, outputs
 
 
-def _interval(metric: Metric, record: Mapping[str, Any], outputs: tuple | None) -> tuple[float, float, str]:
-    """Ends and method of one accuracy's interval."""
+def interval_of(metric: Metric, record: Mapping[str, Any], outputs: tuple | None) -> tuple[float, float, str]:
+    """Ends and method of one accuracy's 95 % interval; NaN and "" where nothing gives one.
+
+    Args:
+      outputs: labels and outputs, as `checked` gives them.
+    """
     if metric.counts:
         n = record["n_test"]
         low, high = intervals.clopper_pearson(round(record["accuracy"] * n), n)

@@ -17,8 +17,10 @@ from tfbench.regimes import REGIMES
 from tfbench.results.titles import dataset_title
 from tfbench.stats import accuracies
 from tfbench.stats.correlation import named_logit
+from tfbench.stats.metrics import METRICS
 from tfbench.stats.pairs import MEAN
 from tfbench.stats.transferability import ESTIMATES
+from tfbench.stats.transforms import logit
 from tfbench.wording import count
 
 SOURCE, VALIDATION = "source_accuracy", "validation_accuracy"
@@ -67,7 +69,8 @@ def agreement(table: pd.DataFrame, records: Sequence[Mapping[str, Any]]) -> tupl
                 tau=("tau", "mean"), r=("r", "mean"), networks=("networks", "min"), datasets=("dataset", "size"))
             lines.append(means.reset_index().assign(regime=regime, dataset=MEAN)[list(COLUMNS)])
     lines = [frame for frame in lines if len(frame)]
-    without = [record for record in regressions if not record.get("estimates") and record["metric"] != "voc_map"]
+    without = [record for record in regressions
+               if not record.get("estimates") and not METRICS[record["metric"]].multi_label]
     notes = [f"{len(without)} of {count(len(regressions), 'logistic regression')} have no LogME, H-score, LEEP or NCE: "
              "they were run before tfbench computed these; run them in another results folder to have them"
              ] if without else []
@@ -89,8 +92,7 @@ def _estimates(record: Mapping[str, Any]) -> dict[str, float | None]:
     """What a logistic regression's record estimates."""
     validation, found = record.get("validation_accuracy"), record.get("estimates") or {}
     if validation is not None:
-        validation = np.clip(validation, EDGE, 1 - EDGE)
-        validation = float(np.log(validation / (1 - validation)))
+        validation = float(logit(np.clip(validation, EDGE, 1 - EDGE)))
     return {name: found.get(name) for name in ESTIMATES} | {VALIDATION: validation}
 
 
