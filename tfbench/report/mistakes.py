@@ -216,8 +216,8 @@ def _confused(counts: pd.DataFrame, named: pd.DataFrame, names: Sequence[str]) -
         "The pairs that are confused")
     table = sections.html_table(tables.Table(
         f"{caption}: images of the first class that were taken for the second, and their share of the first.",
-        confused.head(LISTED), (("class", "Class", "text"), ("predicted", "Taken for", "text"), ("n", "Images", "count"),
-                             ("share", "% of the class", "percent"))))
+        confused.head(LISTED), (("class", "Class", "text"), ("predicted", "Taken for", "text"),
+                                ("n", "Images", "count"), ("share", "% of the class", "percent"))))
     return _section("Confused classes", drawn + table)
 
 
