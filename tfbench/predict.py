@@ -96,12 +96,13 @@ def main(options) -> int | None:
                                                                     report=progress.images)
     table = table_of(names, probabilities, classifier.class_names, classifier.multi_label)
     path = as_path(options.output)
-    atomic.write_atomically(path, csv_of(table).encode(), cure=atomic.make_writable("--output"))
+    if names:  # else an earlier file stays
+        atomic.write_atomically(path, csv_of(table).encode(), cure=atomic.make_writable("--output"))
     if len(table) == 1:
         say(f"{table['image'][0]}: {table['class'][0]} ({100 * table['probability'][0]:.1f} %)")
     for line in score(names, probabilities, classifier):
         say(line)
-    say(f"{count(len(table), 'image')}: {path}")
+    say(f"{count(len(table), 'image')}: {path}" if names else "no image could be read: nothing was written")
     if not unreadable:
         return None
     for name, reason in list(unreadable.items())[:SHOWN]:

@@ -199,3 +199,12 @@ def test_a_folder_is_read_some_files_at_a_time_and_a_path_given_twice_counts_twi
     np.testing.assert_allclose(classifier.predict(photos), whole, atol=1e-6)
     twice = classifier.predict([paths[0], paths[1], paths[0]])
     np.testing.assert_allclose(twice, whole[[0, 1, 0]], atol=1e-6)
+
+
+def test_an_earlier_table_stays_where_no_image_can_be_read(results, tmp_path, capsys):
+    (tmp_path / "cut.jpg").write_bytes(b"x")
+    output = tmp_path / "out.csv"
+    output.write_text("earlier")
+    arguments = [f"--images={tmp_path}/cut.jpg", f"--results_dir={results}", f"--output={output}"]
+    assert predict.main(parse(predict, arguments)) == 1
+    assert output.read_text() == "earlier" and "nothing was written" in capsys.readouterr().out
