@@ -111,7 +111,7 @@ def _choice(ranking: pd.DataFrame) -> str:
 
 def _cost(row: pd.Series, cost: str) -> str:
     """What a network of a ranking costs per image, in the column that findings.cost_of names."""
-    return f"{row[cost]:.3g} ms here" if cost == "milliseconds" else f"{row[cost]:.3g} billion multiply-adds"
+    return f"{row[cost]:.3g} ms" if cost == "milliseconds" else f"{row[cost]:.3g} billion multiply-adds"
 
 
 def missing(findings: Findings) -> list[str]:
