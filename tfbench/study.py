@@ -41,6 +41,9 @@ SETTINGS = {
                        choices=tuple(REGIMES)),
     **{name: Setting("", "text", f"flags for tfbench.{name}, separated by spaces, e.g. '--steps=100 --weight_decay=0'",
                      "flags of the programs") for name in RUNS},
+    "pretrain_own": Setting("", "text", "further flags for tfbench.pretrain by network, which win over --pretrain: "
+                            "'NETWORK --steps=60; NETWORK --steps=240' (our choice: all networks alike)",
+                            "flags of the programs"),
     **{name: FIELDS[name] for name in (
         "preset", "search", "image_size", "seed", "split_seed", "voc_difficult", "aircraft_banner",
         "deterministic", "devices", "results_dir", "data_dir")},

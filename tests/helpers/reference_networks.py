@@ -15,8 +15,8 @@ FOLDER = pathlib.Path(__file__).parents[1] / "models" / "reference"
 # Our names where they differ from the files'.
 FILES = {"bn_inception": "inception_v2", "resnet_50": "resnet_v1_50", "resnet_101": "resnet_v1_101",
          "resnet_152": "resnet_v1_152", "mobilenet_v2_14": "mobilenet_v2_140"}
-# Those whose originals were run: all of the catalog but what Keras defines, which is taken as it is.
-NETWORKS = [network.name for network in list_networks() if network.builder != "untouched"]
+# Those whose originals were run: not what Keras defines, which is taken as it is, nor the miniature's, which have none.
+NETWORKS = [network.name for network in list_networks() if network.has_original]
 
 
 def description(name: str) -> dict:

@@ -7,11 +7,12 @@ import re
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfbench import UserError, stats
-from tfbench.models import weights
+from tfbench.models import custom, weights
 from tfbench.models.build import build_network, decayed_kernels, set_batch_norm
-from tfbench.models.catalog import NETWORKS, PAPER, PAPER_V1
+from tfbench.models.catalog import GROUPS, NETWORKS, PAPER, PAPER_V1
 from tfbench.models.families import inception
 from tfbench.paper import batch_norm_momentum
 
@@ -39,6 +40,20 @@ def test_the_catalog_tells_who_has_an_auxiliary_classifier():
     assert {name for name, network in NETWORKS.items() if network.auxiliary_head} == {
         *(name for name in definitions if definitions[name]),
         *(name for name in NETWORKS if NETWORKS[name].builder in ("nasnet", "pnasnet"))}
+
+
+@pytest.mark.parametrize("name", GROUPS["miniature"])
+def test_networks_of_the_miniature_are_as_small_as_the_catalog_says(name):
+    row = NETWORKS[name]
+    keras.backend.clear_session()
+    model = build_network(name, num_classes=37, image_size=32)
+    head = model.get_layer("logits").count_params()
+    assert sum(int(np.prod(variable.shape)) for variable in model.trainable_variables) - head == row.parameters
+    assert 20_000 < row.parameters < 80_000 and row.feature_width == model.output["features"].shape[1] == 96
+    frozen = keras.Model(model.input, model.output["features"])
+    graph = tf.function(lambda images: frozen(images)).get_concrete_function(
+        tf.TensorSpec([1, 32, 32, 3], tf.float32)).graph
+    assert custom.multiply_adds(graph) / 1e9 == pytest.approx(row.multiply_adds, abs=5.1e-5)
 
 
 def test_candidates_of_the_first_version_are_there_too():

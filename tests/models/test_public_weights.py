@@ -11,7 +11,7 @@ import pytest
 from tfbench import UserError
 from tfbench.config import RunConfig
 from tfbench.data.catalog import DATASETS
-from tfbench.models.catalog import NETWORKS, VALUE_RANGES
+from tfbench.models.catalog import GROUPS, NETWORKS, VALUE_RANGES
 from tfbench.models.lookup import get_network, list_networks, public_weights
 
 ALL = [(network, weights) for network in list_networks() for weights in network.weights]
@@ -24,10 +24,11 @@ def named(pairs):
     return [pytest.param(*pair, id=f"{pair[0].name}-{pair[1].source}") for pair in pairs]
 
 
-def test_every_network_has_public_weights():
-    assert all(network.weights for network in list_networks())
+def test_every_network_but_the_miniatures_has_public_weights():
+    assert {network.name for network in list_networks() if not network.weights} == set(GROUPS["miniature"])
     assert len(SLIM) + len(KERAS) == len(ALL) == len({(network.name, weights.source) for network, weights in ALL})
-    for network in list_networks():  # Keras's only, or both; Keras has those that it builds, and no others
+    # Keras's only, or both; Keras has those that it builds, and no others
+    for network in (network for network in list_networks() if network.weights):
         sources = [weights.source for weights in network.weights]
         assert ("keras" in sources) == (network.keras_application is not None)
         assert ("slim" in sources) == (network.family not in ("densenet", "keras"))
@@ -101,6 +102,8 @@ def test_what_does_not_exist_is_told(monkeypatch):
         public_weights(get_network("inception_v4"), "keras")
     with pytest.raises(UserError, match="densenet_121 has no public weights from 'slim', only from keras"):
         public_weights(get_network("densenet_121"), "slim")
+    with pytest.raises(UserError, match="mini_vgg has no public weights: pretrain it with .*--model=mini_vgg"):
+        public_weights(get_network("mini_vgg"))
     with pytest.raises(UserError, match="there is no network 'alexnet', .*inception_v1, .*densenet_121"):
         get_network("alexnet")
     assert get_network(NETWORKS["vgg_16"]) is NETWORKS["vgg_16"]

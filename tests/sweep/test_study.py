@@ -43,6 +43,15 @@ def test_plan_counts_runs_and_images():
     assert "1,728 trained on, 11,910 evaluated" in text
 
 
+def test_single_networks_have_settings_of_pretraining_of_their_own():
+    own = "--pretrain_own=mobilenet_v2 --steps=7 --weight_decay=0; mini_vgg --steps=3"  # of no network of this study
+    first, second = (run.config for run in planned(*SHORT, own) if run.config.regime == "pretrain")
+    assert (first.model, first.steps, first.learning_rate, first.weight_decay) == ("mobilenet_v1", 15, 0.05, 8e-5)
+    assert (second.model, second.steps, second.learning_rate, second.weight_decay) == ("mobilenet_v2", 7, 0.05, 0)
+    rest = [[run.config for run in planned(*SHORT, *more) if run.config.regime != "pretrain"] for more in ([], [own])]
+    assert rest[0] == rest[1]
+
+
 def test_curves_are_planned_as_runs():
     runs = planned("--regimes=finetune", "--finetune=--steps_curve=2,5 --grid=2x3")
     assert [run.cost.trained for run in runs[1:3]] == [7 * 2 * 32, 7 * 5 * 32]
@@ -66,6 +75,11 @@ def test_cost_grows_with_the_network_and_the_machine_is_measured():
 @pytest.mark.parametrize("arguments, expected", [
     (["--finetune=--steps=0"], "tfbench.finetune refuses --finetune='--steps=0'"),
     (["--finetune=--weights"], "tfbench.finetune refuses"),
+    (["--pretrain_own=mobilenet_v1 --steps=0"], "tfbench.pretrain refuses --pretrain='--steps=0'"),
+    (["--pretrain_own=mobilenet_v9 --steps=2"], "there is no network 'mobilenet_v9'"),
+    (["--pretrain_own=mobilenet_v1: --steps=2"], "there is no module mobilenet_v1"),
+    (["--pretrain_own=mobilenet_v1 --steps=2; mobilenet_v1 --steps=3"], "each network once, found 'mobilenet_v1 --st"),
+    (["--pretrain_own=--steps=2"], "found '--steps=2': write the network's name, a space and flags"),
     (["--models=inception_v4"], "inception_v4 needs images of at least 75 pixels"),
     (["--image_size=16"], "at least 32 pixels"),
     ([f"--pretrain=--flagfile={ROOT}/flags/ablation_1.flags"], "the definition of mobilenet_v1 has no auxiliary head: "

@@ -65,10 +65,12 @@ def networks(*, brief: bool = False) -> list[str]:
       brief: whether those of Keras Applications are named only.
     """
     lines = ["networks (parameters in millions, image size, ImageNet top-1 in %: of public weights, of the paper's):"]
-    paper, of_keras = MODEL_GROUPS["paper"], MODEL_GROUPS["keras"]
+    paper, of_keras, miniature = (MODEL_GROUPS[name] for name in ("paper", "keras", "miniature"))
     groups = {"of the paper": paper,
-              "of its first version, and candidates": [name for name in NETWORKS if name not in (*paper, *of_keras)],
-              "of Keras Applications, taken as they are, with Keras's weights": of_keras}
+              "of its first version, and candidates": [
+                  name for name in NETWORKS if name not in (*paper, *of_keras, *miniature)],
+              "of Keras Applications, taken as they are, with Keras's weights": of_keras,
+              "no public weights; pretrained in the miniature": miniature}
     for title, names in groups.items():
         lines.append(f"  {title}:")
         if brief and names is of_keras:

@@ -11,11 +11,13 @@ The first sixteen are those of the CVPR version, then come further candidates of
 sizes were computed from the original definitions (TF-Slim; DenseNet: torchvision). They equal the paper's table of
 networks after rounding. `retrained_top1` is that table's, of the paper's own training, which its figures use.
 
-The last forty are the classes of Keras Applications, each taken as it is, with Keras's weights. Seventeen are of
+Then come the forty classes of Keras Applications, each taken as it is, with Keras's weights. Seventeen are of
 networks of the first two parts, whose rows are the original's function, for either public weights: their names begin
 with "keras_". So resnet_50 is TF-Slim's function and keras_resnet_50 Keras's. No pattern that begins like an older
 name ("mobilenet_*") matches a name of the forty. EfficientNet, EfficientNetV2, MobileNet v3 and ConvNeXt scale images
 themselves. ConvNeXt-B, -L and -XL were trained on ImageNet-21k before ImageNet.
+
+The group `miniature` is ours: families/miniature.py. It has no public weights; a study pretrains it.
 
 Multiply-adds are those of the networks as they are built here. This module imports no TensorFlow: programs check
 names here.
@@ -127,6 +129,11 @@ class Network:
         return bool(self.architecture)
 
     @property
+    def has_original(self) -> bool:
+        """Whether it is the function of a network that was defined elsewhere, and built anew here."""
+        return self.builder not in ("untouched", "miniature")
+
+    @property
     def public_top1(self) -> float | None:
         """Published ImageNet top-1 accuracy in [0, 1] of the public weights that are taken unless told otherwise:
         TF-Slim's, as in the paper's table, else Keras's; None without any."""
@@ -212,6 +219,11 @@ def _convnext(size, letters, width, parameters, multiply_adds, checksum, top1):
     file = keras_file(f"convnext/convnext_{size.lower()}.h5", checksum, "pixels", "vgg", 224, top1, None)
     return _keras(f"convnext_{size.lower()}", f"ConvNeXt-{letters}", f"ConvNeXt{size}", 224, 32, width, parameters,
                   multiply_adds, file)
+
+
+def _mini(name, title, family, parameters, multiply_adds):
+    """A network of families/miniature.py, without public weights: a study pretrains it."""
+    return Network(name, title, family, "miniature", 32, 32, 96, parameters, multiply_adds, "inception", dropout=.2)
 
 
 def _twin(network, size, minimum, parameters, multiply_adds, *, dropout=0., fixed_size=False):
@@ -363,7 +375,18 @@ _KERAS = (  # the classes of Keras Applications, in the order of its documentati
               "sha256:c1f5ccab661354fc3a79a10fa99af82f0fbf10ec65cb894a3ae0815f17a889ee", .867),
 )
 
-NETWORKS = _ORIGINALS | {network.name: network for network in _KERAS}
+_MINIATURE = (  # one or more of a family, all of 96 features
+    _mini("mini_vgg", "mini VGG", "vgg", 56_096, .0023),
+    _mini("mini_inception_v1", "mini Inception v1", "inception", 22_936, .0015),
+    _mini("mini_bn_inception", "mini BN-Inception", "inception", 49_096, .0015),
+    _mini("mini_inception_resnet", "mini Inception-ResNet", "inception", 34_928, .0023),
+    _mini("mini_resnet", "mini ResNet", "resnet_v1", 27_632, .0014),
+    _mini("mini_mobilenet_v1", "mini MobileNet v1", "mobilenet", 24_432, .0009),
+    _mini("mini_mobilenet_v2", "mini MobileNet v2", "mobilenet", 36_272, .0014),
+    _mini("mini_densenet", "mini DenseNet", "densenet", 44_168, .0023),
+)
+
+NETWORKS = _ORIGINALS | {network.name: network for network in (*_KERAS, *_MINIATURE)}
 
 PAPER = tuple(name for name, network in NETWORKS.items() if network.retrained_top1 is not None)  # of the CVPR version
 # The thirteen of the first version; which they were beside the Inceptions, ResNets and NASNet-A Large is assumed.
@@ -378,4 +401,5 @@ GROUPS = {  # what lists of networks take beside names
     # Published after 2018: Howard et al. 2019, Tan & Le 2019 and 2021, Liu et al. 2022.
     "modern": tuple(network.name for network in _KERAS if network.name.startswith(
         ("mobilenetv3", "efficientnet", "convnext"))),
+    "miniature": tuple(network.name for network in _MINIATURE),
 }

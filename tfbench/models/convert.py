@@ -99,7 +99,7 @@ def _refuse_another(network: Network, tensors: dict[str, np.ndarray]) -> None:
     """Raises UserError if the tensors are those of another network, by the names and widths of the classifiers."""
     width = ""
     for other in list_networks():
-        classifier = "" if other.builder == "untouched" else _classifier(other)
+        classifier = _classifier(other) if other.has_original else ""
         for name, value in tensors.items():
             plain = name.removesuffix(AVERAGE)
             if not classifier or np.ndim(value) < 2 or not f"/{plain}".endswith(f"/{classifier}"):
@@ -116,7 +116,7 @@ def _refuse_another(network: Network, tensors: dict[str, np.ndarray]) -> None:
     if not any(re.search(rf"(^|/){re.escape(top)}/", name) for name in tensors) and "final_layer" not in top:
         scopes = list(dict.fromkeys(name.split("/")[0] for name in tensors))
         parts = {part for name in tensors for part in name.split("/")}
-        others = [other.name for other in list_networks() if other.builder != "untouched"
+        others = [other.name for other in list_networks() if other.has_original
                   and _classifier(other).split("/")[0] in parts]
         fits = f": take --model={others[0]}" if others else (
             ": none of the catalog's networks is called so. A custom network (MODULE:FUNCTION) can load it")

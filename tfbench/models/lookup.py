@@ -108,5 +108,5 @@ def public_weights(network: Network, source: str | None = None) -> PublicWeights
         sources = ", ".join(weights.source for weights in network.weights)
         raise UserError(f"{network.name} has no public weights from {source!r}, only from {sources}: choose another "
                         "--source, or leave it out")
-    known = ", ".join(name for name, other in NETWORKS.items() if other.weights)
-    raise UserError(f"there are no public weights of {network.name!r}, only of {known}: choose one of them")
+    raise UserError(f"{network.name} has no public weights: pretrain it with `python -m tfbench.pretrain "
+                    f"--model={network.name} --dataset=glyphs`, or take a network that has, e.g. mobilenet_v1")

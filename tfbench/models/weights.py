@@ -42,7 +42,7 @@ def read_metadata(path, network: Network) -> dict:
       UserError: the file or its metadata is missing, damaged or of another network.
     """
     remake = f"`python -m tfbench.pretrain --model={network.name} --dataset=glyphs`"
-    if not network.custom:
+    if network.weights:
         remake = f"`python -m tfbench.prepare_models --model={network.name}` (public ImageNet weights) or {remake}"
     remake = f"make it with {remake}"
     for file in (as_path(path), metadata_path(path)):

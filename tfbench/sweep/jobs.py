@@ -85,13 +85,15 @@ def plan_runs(options, rate: float | dict[str, float]) -> list[Run]:
     Raises:
       UserError: flags that a program refuses, or what this version cannot do.
     """
-    bases: dict[str, RunConfig] = {}
+    bases: dict[tuple[str, str], RunConfig] = {}
     runs: list[Run] = []
+    own = own_pretraining(options.pretrain_own)
 
     def planned(regime: str, network: str, dataset: str) -> None:
-        if regime not in bases:
-            bases[regime] = _parse(options, regime, network, dataset)
-        config = dataclasses.replace(bases[regime], model=network, dataset=dataset)
+        further = own.get(network, "") if regime == PRETRAIN.name else ""
+        if (regime, further) not in bases:
+            bases[regime, further] = _parse(options, regime, network, dataset, further)
+        config = dataclasses.replace(bases[regime, further], model=network, dataset=dataset)
         if is_custom(network) and options.source == plan.IMAGENET and config.kind.pretrained:
             config = dataclasses.replace(config, weights=CUSTOM)
         facts = get_network(network)
@@ -128,9 +130,26 @@ def notes(runs: list[Run]) -> list[str]:
                     planned.config for planned in runs)
 
 
-def _parse(options, regime: str, network: str, dataset: str) -> RunConfig:
-    """The config of a regime's runs in a study: what they share, then the flags for its program."""
-    own = getattr(options, regime)
+def own_pretraining(text: str) -> dict[str, str]:
+    """Network -> the flags of --pretrain_own for its pretraining: "NAME FLAG…; NAME FLAG…".
+
+    Raises:
+      UserError: a part is something else, there is no such network, or it is named twice.
+    """
+    further: dict[str, str] = {}
+    for part in filter(None, map(str.strip, text.split(";"))):
+        name, _, its_flags = part.partition(" ")
+        if not its_flags.strip().startswith("-") or name in further:
+            raise UserError("expected --pretrain_own='NETWORK --steps=60; NETWORK --steps=240', each network once, "
+                            f"found {part!r}: write the network's name, a space and flags for tfbench.pretrain")
+        get_network(name)
+        further[name] = its_flags.strip()
+    return further
+
+
+def _parse(options, regime: str, network: str, dataset: str, further: str) -> RunConfig:
+    """The config of a regime's runs in a study: what they share, the flags for its program, then `further` ones."""
+    own = " ".join(filter(None, (getattr(options, regime), further)))
     arguments = [f"--model={network}", f"--dataset={dataset}"]
     for name in RUNS[regime].settings:
         value = getattr(options, name, None)

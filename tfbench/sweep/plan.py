@@ -177,9 +177,14 @@ def missing(options, runs) -> list[str]:
                      f"--data_dir={options.data_dir} --action=prepare")
     folders = {run.config.model: run.config.weights_dir for run in runs
                if options.source == IMAGENET and run.config.kind.pretrained}
-    return lines + [f"weights of {network}: python -m tfbench.prepare_models --model={network} --weights_dir={folder}"
-                    for network, folder in folders.items()
-                    if not is_custom(network) and not imagenet_path(folder, network).exists()]
+    for network, folder in folders.items():
+        if is_custom(network) or imagenet_path(folder, network).exists():
+            continue
+        remedy = f"python -m tfbench.prepare_models --model={network} --weights_dir={folder}"
+        if not NETWORKS[network].weights:
+            remedy = "none are public: leave it out, or take --source=glyphs"
+        lines.append(f"weights of {network}: {remedy}")
+    return lines
 
 
 def operations(network: Network, image_size: int | None = None) -> float:

@@ -59,7 +59,7 @@ class Residual(NamedTuple):
 AVERAGE, MAXIMUM, HALVE = Pool("average"), Pool("max"), Pool("max", 2, "valid")
 
 
-def _v1(name, one, three_in, three, five_in, five, pooled, irregular="Conv2d_0b_3x3"):
+def v1_block(name, one, three_in, three, five_in, five, pooled, irregular="Conv2d_0b_3x3"):
     """A block of Inception v1; its "5×5" branch is 3×3 in TF-Slim."""
     return Block(name, (
         (Conv("Conv2d_0a_1x1", one),),
@@ -68,7 +68,7 @@ def _v1(name, one, three_in, three, five_in, five, pooled, irregular="Conv2d_0b_
         (MAXIMUM, Conv("Conv2d_0b_1x1", pooled))))
 
 
-def _v2(name, one, three_in, three, double_in, double, pooled, pool=AVERAGE):
+def v2_block(name, one, three_in, three, double_in, double, pooled, pool=AVERAGE):
     """A block of BN-Inception: 1×1, 3×3, twice 3×3, pooling."""
     return Block(name, (
         (Conv("Conv2d_0a_1x1", one),),
@@ -77,7 +77,7 @@ def _v2(name, one, three_in, three, double_in, double, pooled, pool=AVERAGE):
         (pool, Conv("Conv2d_0b_1x1", pooled))))
 
 
-def _v2_halving(name, three_in, three, double_in, double):
+def v2_halving(name, three_in, three, double_in, double):
     return Block(name, (
         (Conv("Conv2d_0a_1x1", three_in), Conv("Conv2d_1a_3x3", three, 2)),
         (Conv("Conv2d_0a_1x1", double_in), Conv("Conv2d_0b_3x3", double), Conv("Conv2d_1a_3x3", double, 2)),
@@ -190,20 +190,20 @@ class Inception:
 FAMILY = {
     "inception_v1": Inception("InceptionV1", (
         Conv("Conv2d_1a_7x7", 64, 2), Pool("max", 2), Conv("Conv2d_2b_1x1", 64), Conv("Conv2d_2c_3x3", 192),
-        Pool("max", 2), _v1("Mixed_3b", 64, 96, 128, 16, 32, 32), _v1("Mixed_3c", 128, 128, 192, 32, 96, 64),
-        Pool("max", 2), _v1("Mixed_4b", 192, 96, 208, 16, 48, 64), _v1("Mixed_4c", 160, 112, 224, 24, 64, 64),
-        _v1("Mixed_4d", 128, 128, 256, 24, 64, 64), _v1("Mixed_4e", 112, 144, 288, 32, 64, 64),
-        _v1("Mixed_4f", 256, 160, 320, 32, 128, 128), Pool("max", 2, size=2),
-        _v1("Mixed_5b", 256, 160, 320, 32, 128, 128, irregular="Conv2d_0a_3x3"),
-        _v1("Mixed_5c", 384, 192, 384, 48, 128, 128)), "Logits.Conv2d_0c_1x1"),
+        Pool("max", 2), v1_block("Mixed_3b", 64, 96, 128, 16, 32, 32), v1_block("Mixed_3c", 128, 128, 192, 32, 96, 64),
+        Pool("max", 2), v1_block("Mixed_4b", 192, 96, 208, 16, 48, 64), v1_block("Mixed_4c", 160, 112, 224, 24, 64, 64),
+        v1_block("Mixed_4d", 128, 128, 256, 24, 64, 64), v1_block("Mixed_4e", 112, 144, 288, 32, 64, 64),
+        v1_block("Mixed_4f", 256, 160, 320, 32, 128, 128), Pool("max", 2, size=2),
+        v1_block("Mixed_5b", 256, 160, 320, 32, 128, 128, irregular="Conv2d_0a_3x3"),
+        v1_block("Mixed_5c", 384, 192, 384, 48, 128, 128)), "Logits.Conv2d_0c_1x1"),
     "bn_inception": Inception("InceptionV2", (
         Conv("Conv2d_1a_7x7", 64, 2), Pool("max", 2), Conv("Conv2d_2b_1x1", 64), Conv("Conv2d_2c_3x3", 192),
-        Pool("max", 2), _v2("Mixed_3b", 64, 64, 64, 64, 96, 32), _v2("Mixed_3c", 64, 64, 96, 64, 96, 64),
-        _v2_halving("Mixed_4a", 128, 160, 64, 96), _v2("Mixed_4b", 224, 64, 96, 96, 128, 128),
-        _v2("Mixed_4c", 192, 96, 128, 96, 128, 128), _v2("Mixed_4d", 160, 128, 160, 128, 160, 96),
-        _v2("Mixed_4e", 96, 128, 192, 160, 192, 96), _v2_halving("Mixed_5a", 128, 192, 192, 256),
-        _v2("Mixed_5b", 352, 192, 320, 160, 224, 128),
-        _v2("Mixed_5c", 352, 192, 320, 192, 224, 128, pool=MAXIMUM)), "Logits.Conv2d_1c_1x1"),
+        Pool("max", 2), v2_block("Mixed_3b", 64, 64, 64, 64, 96, 32), v2_block("Mixed_3c", 64, 64, 96, 64, 96, 64),
+        v2_halving("Mixed_4a", 128, 160, 64, 96), v2_block("Mixed_4b", 224, 64, 96, 96, 128, 128),
+        v2_block("Mixed_4c", 192, 96, 128, 96, 128, 128), v2_block("Mixed_4d", 160, 128, 160, 128, 160, 96),
+        v2_block("Mixed_4e", 96, 128, 192, 160, 192, 96), v2_halving("Mixed_5a", 128, 192, 192, 256),
+        v2_block("Mixed_5b", 352, 192, 320, 160, 224, 128),
+        v2_block("Mixed_5c", 352, 192, 320, 192, 224, 128, pool=MAXIMUM)), "Logits.Conv2d_1c_1x1"),
     "inception_v3": Inception("InceptionV3", (
         *STEM_V3, _v3_a("Mixed_5b", 32), _v3_a("Mixed_5c", 64, five=("Conv2d_0b_1x1", "Conv_1_0c_5x5")),
         _v3_a("Mixed_5d", 64),
@@ -252,7 +252,7 @@ def body(network, size: int, options: BuildOptions):
     images = net = keras.Input((size, size, 3), name="images")
     auxiliary = None
     for number, entry in enumerate(definition.table, start=1):
-        net = _apply(entry, net, definition.scope, network.name, options)
+        net = apply(entry, net, definition.scope, network.name, options)
         if number == definition.auxiliary_at and options.auxiliary_head:
             auxiliary = _auxiliary(net, network.name, options)
     features = keras.layers.GlobalAveragePooling2D(name="features", dtype="float32")(net)
@@ -290,8 +290,15 @@ def convolutions(name: str) -> list[str]:
     return [layer for entry in definition.table for layer in walk(entry, definition.scope)]
 
 
-def _apply(entry, net, scope: str, name: str, options: BuildOptions, reduces: bool = False):
-    """The output of one entry of a table; `reduces`: a convolution that begins a longer branch."""
+def apply(entry, net, scope: str, name: str, options: BuildOptions, reduces: bool = False):
+    """The output of one entry of a table, here or in families/miniature.py.
+
+    Args:
+      entry: Conv, Pool, Split, Block or Residual.
+      scope: first part of its layers' names.
+      name: the network's, which decides initialisers.
+      reduces: whether it is a convolution that begins a longer branch.
+    """
     if isinstance(entry, Conv):
         return _convolution(entry, net, scope, name, options, reduces)
     if isinstance(entry, Pool):
@@ -299,12 +306,12 @@ def _apply(entry, net, scope: str, name: str, options: BuildOptions, reduces: bo
         return pooling(entry.size, entry.stride, entry.padding)(net)
     if isinstance(entry, Split):
         return keras.layers.Concatenate()([
-            _apply(conv, net, scope, name, options) for conv in entry.convolutions])
+            apply(conv, net, scope, name, options) for conv in entry.convolutions])
     branches = []
     for number, branch in enumerate(entry.branches):
         value = net
         for position, step in enumerate(branch):
-            value = _apply(step, value, f"{scope}.{entry.name}.Branch_{number}", name, options,
+            value = apply(step, value, f"{scope}.{entry.name}.Branch_{number}", name, options,
                            reduces=position == 0 and len(branch) > 1)
         branches.append(value)
     joined = keras.layers.Concatenate(name=f"{scope}.{entry.name}.concat")(branches)
