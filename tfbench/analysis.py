@@ -9,6 +9,7 @@ network.
   python -m tfbench.analysis --results_dir=results
   python -m tfbench.analysis --results_dir=results,results/of_a_colleague --dataset=pets
   python -m tfbench.analysis --accuracies=tfbench/stats/published/kornblith2019_v3_fig2_digitised.csv
+  python -m tfbench.analysis --results_dir=results --place_on=kornblith2019
   python -m tfbench.analysis --results_dir=results --ablation=results/ablation_1,results/ablation_5,paper
 """
 
@@ -41,6 +42,9 @@ SETTINGS = {
                                     "them", WHAT),
     "duplicates": Setting(None, "text", "pairs.csv of tfbench.duplicates: also show accuracies without the test images "
                           "that it lists", WHAT),
+    "place_on": Setting(None, "text", "name of a published table, kornblith2019 (the paper's figure 2) or tllib (ten "
+                        "of its fine-tuned networks): also draw these networks on its figure, and say how far above or "
+                        "below its line each lies; results by another protocol are named with the reason", WHAT),
     "output_dir": Setting(None, "text", "folder for the report; unset: report in the first folder of --results_dir, or "
                           "report with --accuracies", WHAT),
 }

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -348,3 +349,27 @@ def test_public_and_retrained_weights_are_beside_each_other(tmp_path):
         (network, "digits") for network in ("mobilenet_v1", "inception_v1")}
     wrong = analysis(f"--results_dir={folder}", "--source=imagenet2012")
     assert wrong.returncode != 0 and "name one of glyphs, imagenet" in wrong.stderr
+
+
+def test_own_networks_are_placed_on_the_papers_figure(tmp_path, capsys):
+    folder = write_rows(tmp_path / "study")
+    with pytest.raises(UserError, match=r"--place_on: there is no published table 'kornblith'.*Known: kornblith2019"):
+        analyse(folder, place_on="kornblith")
+    index = analyse(folder, place_on="kornblith2019")
+    said = capsys.readouterr().out.splitlines()
+    nothing, = (line for line in said if line.startswith("Nothing to place on the paper's figure 2"))
+    assert "24 results not placed" in nothing and "Digits is not among" in nothing
+    assert any("4 networks, 2 data sets" in line for line in said)  # the rest goes on
+    assert not (index.parent / "placement.csv").exists()
+    table = pd.DataFrame({"regime": "finetune", "network": "mine", "dataset": ["pets", "dtd"], "accuracy": [0.95, 0.8],
+                          "n": 100, "source_accuracy": 0.82, "source_n": 50_000}).assign(n=pd.NA)
+    index = analyse(table, output_dir=tmp_path / "report", place_on="kornblith2019")
+    said = capsys.readouterr().out
+    assert "mine lies" in said and "2 of 12 data sets" in said and "does not tell by which protocol" in said
+    told = json.loads((index.parent / "analysis.json").read_text())
+    line, = told["tables"]["placement"]
+    assert line["low"] < line["residual"] < line["high"] and len(told["tables"]["not_placed"]) == 10
+    assert "mine lies" in (index.parent / "summary.md").read_text()
+    section = re.search('<section id="placement">.*?</section>', index.read_text(), re.DOTALL)[0]
+    titles = re.findall("<use [^>]*><title>(.*?)</title>", section)
+    assert len(titles) == 17 and titles[-1].startswith("mine: ImageNet 82.0 %, transfer")

@@ -100,3 +100,17 @@ def test_same_input_same_bytes_and_no_global_state():
     assert b"dc:date" not in first[0]
     code = "import tfbench.report.plots, sys; assert 'matplotlib.pyplot' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_marks_have_titles_in_svg():
+    figure = plots.new_figure(3, 2)
+    axes = figure.add_subplot()
+    axes.plot([1, 2], [1, 2], "o")
+    line, = axes.plot([1, 2], [2, 1], "s")
+    plots.titled(line, ["<a> & \"b\"", "c\x1b"])
+    svg = ET.fromstring(plots.save(figure)[0])
+    marks = [use for use in svg.iter("{http://www.w3.org/2000/svg}use") if len(use)]
+    assert [use[0].text for use in marks] == ["<a> & \"b\"", "c?"]
+    assert len({use.get("{http://www.w3.org/1999/xlink}href") for use in marks}) == 1
+    assert float(marks[0].get("x")) < float(marks[1].get("x"))
+    assert not any(plots.TITLES in group.get("id", "") for group in svg.iter())

@@ -8,7 +8,7 @@ PAPER = "paper"  # among the folders of --ablation: the paper's own numbers
 
 def analyse(results_dir=None, accuracies=None, output_dir=None, *, regime=None, source_column=None, dataset=None,
             ignore_columns=(), exclude=(), source=None, ablation=(), allow_unequal_splits=False,
-            duplicates=None) -> Path:
+            duplicates=None, place_on=None) -> Path:
     """Prints the statistics of the rows in `results_dir`, or of the table `accuracies`, and writes the report.
 
     Args:
@@ -16,7 +16,7 @@ def analyse(results_dir=None, accuracies=None, output_dir=None, *, regime=None, 
       accuracies: path of a CSV, .xlsx or .parquet file, or a pandas DataFrame with the same columns.
       dataset: a name or several.
       output_dir, regime, source_column, ignore_columns, exclude, source, ablation, allow_unequal_splits,
-        duplicates: as the flags of the same names.
+        duplicates, place_on: as the flags of the same names.
 
     Returns:
       Path of the report's index.html.
@@ -35,8 +35,10 @@ def analyse(results_dir=None, accuracies=None, output_dir=None, *, regime=None, 
     from tfbench.stats import correlation as correlations
     from tfbench.stats import findings as statistics
     from tfbench.stats import published
-    from tfbench.wording import count, say
+    from tfbench.wording import count, say, unknown
 
+    if place_on and place_on not in published.TABLES:
+        raise UserError(f"--place_on: {unknown('published table', place_on, published.TABLES)}")
     # ---- what to analyse -------------------------------------------------------------------------
     runs, mismatches, reading, default_dir = [], [], None, as_path("report")
     datasets = [dataset] if isinstance(dataset, str) else list(dataset or ())
@@ -111,7 +113,8 @@ def analyse(results_dir=None, accuracies=None, output_dir=None, *, regime=None, 
             of_one = of_one[of_one["dataset"].isin(table["dataset"])]
         sources[name] = correlations.per_regime(of_one)
     findings = statistics.compute(table, runs, origin=origin, ablation=ablations.together(ways), mismatches=mismatches,
-                                  taken=taken, notes=notes, sources=sources, duplicates=listed)
+                                  taken=taken, notes=notes, sources=sources, duplicates=listed,
+                                  place_on=place_on)
     words = text.in_words(findings)
     index = write.write_report(findings, words, output_dir or default_dir)
 

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from tfbench.regimes import REGIMES
-from tfbench.report import comparison_plots, curve_plots, frontier_plot, main_plot, scatter_plot
+from tfbench.report import comparison_plots, curve_plots, frontier_plot, main_plot, placement_plot, scatter_plot
 from tfbench.report.main_plot import Panel, Row
 from tfbench.results.titles import dataset_title
 from tfbench.stats import published
@@ -54,6 +54,12 @@ def main(findings: Findings) -> Figure | None:
 def frontier(findings: Findings) -> Figure | None:
     """Accuracy against cost."""
     return frontier_plot.frontier(findings.rankings)
+
+
+def placement(findings: Findings) -> Figure | None:
+    """The networks on a published figure."""
+    placed = findings.placement
+    return placement_plot.placement(placed.panels) if placed and placed.panels else None
 
 
 def scatter(findings: Findings, regime: str) -> Figure | None:
@@ -120,6 +126,12 @@ FIGURES = [
                  "The paper's figure 2. Left the mean over data sets, with one standard error (Morey), right each data "
                  "set; lines: least squares in log-odds with their 95 % bootstrap band; green diamonds: not "
                  "significantly different from the best (p > .05).", wide=True),
+    ReportFigure("placement", placement, "placement", "The networks on the published figure",
+                 "Mean transfer against source accuracy on the data sets that both have. Grey circles: the published "
+                 "networks; diamonds: these. Line: least squares in log-odds through the published networks alone. "
+                 "Dark: 95 % confidence band of the line; light: 95 % prediction band, in which a further network is "
+                 "to be expected; both Student's. Bars: ± 1 standard error over data sets, differences between data "
+                 "sets removed (Morey).", wide=True),
     *(ReportFigure(f"scatter_{regime.name}", functools.partial(scatter, regime=regime.name), regime.name,
                    f"Transfer against source accuracy, {regime.title}",
                    functools.partial(scatter_caption, regime=regime.name)) for regime in REGIMES.values()),

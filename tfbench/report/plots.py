@@ -3,8 +3,12 @@
 matplotlib without pyplot, so without windows or global state; the same input gives the same SVG.
 """
 
+import html
 import io
+import json
+import re
 import textwrap
+import urllib.parse
 import warnings
 from typing import Any
 
@@ -15,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from tfbench.stats.transforms import logit
+from tfbench.wording import printable
 
 INK, PAPER = "#1c1d1e", "#fdfdfe"  # text and background; the report swaps them for the page's own
 LABEL_SIZE = 8.5
@@ -41,6 +46,32 @@ def style_axes(axes) -> None:
     axes.spines[["left", "bottom"]].set_color(INK)
 
 
+TITLES = "titles:"  # begins the id of a group whose marks have titles in the SVG file
+
+
+def titled(line, titles) -> None:
+    """Gives each mark of a Line2D, whose n points are all finite and inside, the text that shows on hover in SVG.
+
+    Args:
+      titles: n texts.
+    """
+    line.set_gid(TITLES + urllib.parse.quote(json.dumps([printable(title) for title in titles])))
+
+
+def _with_titles(svg: str) -> str:
+    """An SVG file with the titles of `titled` in its marks, and without the ids that brought them."""
+    first, *parts = re.split(f'<g id="{TITLES}(.*?)">', svg)
+    done = [first]
+    for titles, marks in zip(parts[::2], parts[1::2], strict=True):
+        done.append("<g>")
+        for title in json.loads(urllib.parse.unquote(titles)):
+            before, use, marks = marks.partition("<use ")
+            attributes, _, marks = marks.partition("/>")
+            done.append(f"{before}{use}{attributes}><title>{html.escape(title)}</title></use>")
+        done.append(marks)
+    return "".join(done)
+
+
 def save(figure: Figure) -> tuple[bytes, bytes]:
     """(SVG, PNG) of a figure. Text is drawn as outlines, so that every viewer shows the same."""
     svg, png = io.BytesIO(), io.BytesIO()
@@ -48,7 +79,7 @@ def save(figure: Figure) -> tuple[bytes, bytes]:
         warnings.filterwarnings("ignore", message="Glyph .* missing from")  # an unusual name shows boxes
         figure.savefig(svg, format="svg", metadata={"Date": None})
         figure.savefig(png, format="png", dpi=150)
-    return svg.getvalue(), png.getvalue()
+    return _with_titles(svg.getvalue().decode()).encode(), png.getvalue()
 
 
 def percent_ticks(low: float, high: float, most: int = 11) -> list[float]:
@@ -123,13 +154,13 @@ def least_squares(x, y) -> np.ndarray:
     return np.column_stack([along, np.polyval(np.polyfit(x, y, 1), along)])
 
 
-def label_points(axes, x, y, errors, names: list[str], *, size: float, line, taken=()) -> None:
+def label_points(axes, x, y, errors, names: list[str], *, size: float, line, taken=(), bold: int = 0) -> None:
     """Writes each name near its point, greedily where it covers least of what is there. The layout must be settled.
 
     Args:
       x, y, errors: [n] data; errors: of y, 0 where there is no bar. names: n texts. size: of the font, in points.
       line: [m, 2] data along a line that is drawn, or [0, 2].
-      taken: boxes in pixels that are not to be covered.
+      taken: boxes in pixels that are not to be covered. bold: how many of the names, from the first, are bold.
     """
     frame = axes.get_window_extent()
     points = axes.transData.transform(np.column_stack([x, y]))
@@ -137,8 +168,9 @@ def label_points(axes, x, y, errors, names: list[str], *, size: float, line, tak
     light = [(b[0, 0] - 2, b[0, 1], b[0, 0] + 2, b[1, 1]) for b in bars]
     light += [(px - 2, py - 2, px + 2, py + 2) for px, py in (axes.transData.transform(line) if len(line) else line)]
     heavy = [(px - 6, py - 6, px + 6, py + 6) for px, py in points] + list(taken)
-    for (px, py), name in zip(points, names, strict=True):
-        text = axes.text(0, 0, name, fontsize=size, color=INK, parse_math=False, va="bottom", transform=None, zorder=6)
+    for number, ((px, py), name) in enumerate(zip(points, names, strict=True)):
+        text = axes.text(0, 0, name, fontsize=size, color=INK, parse_math=False, va="bottom", transform=None, zorder=6,
+                         fontweight="bold" if number < bold else "normal")
         box = extent(text)
         position, leader = place_label(px, py, box.width, box.height, frame, heavy, light)
         heavy.append(position)

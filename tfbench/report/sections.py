@@ -37,6 +37,8 @@ def all_of(findings: Findings, words: Words, all_tables: dict[str, Table],
     html = {name: html_table(table) for name, table in all_tables.items()}
     parts = [("choice", "Which network for which data set", _choices(words, all_tables["ranking"])),
              ("figure", "Does a better network transfer better?", "")]
+    parts += [("placement", "On the published figure",
+               html["placement"] + html["placement_lines"] + html["not_placed"])]
     parts += [(regime, REGIMES[regime].title.capitalize(), _regime(findings, regime, all_tables["networks"], figures))
               for regime in findings.correlations]
     parts += [

@@ -12,7 +12,7 @@ import pandas as pd
 
 from tfbench.regimes import RUNS
 from tfbench.results.titles import dataset_title, network_title, source_title
-from tfbench.stats import correlation, curves, prediction
+from tfbench.stats import correlation, curves, placement, prediction
 from tfbench.stats.findings import Findings
 from tfbench.stats.pairs import MEAN
 from tfbench.wording import decimal, printable
@@ -269,6 +269,34 @@ def _estimates(findings: Findings) -> Table:
                   ("r", "r", "correlation"), ("networks", "Networks", "count"), ("datasets", "Data sets", "count")))
 
 
+def _placement(findings: Findings) -> Table:
+    frame = findings.placement.lines if findings.placement else pd.DataFrame(columns=placement.COLUMNS)
+    return Table("Distance from the line through the published networks, in log-odds and in points; from and to: its "
+                 "95 % interval by the line's confidence band; the choice of test images and another training are not "
+                 "in it. Expected: on the line; within: in the band where 95 % of further networks are to be expected. "
+                 "Published: the distance of the same network in the published table.", frame,
+                 (_REGIME, _NETWORK, ("datasets", "Data sets", "count"), _SOURCE, ("accuracy", "Mean, as %", "percent"),
+                  ("expected", "Expected %", "percent"), ("residual", "Log-odds above", "log_odds"),
+                  ("low", "from", "log_odds"), ("high", "to", "log_odds"), ("points", "Points above", "points"),
+                  ("points_low", "from", "points"), ("points_high", "to", "points"), ("within", "Within", "yes"),
+                  ("published_residual", "Published, log-odds", "log_odds")))
+
+
+def _placement_lines(findings: Findings) -> Table:
+    frame = placement.lines_of(findings.placement) if findings.placement else pd.DataFrame()
+    return Table("The lines through the published networks, in log-odds, and the standard deviation of their "
+                 "residuals.", frame, (
+                     _REGIME, ("networks", "Networks", "count"), ("datasets", "Data sets", "text"),
+                     ("r", "r", "correlation"), ("slope", "Slope", "spread"), ("intercept", "Intercept", "log_odds"),
+                     ("sd", "SD", "spread")))
+
+
+def _not_placed(findings: Findings) -> Table:
+    frame = findings.placement.apart if findings.placement else pd.DataFrame(columns=placement.NOT_PLACED)
+    return Table("What is not placed, and why; and the data sets that a placed network lacks.", frame,
+                 (_NETWORK, _REGIME, _DATASET, ("reason", "Reason", "text")))
+
+
 def _duplicates(findings: Findings) -> Table:
     return Table("Test accuracy with all test images, and without those that are near-duplicates of source images "
                  "(--duplicates; v3 appendix H).", findings.duplicates,
@@ -287,7 +315,8 @@ TABLES = {
     "ablation_effects": _ablation_effects, "solver": _solver,
     "cost": _cost, "runs": _runs, "convergence": lambda findings: Table(curves.CONVERGENCE, findings.convergence),
     "convergence_speed": _speed, "convergence_speeds": _speeds,
-    "without_duplicates": _duplicates,
+    "without_duplicates": _duplicates, "placement": _placement, "placement_lines": _placement_lines,
+    "not_placed": _not_placed,
     "few_examples": lambda findings: Table(curves.FEW_EXAMPLES, findings.few_examples),
 }
 

@@ -9,7 +9,7 @@ from tfbench import paper
 from tfbench.regimes import REGIMES
 from tfbench.report import tables
 from tfbench.results.titles import dataset_title, network_title, source_title
-from tfbench.stats import accuracies, prediction
+from tfbench.stats import accuracies, placement, prediction, published
 from tfbench.stats.ablation import GROUP, MEAN
 from tfbench.stats.correlation import ALL, Correlation
 from tfbench.stats.findings import Findings, cost_of
@@ -49,7 +49,7 @@ def statements(findings: Findings) -> list[str]:
     lines = [] if len(findings.table) else ["No run used all training examples: there are curves only."]
     for regime, c in findings.correlations.items():
         lines.append(f"{_name(regime)}: {verdict(c)}.{_numbers(c)}")
-    lines += _views(findings) + _best(findings)
+    lines += _placement(findings.placement) + _views(findings) + _best(findings)
     for win in findings.wins.itertuples():
         ties = f" and equal in {win.equal}" if win.equal else ""
         lines.append(f"{_name(win.regime)} is better than {REGIMES[win.other].title} in {win.better} of "
@@ -60,6 +60,38 @@ def statements(findings: Findings) -> list[str]:
     lines += _speed(findings.speed, findings.speeds)
     lines += _ablation(findings.ablation_effects)
     return lines + _beside_the_paper(findings.paper) + _solver(findings.solver) + _without(findings.duplicates)
+
+
+def _placement(placed: placement.Placement | None) -> list[str]:
+    """How far from a published line the networks lie, and which results are not placed; [] where not asked for."""
+    if placed is None:
+        return []
+    title, apart = published.TABLES[placed.name].title, placement.why_apart(placed)
+    if not len(placed.lines):
+        return [f"Nothing to place on {title}: {apart or 'there are no results'}."]
+    lines = []
+    for regime, group in placed.lines.groupby("regime", sort=False):
+        for row in group.itertuples() if len(group) <= MOST_NAMES else ():
+            lines.append(f"On {title}, {REGIMES[regime].title}: {_placed(row)}.")
+        if len(group) > MOST_NAMES:
+            above = int((group["residual"] > 0).sum())
+            farthest = next(group.loc[[group["residual"].abs().idxmax()]].itertuples())
+            lines.append(f"On {title}, {REGIMES[regime].title}: {above} of {count(len(group), 'network')} lie above "
+                         f"the line, {int((~group['within']).sum())} outside its 95 % prediction band; the farthest: "
+                         f"{_placed(farthest)}.")
+    return lines + [f"{text[0].upper()}{text[1:]}." for text in (apart, *placed.notes) if text]
+
+
+def _placed(row) -> str:
+    """Where a row of Placement.lines lies."""
+    low, high = (tables.shown("log_odds", value) for value in (row.low, row.high))
+    sure = "" if row.low > 0 or row.high < 0 else ", which may be on it"
+    twin = "" if np.isnan(row.published_residual) else (
+        f"; as published it is {tables.shown('log_odds', row.published_residual)}")
+    return (f"{network_title(row.network)} lies {abs(row.residual):.2f} log-odds ({100 * abs(row.points):.1f} points) "
+            f"{'above' if row.residual > 0 else 'below'} the line (95 % interval {low} to {high}{sure}), "
+            f"{'inside' if row.within else 'outside'} the 95 % prediction band; "
+            f"{row.datasets} of {count(row.of_datasets, 'data set')}{twin}")
 
 
 def _without(duplicates: pd.DataFrame) -> list[str]:

@@ -17,6 +17,14 @@ HALVING = ("hyperparameters searched by successive halving instead of training e
            "searches of the miniature it took 32 % of the steps, chose the grid's point once and lost 1.4 points on "
            "validation and 0.3 on test on average")
 
+OWN_NETWORK = "the user's own network instead of one of the paper's"
+PUBLIC_WEIGHTS = ("public ImageNet weights (the paper trained all networks anew, with batch-norm scale, without label "
+                  "smoothing, dropout and auxiliary head)")
+SUMMED_LOSS = ("the loss is summed over the classes (the paper does not say): the gradient at each logit is then as "
+               "large as that of softmax cross-entropy, for which the learning rates were chosen")
+# Which network it is, and what the paper leaves open: with these a transfer is by the paper's protocol all the same.
+SAME_PROTOCOL = frozenset((OWN_NETWORK, PUBLIC_WEIGHTS, SUMMED_LOSS))
+
 
 def _search(run: dict) -> paper.Search | None:
     return RUNS[run["regime"]].search
@@ -59,16 +67,14 @@ DEVIATIONS = (
     (lambda run: run["embedded"] and not _pretrains(run), "embedded data set instead of one of the paper's twelve"),
     (lambda run: run["custom_dataset"] and not _pretrains(run),
      "the user's own data set instead of one of the paper's twelve"),
-    (lambda run: is_custom(run["network"]), "the user's own network instead of one of the paper's"),
+    (lambda run: is_custom(run["network"]), OWN_NETWORK),
     (lambda run: run.get("precision") == "bfloat16", "features computed in bfloat16"),
     (lambda run: run.get("precision") in ("mixed_bfloat16", "mixed_float16"), "trained in mixed precision"),
     (lambda run: run["data"].get("difficult") in ("negative", "positive"),
      "objects that VOC calls difficult count as present or absent (the official scoring ignores them)"),
     (lambda run: (run["dataset"] if _pretrains(run) else run["source_dataset"]) not in (None, *IMAGENET),
      "network pretrained on a small source set instead of ImageNet"),
-    (lambda run: run["source_dataset"] == "imagenet" and not is_custom(run["network"]),
-     "public ImageNet weights (the paper trained all networks anew, with batch-norm scale, without label smoothing, "
-     "dropout and auxiliary head)"),
+    (lambda run: run["source_dataset"] == "imagenet" and not is_custom(run["network"]), PUBLIC_WEIGHTS),
     (lambda run: run["image_size"] != run["own_size"], "image size differs from the network's ImageNet size"),
     (lambda run: run["source_size"] not in (None, run["image_size"]),
      "the source accuracy is of another image size than the transfer"),
@@ -85,9 +91,7 @@ DEVIATIONS = (
      "random crops of other than 8 to 100 % of the image"),
     (lambda run: run.get("resize", "bilinear") != "bilinear",
      "images resized bicubically in training and testing (TF-Slim: bilinearly; the paper does not say)"),
-    (lambda run: "difficult" in run["data"] and _search(run),
-     "the loss is summed over the classes (the paper does not say): the gradient at each logit is then as large as "
-     "that of softmax cross-entropy, for which the learning rates were chosen"),
+    (lambda run: "difficult" in run["data"] and _search(run), SUMMED_LOSS),
     (lambda run: run.get("accumulate", 1) > 1,
      "gradients of micro-batches are added: batch norm sees fewer images at once"),
     (_few, "few examples: steps, batch size and learning rates as remembered, the paper does not print them"),

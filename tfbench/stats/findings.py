@@ -13,7 +13,7 @@ from tfbench.regimes import REGIMES
 from tfbench.results.record import fits_of, speed_of
 from tfbench.results.titles import dataset_title, parse_sized
 from tfbench.stats import ablation as ablations
-from tfbench.stats import accuracies, additive, budgets, correlation, curves, pairs, prediction, published
+from tfbench.stats import accuracies, additive, budgets, correlation, curves, pairs, placement, prediction, published
 from tfbench.stats.budgets import Run
 from tfbench.stats.duplicates import without_duplicates
 from tfbench.wording import count
@@ -44,6 +44,7 @@ class Findings:
       convergence, few_examples: curves; speeds, speed: how fast the former rise, each and by regime (stats/curves.py).
       ablation: ways to pretrain. ablation_effects: what each step from one to the next does (stats/ablation.py).
       prediction: how well estimates made without fine-tuning rank networks (stats/prediction.py).
+      placement: the networks on a published figure (stats/placement.py), None where that was not asked for.
       solver: how well the logistic regressions were solved, by network and data set.
       cost: time by regime and network.
       duplicates: accuracies with and without the test images listed as near-duplicates (stats/duplicates.py).
@@ -76,6 +77,7 @@ class Findings:
     ablation: pd.DataFrame
     ablation_effects: pd.DataFrame
     prediction: pd.DataFrame
+    placement: placement.Placement | None
     solver: pd.DataFrame
     cost: pd.DataFrame
     duplicates: pd.DataFrame
@@ -88,7 +90,7 @@ class Findings:
 
 
 def compute(table: pd.DataFrame, runs=(), *, origin="", ablation=None, mismatches=(), taken=(), notes=(),
-            sources=None, duplicates=None) -> Findings:
+            sources=None, duplicates=None, place_on=None) -> Findings:
     """All statistics of an accuracies table.
 
     Args:
@@ -100,6 +102,7 @@ def compute(table: pd.DataFrame, runs=(), *, origin="", ablation=None, mismatche
       taken: what a table of accuracies was taken for (accuracy_table.Reading). notes: what else was taken for what. In
         words, an item each.
       duplicates: {data set: keys of test images to leave out}, or None.
+      place_on: of published.TABLES, or None.
 
     Raises:
       UserError: an accuracy of exactly 0 or 1 with an unknown number of examples; damaged predictions.
@@ -132,7 +135,7 @@ def compute(table: pd.DataFrame, runs=(), *, origin="", ablation=None, mismatche
         state_of_the_art=published.beside_the_state_of_the_art(table), sources=dict(sources or {}),
         convergence=convergence, few_examples=curves.few_examples(unique), speeds=of_curves,
         speed=curves.speed(of_curves), ablation=lines, ablation_effects=ablations.effects(lines),
-        prediction=predicted,
+        prediction=predicted, placement=placement.place(place_on, table, records, runs) if place_on else None,
         solver=_solver(records), cost=_cost(cells), duplicates=less, missing=accuracies.missing(table, left_out),
         taken=list(taken), notes=[*notes, *curves.too_short(convergence), *untested, *not_less, *unestimated],
         left_out=curves.left_out(unique), mismatches=list(mismatches), incomplete=_incomplete(runs))

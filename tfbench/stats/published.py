@@ -2,6 +2,8 @@
 
 import functools
 import pathlib
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,6 +22,25 @@ READING_ERROR = 0.001  # of an accuracy digitised from figure 2, as a fraction; 
 def accuracies() -> pd.DataFrame:
     """The paper's 3 × 16 × 12 accuracies (stats/accuracies.py has the columns)."""
     return from_csv(FOLDER / "kornblith2019_v3_fig2_digitised.csv")
+
+
+@functools.cache
+def quoted() -> pd.DataFrame:
+    """Ten of the paper's fine-tuned networks on eight data sets, to the paper's own digits (stats/accuracies.py)."""
+    return from_csv(FOLDER / "tllib_finetune.csv", source_column="imagenet_top1_paper")
+
+
+class Published(NamedTuple):
+    """A table of accuracies by the paper's protocol: what it is, in words, and its cells (stats/accuracies.py)."""
+
+    title: str
+    read: Callable[[], pd.DataFrame]
+
+
+TABLES = {  # name, as `analysis --place_on` takes it
+    "kornblith2019": Published("the paper's figure 2, digitised", accuracies),
+    "tllib": Published("the paper's fine-tuned networks as Transfer-Learning-Library quotes them", quoted),
+}
 
 
 def state_of_the_art() -> dict[str, float]:
