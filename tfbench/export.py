@@ -20,7 +20,7 @@ from tfbench.config import FIELDS, Setting
 from tfbench.data.examples import Examples, open_dataset, select
 from tfbench.errors import UserError
 from tfbench.files import paths
-from tfbench.files.paths import as_path
+from tfbench.files.paths import as_path, beside
 from tfbench.inputs import dataset_of
 from tfbench.results import store
 from tfbench.wording import count, say
@@ -51,7 +51,7 @@ def first_test_images(record, data_dir: str | None, number: int) -> Examples:
     Raises:
       UserError: the data set is not there, or another than the run's.
     """
-    flagfile = as_path(record.path).with_suffix(".flags")
+    flagfile = beside(record.path, ".flags")
     if not flagfile.is_file():
         raise UserError(f"expected the run's flags in {flagfile}, found no such file: copy it there with the record")
     config = flags.parse_run(record.regime, [f"--flagfile={paths.readable(flagfile)}"])

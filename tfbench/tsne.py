@@ -20,9 +20,9 @@ from tfbench.config import FIELDS, WHAT, RunConfig, Setting
 from tfbench.data.examples import Examples, PreparedDataset, select
 from tfbench.errors import UserError
 from tfbench.files import atomic
-from tfbench.files.paths import as_path
+from tfbench.files.paths import as_path, beside, ending_in
 from tfbench.inputs import RunInputs, resolve
-from tfbench.models.weights import ENDING, IMAGENET
+from tfbench.models.weights import ENDING, IMAGENET, SCHEMA
 from tfbench.regimes import REGIMES
 from tfbench.results.titles import dataset_title, network_title
 from tfbench.wording import count, say, unknown
@@ -87,9 +87,10 @@ def weights_file(weights: str, network: str) -> str:
     folder = as_path(weights)
     if weights == IMAGENET or not folder.is_dir():
         return weights
-    metadata = {path: atomic.read_json(path, cure="move it and its weights elsewhere and pretrain the network again")
-                for path in sorted(folder.glob("weights/*.json"))}
-    files = [str(path).removesuffix(".json") + ENDING for path, facts in metadata.items()
+    metadata = {path: atomic.read_json(path, cure="move it and its weights elsewhere and pretrain the network again",
+                                      schema=SCHEMA)
+                for path in ending_in(folder / "weights", ".json")}
+    files = [str(beside(path, ENDING)) for path, facts in metadata.items()
              if facts.get("network") == network]
     if len(files) != 1:
         others = sorted({str(facts.get("network")) for facts in metadata.values()})

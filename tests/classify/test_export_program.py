@@ -61,7 +61,7 @@ def test_an_export_that_differs_is_refused_and_nothing_is_left(results, tmp_path
     ([], folder.FACTS, "found another one in"), (["--data_dir=nowhere"], None, "digits")])
 def test_what_cannot_be_exported_is_refused(results, tmp_path, arguments, file, expected):
     if file:
-        (tmp_path / file).write_text('{"run": "other"}')
+        (tmp_path / file).write_text('{"schema": 1, "run": "other"}')
     with pytest.raises(UserError, match=expected):
         export.main(parse(export, [f"--results_dir={results}", f"--output={tmp_path}", *arguments]))
     assert {path.name for path in tmp_path.iterdir()} == ({file} if file else set())

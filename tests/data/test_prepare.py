@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tfbench import UserError
-from tfbench.data import examples, index, manifests, prepare, splits
+from tfbench.data import examples, index, lookup, manifests, prepare, splits
 from tfbench.data.catalog import DATASETS
 from tfbench.data.splits import split_hash
 from tfbench.files import arrays, atomic
@@ -128,6 +128,28 @@ def test_missing_and_cut_shards_are_told(copied, use, damage, found):
     damage(shard(copied))
     with pytest.raises(UserError, match=f"digits/1.0.0 is half written or damaged .*{found}.*{CURE}"):
         use(DIGITS, copied)
+
+
+def test_manifest_and_index_say_their_layout_and_a_newer_one_is_refused(copied):
+    folder = manifests.folder(DIGITS, copied)
+    path, file = folder / manifests.MANIFEST, folder / index.FILE
+    manifest, before = json.loads(path.read_text()), index.load(folder)
+    with np.load(file) as stored:
+        columns = dict(stored)
+    assert manifest.pop("schema") == lookup.SCHEMA and columns.pop("schema") == index.SCHEMA
+    for schema in (2, "1"):
+        path.write_text(json.dumps({"schema": schema} | manifest))
+        with pytest.raises(UserError, match=f"{manifests.MANIFEST}.*(update tfbench|found '1')"):
+            manifests.read(DIGITS, copied)
+    np.savez(file, schema=2, **columns)
+    with pytest.raises(UserError, match=f"{index.FILE} was written by a newer tfbench .schema 2, .*update tfbench"):
+        index.load(folder)
+    np.savez(file, **columns)  # as they were before they said it
+    manifest["files"][index.FILE] = file.stat().st_size
+    path.write_text(json.dumps(manifest))
+    assert manifests.read(DIGITS, copied) == manifest
+    assert all(np.array_equal(one, other) for one, other in zip(
+        dataclasses.astuple(before), dataclasses.astuple(index.load(folder)), strict=True))
 
 
 @pytest.mark.parametrize("content", ['{"dataset": "dig', "[]", "{}"])

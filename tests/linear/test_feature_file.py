@@ -143,13 +143,16 @@ def to_csv(frame, path, **options):
 
 @pytest.mark.parametrize(("name", "write"), [
     ("t.parquet", lambda frame, path: frame.to_parquet(path)),
-    ("t.csv", to_csv), ("t.csv", lambda frame, path: to_csv(frame, path, index=True)),
+    ("t.PARQUET", lambda frame, path: frame.to_parquet(path)),
+    ("t.CSV", to_csv), ("t.csv", to_csv), ("t.csv", lambda frame, path: to_csv(frame, path, index=True)),
     ("t.csv", lambda frame, path: to_csv(frame, path, sep=";", decimal=",")),
     ("t.tsv", lambda frame, path: to_csv(frame, path, sep="\t", encoding="utf-16")),
     ("t.csv", lambda frame, path: to_csv(frame.rename(columns={"y": "Label", "split": "Split"}), path)),
     ("t.parquet", lambda frame, path: pd.DataFrame({"X": list(X), "y": LETTERS, "split": SPLIT}).to_parquet(path)),
     ("t", lambda frame, path: [path.mkdir(), *(np.save(path / f"{name}.npy", value) for name, value in (
-        ("X", X), ("y", LETTERS), ("split", SPLIT)))])])
+        ("X", X), ("y", LETTERS), ("split", SPLIT)))]),
+    ("t", lambda frame, path: [path.mkdir(), np.save(path / "X.npy", X), np.save(path / "y.npy", LETTERS), np.save(
+        path / "split.npy", SPLIT), *(file.rename(file.with_suffix(".NPY")) for file in list(path.iterdir()))])])
 def test_other_files_of_the_same(name, write, tmp_path):
     write(table(), tmp_path / name)
     file = feature_file.read(tmp_path / name)
@@ -177,6 +180,16 @@ def test_tables_that_are_no_features(frame, words, tmp_path):
     to_csv(frame, tmp_path / "t.csv")
     with pytest.raises(UserError, match=words.replace("PATH", re.escape(str(tmp_path / "t.csv")))):
         feature_file.read(tmp_path / "t.csv")
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_one_of_two_arrays_of_a_name_is_not_guessed(tmp_path):
+    np.savez(tmp_path / "t.npz", X=X, y=Y)
+    np.save(tmp_path / "y.npy", 1 - Y % 2)
+    with zipfile.ZipFile(tmp_path / "t.npz", "a") as archive:
+        archive.write(tmp_path / "y.npy", "y.npy")
+    with pytest.raises(UserError, match="t.npz holds two arrays of one name"):
+        feature_file.read(tmp_path / "t.npz")
 
 
 @pytest.mark.parametrize(("content", "words"), [

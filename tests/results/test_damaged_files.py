@@ -1,5 +1,6 @@
 """Files of a results folder that are damaged, copied or misnamed: each is refused in one line, or read right."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -10,8 +11,10 @@ import numpy as np
 import pytest
 
 from tfbench import UserError, config
-from tfbench.files import arrays
-from tfbench.results import store
+from tfbench.files import arrays, atomic
+from tfbench.models import weights
+from tfbench.models.catalog import NETWORKS
+from tfbench.results import archive, store
 from tfbench.results.record import check_same_outcome
 from tfbench.stats import accuracies
 
@@ -83,6 +86,51 @@ def test_what_is_no_record_is_refused(content, rows):
     path = rows / f"{DIGITS}.json"
     path.write_bytes(content)
     refused(lambda: store.read_records(rows.parent), path.name, "move it to another folder", f"{DIGITS}.flags")
+
+
+@pytest.mark.parametrize("line, key", [
+    ('"accuracy": 0.5', "'accuracy'"), ('"n_test": 359', "'n_test'"), ('"spec": {"steps": 3, "steps": 3}', "'steps'")])
+def test_a_key_that_stands_twice_is_refused(line, key, rows):
+    path = rows / f"{DIGITS}.json"
+    path.write_text("{" + line + "," + path.read_text().lstrip()[1:])
+    refused(lambda: store.read_records(rows.parent), str(path), f"found {key} twice", "move it to another folder")
+
+
+def test_files_whose_endings_a_system_wrote_in_upper_case_are_read(rows):
+    before, = store.read_records(rows.parent)
+    predictions = store.read_predictions(before)
+    for path in list(rows.iterdir()):
+        path.rename(path.with_suffix(path.suffix.upper()))
+    record, = store.read_records(rows.parent)
+    assert record == dataclasses.replace(before, path=str(rows / f"{DIGITS}.JSON"))
+    assert store.finished(rows.parent, record.spec) == record == store.find_run(rows.parent, record.path)
+    for name, array in store.read_predictions(record).items():
+        np.testing.assert_array_equal(array, predictions[name])
+    assert {path.name for path in archive._files_of(rows / f"{DIGITS}.JSON")} == {path.name for path in rows.iterdir()}
+
+
+def test_metadata_of_weights_are_found_in_either_case(tmp_path):
+    for weights_name, name in (("NET.WEIGHTS.H5", "NET.JSON"), ("net_0.5.weights.h5", "net_0.5.JSON"),
+                               ("Net.weights.h5", "Net.json")):
+        assert weights.metadata_path(tmp_path / weights_name).name == name.removesuffix("JSON").removesuffix(
+            "json") + "json"
+        (tmp_path / name).touch()
+        assert weights.metadata_path(tmp_path / weights_name).name == name
+
+
+@pytest.mark.parametrize("schema, words", [
+    (weights.SCHEMA + 1, "update tfbench"), ("1", "schema as a positive whole number, found '1'"), (None, "schema"),
+    (weights.SCHEMA, ""), ("absent", "")])
+def test_metadata_say_their_layout_and_a_newer_one_is_refused(schema, words, tmp_path):
+    path = tmp_path / "mobilenet_v1.weights.h5"
+    path.touch()
+    facts = {"network": "mobilenet_v1", "dataset": "glyphs", "accuracy": None, "n_test": None, "bn_scale": True,
+             "sha256": atomic.file_sha256(path), "value_range": "inception"}
+    weights.metadata_path(path).write_text(json.dumps(facts | ({} if schema == "absent" else {"schema": schema})))
+    if words:
+        refused(lambda: weights.read_metadata(path, NETWORKS["mobilenet_v1"]), "mobilenet_v1.json", words)
+    else:
+        assert weights.read_metadata(path, NETWORKS["mobilenet_v1"])["dataset"] == "glyphs"
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
@@ -163,7 +211,8 @@ def test_memory_is_counted_before_it_is_filled(tmp_path, monkeypatch):
     assert len(arrays.read(path, labels, cure="x")["labels"]) == 1000
 
 
-@pytest.mark.parametrize("name", ["trial1 (1).json", "trial1 copy.json", "trial01.json", "trial0.json", "trialx.json"])
+@pytest.mark.parametrize("name", [
+    "trial1 (1).json", "trial1 copy.json", "trial01.json", "trial0.json", "trialx.json", "trial2.JSON"])
 def test_a_trial_of_another_name_is_refused(name, tmp_path):
     for file in ("trial1.json", name):
         (tmp_path / file).write_text(json.dumps(TRIAL))

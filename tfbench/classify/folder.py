@@ -15,10 +15,12 @@ from tfbench.data.examples import Examples
 from tfbench.data.pipeline import central_crop, decode, resize, to_network
 from tfbench.errors import UserError
 from tfbench.files import atomic
+from tfbench.files.fields import GROUP, TEXT, wrong
 from tfbench.results.titles import record_label
 from tfbench.training.search import CROPS
 
 CARD, LABELS, FACTS = "README.md", "labels.txt", "model.json"
+SCHEMA = 1  # version of the layout of model.json; the first do not say theirs
 CURE = atomic.make_writable("--output")
 
 
@@ -49,10 +51,14 @@ def earlier(output, record) -> dict:
             raise UserError(f"expected a new folder or an earlier export of this run, found {present[0]} but no "
                             f"{FACTS} in {folder}: {cure}")
         return {}
-    found = atomic.read_json(folder / FACTS, cure=cure)
-    if not isinstance(found, dict) or found.get("run") != record_label(record):
+    found = atomic.read_json(folder / FACTS, cure=cure, schema=SCHEMA)
+    if fault := wrong(found, {"run": TEXT}, required=("run",)):
+        raise UserError(f"{folder / FACTS} is no export's ({fault}): {cure}")
+    if found["run"] != record_label(record):
         raise UserError(f"expected a new folder or an earlier export of {record_label(record)}, found another one in "
                         f"{folder}: {cure}")
+    if fault := wrong(found, {"formats": GROUP}, required=("formats",)):
+        raise UserError(f"{folder / FACTS} is damaged ({fault}): {cure}")
     return {name: made for name, made in found["formats"].items() if name in files and (folder / files[name]).exists()}
 
 
@@ -102,4 +108,4 @@ def write_card(output, facts: dict) -> None:
     labels = "".join(f"{' '.join(str(name).splitlines())}\n" for name in facts["class_names"])
     atomic.write_atomically(output / LABELS, labels.encode(), cure=CURE)
     atomic.write_atomically(output / CARD, card.text(facts).encode(), cure=CURE)
-    atomic.write_json(output / FACTS, facts, cure=CURE)
+    atomic.write_json(output / FACTS, {"schema": SCHEMA} | facts, cure=CURE)

@@ -8,7 +8,6 @@ import dataclasses
 import functools
 import hashlib
 import itertools
-import json
 import pathlib
 import re
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from tfbench.data import verify
 from tfbench.data.builders import common
 from tfbench.data.catalog import Dataset
 from tfbench.errors import UserError
+from tfbench.files import atomic
 from tfbench.images import reading
 from tfbench.images.split_names import SPLITS, split_named
 
@@ -54,7 +54,7 @@ def import_builder(dataset: Dataset, source, data_dir):
         reason = ": its images have several labels" if dataset.multi_label else ""
         raise UserError(f"{dataset.name} cannot be imported from a copy, only prepared from its archives{reason}")
     source = pathlib.Path(source).expanduser()
-    parquet = sorted(source.rglob("*.parquet")) if source.is_dir() else []
+    parquet = sorted(path for path in source.rglob("*.*") if path.suffix.lower() == ".parquet")
     copied = _from_parquet(parquet) if parquet else _from_folder(source)
 
     if dataset.test_split == "validation" and not any(image.split == "test" for image in copied):
@@ -141,7 +141,7 @@ def _from_parquet(files) -> list[CopiedImage]:
             raise UserError(f"{file} is no part of a data set as the Hugging Face hub has them: expected a name that "
                             "begins with train-, validation- or test-, and columns image and label, found "
                             f"{', '.join(schema.names)}")
-        names = _hub_names(schema, labels[0])
+        names = _hub_names(file, schema, labels[0])
         reader = _RowReader(file, images[0])
         for number, label in enumerate(pyarrow.parquet.read_table(file, columns=[labels[0]])[labels[0]].to_pylist()):
             copied.append(CopiedImage(split, names[label] if names else label, reader.name(number),
@@ -149,11 +149,22 @@ def _from_parquet(files) -> list[CopiedImage]:
     return copied
 
 
-def _hub_names(schema, column: str) -> list[str] | None:
-    """Class names in the metadata that the hub's parquet files carry."""
+def _hub_names(file, schema, column: str) -> list[str] | None:
+    """Class names in the metadata that the hub's parquet files carry; None where it carries none.
+
+    Raises:
+      UserError: the metadata are damaged.
+    """
     text = (schema.metadata or {}).get(b"huggingface")
-    feature = json.loads(text).get("info", {}).get("features", {}).get(column, {}) if text else {}
-    return feature.get("names")
+    try:
+        feature = atomic.parse_json(text.decode()).get("info", {}).get("features", {}).get(column, {}) if text else {}
+        names = feature.get("names")
+        if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+            raise ValueError("names of classes are no list of texts")
+    except (ValueError, AttributeError) as error:
+        raise UserError(f"{file}: expected the hub's description of its columns as JSON in the metadata, found "
+                        f"something else ({error}): download the file anew") from error
+    return names
 
 
 class _RowReader:

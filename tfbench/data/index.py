@@ -22,9 +22,10 @@ import numpy as np
 from tfbench.data.catalog import Dataset
 from tfbench.data.splits import held_out, per_class, rarest_class
 from tfbench.errors import UserError
-from tfbench.files import arrays
+from tfbench.files import arrays, atomic
 
 FILE = "tfbench_index.npz"
+SCHEMA = 1  # version of its layout; the first files do not say theirs
 FORMATS = ("tfrecord", "array_record")  # of TFDS's files
 ARRAY_RECORD = ".array_record"  # in the names of files
 _one_at_a_time = threading.Lock()  # readers of array records are not for several threads
@@ -64,7 +65,7 @@ class Index:
 
     def save(self, path) -> None:
         """Writes the index as one npz file."""
-        np.savez(path, **dataclasses.asdict(self))
+        np.savez(path, schema=SCHEMA, **dataclasses.asdict(self))
 
 
 def load(folder) -> Index:
@@ -77,6 +78,7 @@ def load(folder) -> Index:
     cure = (f"move {FILE} and the manifest beside it elsewhere and prepare the data set again, which reads the files "
             f"in {folder} anew")
     columns: dict[str, Any] = arrays.read(path, _COLUMNS, cure=cure)
+    atomic.check_schema(path, int(columns.pop("schema", SCHEMA)), SCHEMA, cure=cure)
     image_key, files = columns.pop("image_key", "image"), columns.pop("files")
     keys, hashes = columns["keys"], {columns["sha256"].shape, columns["records"].shape}
     if len({*map(len, columns.values())}) > 1 or hashes != {(len(keys), 32)}:
@@ -90,6 +92,7 @@ def load(folder) -> Index:
 
 _WHOLE, _HASHES = arrays.Expected("i"), arrays.Expected("u", (2,))
 _COLUMNS = {
+    "schema": arrays.Expected("i", (0,), required=False),
     "files": arrays.Expected("U"), "keys": arrays.Expected("U"), "labels": arrays.Expected("if", (1, 2)),
     "splits": arrays.Expected("U"), "shard": _WHOLE, "offset": _WHOLE, "length": _WHOLE, "sha256": _HASHES,
     "sizes": _WHOLE, "records": _HASHES, "image_key": arrays.Expected("U", (0,), required=False)}

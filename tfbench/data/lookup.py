@@ -22,6 +22,7 @@ from tfbench.wording import unknown
 
 TFDS = "tfds:"  # --dataset=tfds:NAME
 MANIFEST = "tfbench_splits.json"  # of a prepared data set (data/manifests.py)
+SCHEMA = 1  # version of its layout; the first manifests do not say theirs
 
 
 def get_dataset(name: str, data_dir, *, split_seed: int = 0, difficult: str = "ignore",
@@ -111,9 +112,9 @@ def read_manifest(folder: pathlib.Path) -> dict:
     """
     path = folder / MANIFEST
     cure = f"move {MANIFEST} elsewhere and prepare the data set again, which reads the files in {folder} anew"
-    manifest = atomic.read_json(path, cure=cure)
+    manifest = atomic.read_json(path, cure=cure, schema=SCHEMA)
     if fault := _fault_of(manifest):
-        raise UserError(f"{path} is no manifest of tfbench ({fault}), it is damaged or a newer one's: {cure}")
+        raise UserError(f"{path} is no manifest of tfbench ({fault}), it is damaged: {cure}")
     return manifest
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from tfbench.data import index
 from tfbench.data.catalog import Dataset
-from tfbench.data.lookup import MANIFEST, read_manifest
+from tfbench.data.lookup import MANIFEST, SCHEMA, read_manifest
 from tfbench.data.splits import split_hash
 from tfbench.errors import UserError
 from tfbench.files import atomic
@@ -107,7 +107,7 @@ def read_stored(dataset: Dataset, data_dir) -> dict | None:
 
 def write(dataset: Dataset, data_dir, manifest: dict) -> None:
     """Writes the manifest, which says that the data set is prepared."""
-    atomic.write_json(folder(dataset, data_dir) / MANIFEST, manifest, cure=CURE)
+    atomic.write_json(folder(dataset, data_dir) / MANIFEST, {"schema": SCHEMA} | manifest, cure=CURE)
 
 
 def describe_splits(dataset: Dataset, entries: index.Index, membership: dict[str, np.ndarray]) -> dict:

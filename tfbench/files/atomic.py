@@ -1,5 +1,6 @@
 """Files that are either whole or not there, JSON, and what their bytes hash to."""
 
+import collections
 import hashlib
 import json
 import os
@@ -7,6 +8,7 @@ import tempfile
 
 from tfbench.errors import UserError
 from tfbench.files import paths
+from tfbench.files.fields import COUNT, short, wrong
 from tfbench.files.paths import as_path
 
 MAX_JSON_BYTES = 1 << 28  # of a file that tfbench wrote; most have some kB, a manifest with its names some MB
@@ -85,24 +87,60 @@ def write_json(path, value, *, cure: str = make_writable()) -> None:
     write_atomically(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode(), cure=cure)
 
 
-def read_json(path, *, cure: str):
+def read_json(path, *, cure: str, schema: int | None = None):
     """Reads JSON, in whatever Unicode encoding an editor saved it.
 
     Args:
       cure: what to do where it is missing or damaged.
+      schema: the latest version of the file's layout that is known; files of before they said theirs have none.
 
     Raises:
-      UserError: it is no whole JSON or holds NaN, is no regular file, or cannot be read.
+      UserError: it is no whole JSON, holds NaN or a key twice, is of a later layout, is no regular file, or cannot be
+        read.
     """
     content = paths.read_regular(path, cure, limit=MAX_JSON_BYTES)
     try:
-        return _DECODER.decode(content.decode(json.detect_encoding(content)))
+        value = parse_json(content.decode(json.detect_encoding(content)))
+    except KeyTwice as error:
+        raise UserError(f"{path} is damaged, expected each key of a group once, found {error} twice: {cure}") from error
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged, it does not hold whole JSON ({error}): {cure}") from error
+    if schema is not None and isinstance(value, dict) and "schema" in value:
+        check_schema(path, value["schema"], schema, cure=cure)
+    return value
+
+
+def check_schema(path, found, known: int, *, cure: str) -> None:
+    """Raises UserError unless the version of a file's layout is a whole number from 1 to `known`."""
+    if fault := wrong({"schema": found}, {"schema": COUNT}, required=("schema",)):
+        raise UserError(f"{path}: {fault}: {cure}")
+    if found > known:
+        raise UserError(f"{path} was written by a newer tfbench (schema {found}, this one knows up to {known}): update "
+                        "tfbench")
+
+
+class KeyTwice(ValueError):
+    """A key stands twice in one group of a JSON text; str() is the key, quoted."""
+
+
+def parse_json(text: str):
+    """The value of a JSON text.
+
+    Raises:
+      ValueError: it is no whole JSON, or holds NaN. KeyTwice: a key stands twice, so that one value would be lost.
+    """
+    return _DECODER.decode(text)
 
 
 def _refuse(constant: str):
     raise ValueError(f"it holds {constant}")
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse)
+def _group(pairs: list[tuple]) -> dict:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise KeyTwice(short(collections.Counter(name for name, _ in pairs).most_common(1)[0][0]))
+    return fields
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse, object_pairs_hook=_group)

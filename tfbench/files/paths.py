@@ -174,6 +174,21 @@ class Remote:
 Path = pathlib.Path | Remote
 
 
+def beside(path, ending: str) -> Path:
+    """`path` with another ending, such as ".json"; ".JSON" where only that is there, as some systems copy names."""
+    lower, upper = (as_path(path).with_suffix(one) for one in (ending, ending.upper()))
+    return upper if not lower.exists() and upper.exists() else lower
+
+
+def ending_in(folder, ending: str) -> list[Path]:
+    """The files of a folder with this ending, in whatever case, sorted; hidden ones are left out.
+
+    Some systems keep notes on each file in a hidden one.
+    """
+    return sorted((path for path in as_path(folder).glob("*")
+                   if path.name.lower().endswith(ending) and not path.name.startswith(".")), key=str)
+
+
 @contextlib.contextmanager
 def _gfile(path: Remote):
     """Context manager that gives tf.io.gfile; TensorFlow's errors become those that Remote lists."""

@@ -105,6 +105,7 @@ def describe_all(results_dir) -> list[str]:
         if fault := wrong(key, KEY, required=KEY) or wrong(
                 key["images"], dict.fromkeys(SPLITS, INDEX), "images ", SPLITS):
             raise UserError(f"{path} is damaged ({fault}): {cure}")
+        atomic.check_schema(path, key.get("layout", LAYOUT_VERSION), LAYOUT_VERSION, cure=cure)
         shards = list(path.parent.glob("*-[0-9]*.npz"))
         counts = {split: min(sum(shard.name.startswith(f"{split}-") for shard in shards) * SHARD_EXAMPLES,
                              key["images"][split]) for split in SPLITS}

@@ -17,7 +17,7 @@ import numpy as np
 
 from tfbench.errors import UserError
 from tfbench.files import atomic
-from tfbench.files.paths import as_path, readable
+from tfbench.files.paths import as_path, beside, readable
 from tfbench.files.tables import OTHER_KINDS, is_sequence, text_format
 from tfbench.wording import printable
 
@@ -73,7 +73,7 @@ def sha256(path) -> str:
     path = as_path(path).expanduser()
     if not path.is_dir():
         return atomic.file_sha256(path)
-    files = {name: path / f"{name}.npy" for name in NAMES}
+    files = {name: beside(path / f"{name}.npy", ".npy") for name in NAMES}
     hashes = [f"{name} {atomic.file_sha256(file)}\n" for name, file in files.items() if file.is_file()]
     return hashlib.sha256("".join(hashes).encode()).hexdigest()
 
@@ -100,6 +100,8 @@ def _npz(path, file) -> Arrays:
         raise UserError(f"{path} is no .npz file that NumPy can read ({error}): it is damaged: save it anew") from error
     with archive:
         members = {name.removesuffix(".npy"): name for name in archive.namelist()}
+        if len(members) < len(archive.namelist()):
+            raise UserError(f"{path} holds two arrays of one name: expected one of each: save them anew with np.savez")
         _check_names(path, members)
         present = [name for name in NAMES if name in members]
         for name in present:
@@ -113,7 +115,7 @@ def _npz(path, file) -> Arrays:
 
 
 def _folder(path) -> Arrays:
-    files = {name: path / f"{name}.npy" for name in NAMES if (path / f"{name}.npy").is_file()}
+    files = {name: file for name in NAMES if (file := beside(path / f"{name}.npy", ".npy")).is_file()}
     _check_names(path, files)
     arrays = {}
     with _named(path):

@@ -16,6 +16,7 @@ import os
 import pathlib
 import re
 import sys
+import tempfile
 import textwrap
 import traceback
 import zipfile
@@ -26,6 +27,7 @@ import tensorflow as tf
 
 from tfbench.errors import UserError
 from tfbench.files import atomic
+from tfbench.files.paths import beside
 from tfbench.models import inspection, weights
 from tfbench.models.catalog import VALUE_RANGES, Network
 from tfbench.models.inspection import all_layers
@@ -104,22 +106,27 @@ _FACTS = '{"image_size": 224, "value_range": "inception"}'
 
 
 def _facts_path(name: str) -> pathlib.Path:
-    return pathlib.Path(name).with_suffix(".json")
+    path = beside(name, ".json")
+    assert isinstance(path, pathlib.Path)  # a model is no address
+    return path
 
 
 def _load(path: pathlib.Path) -> keras.Model:
     try:
-        return keras.models.load_model(path, compile=False)
+        with tempfile.TemporaryDirectory() as folder:  # Keras knows endings in lower case only
+            link = pathlib.Path(folder, f"{path.stem}{path.suffix.lower()}")
+            link.symlink_to(path.resolve())
+            return keras.models.load_model(path if link.suffix == path.suffix else link, compile=False)
     except Exception as error:
         told = str(error)
     function = "write a function (MODULE:FUNCTION)"
-    if path.name.endswith(weights.ENDING) or "No model config" in told:
+    if path.name.lower().endswith(weights.ENDING) or "No model config" in told:
         raise UserError(f"{path} holds weights and no model: give it as --weights beside --model=NAME, or {function} "
                         "that builds the model and loads them where it is pretrained")
-    if path.suffix == ".keras" and not zipfile.is_zipfile(path):
+    if path.suffix.lower() == ".keras" and not zipfile.is_zipfile(path):
         raise UserError(f"{path} is no model that Keras saved (model.save): it is no zip archive, so it is cut or of "
                         "another kind")
-    if path.suffix == ".keras" and b'"keras_version": "2.' in _metadata_of(path):
+    if path.suffix.lower() == ".keras" and b'"keras_version": "2.' in _metadata_of(path):
         raise UserError(f"{path} was saved by Keras 2, whose .keras files Keras 3 does not read: save the model there "
                         "as .h5")
     unknown = re.search(r"Could not locate \w+ '[^']+'|Unknown \w+: '?\w+'?", told)

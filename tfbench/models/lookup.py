@@ -24,7 +24,7 @@ def is_custom(name: str) -> bool:
 
 def is_model_file(name: str) -> bool:
     """Whether a custom network's name is that of a file."""
-    return name.endswith(MODEL_FILES)
+    return name.lower().endswith(MODEL_FILES)
 
 
 def list_networks() -> list[Network]:

@@ -13,16 +13,18 @@ import tempfile
 from tfbench.errors import UserError
 from tfbench.files import atomic
 from tfbench.files.fields import COUNT, FRACTION, GROUP, SWITCH, TEXT, short, wrong
-from tfbench.files.paths import Path, Remote, as_path, readable
+from tfbench.files.paths import Path, Remote, as_path, beside, readable
 from tfbench.models.catalog import VALUE_RANGES, Network
 
 ENDING = ".weights.h5"
+SCHEMA = 1  # version of the layout of metadata; the first do not say theirs
 IMAGENET, CUSTOM = "imagenet", "own"  # values of --weights: those of prepare_models; those that a custom network loads
 
 
 def metadata_path(path) -> Path:
     """The metadata beside a weights file."""
-    return as_path(str(path).removesuffix(ENDING) + ".json")
+    text = str(path)
+    return beside(text[:-len(ENDING)] + ".json" if text.lower().endswith(ENDING) else text + ".json", ".json")
 
 
 def imagenet_path(weights_dir, network_name: str) -> Path:
@@ -49,7 +51,7 @@ def read_metadata(path, network: Network) -> dict:
         if not file.is_file():
             raise UserError(f"there is no weights file {file}: {remake}, or correct --weights")
     again = f"move {path} and {metadata_path(path).name} to another folder and {remake}"
-    metadata = atomic.read_json(metadata_path(path), cure=again)
+    metadata = atomic.read_json(metadata_path(path), cure=again, schema=SCHEMA)
     if fault := _fault_of(metadata, network):
         raise UserError(f"{metadata_path(path)} is no metadata of weights ({fault}): {again}")
     if metadata["network"] != network.name:
@@ -102,7 +104,7 @@ def save(model, path, metadata: dict, *, cure: str = atomic.make_writable(), cla
     except OSError as error:
         raise atomic.cannot_write(path, error, cure) from error
     scales = [layer.scale for layer in model.layers if type(layer).__name__ == "BatchNormalization"]
-    atomic.write_json(metadata_path(path), metadata | {
+    atomic.write_json(metadata_path(path), {"schema": SCHEMA} | metadata | {
         "classes": model.output["logits"].shape[-1] if classifier else None, "bn_scale": all(scales),
         "sha256": atomic.file_sha256(path)}, cure=cure)
 

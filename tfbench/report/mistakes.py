@@ -22,7 +22,7 @@ from tfbench.data.lookup import read_manifest
 from tfbench.data.manifests import folder_of_content
 from tfbench.errors import UserError
 from tfbench.files import atomic
-from tfbench.files.paths import Path, as_path
+from tfbench.files.paths import Path, as_path, beside
 from tfbench.regimes import RUNS
 from tfbench.report import mistakes_plots, ranking_plot, sections, standalone, tables
 from tfbench.report.write import csv_of
@@ -111,7 +111,7 @@ def read(record: store.Record, data_dir) -> Outcome:
     if labels.ndim == 2:
         probabilities = special.expit(outputs)
     elif probabilities is None:
-        flags = as_path(record["path"]).with_suffix(".flags")
+        flags = beside(record["path"], ".flags")
         notes.append("This run kept no probabilities: mistakes are not in the order of confidence, and calibration is "
                      f"missing. Runs keep them now: `python -m tfbench.{record['regime']} --flagfile={flags} "
                      "--results_dir=ANOTHER`, in the folder that the run was started in, computes all of it once more.")

@@ -13,7 +13,7 @@ import pathlib
 import tempfile
 
 from tfbench.errors import UserError
-from tfbench.files import atomic
+from tfbench.files import atomic, paths
 from tfbench.files.paths import Path, Remote, as_path
 from tfbench.results import store
 from tfbench.results.record import versions
@@ -32,7 +32,7 @@ def export(results_dir, target) -> int:
     if target.exists():
         raise UserError(f"{target} is there already: name a folder that is not with --export=DIR")
     files = [path for one in records for path in _files_of(as_path(one["path"]))]
-    files += sorted(results_dir.glob("weights/*.json"))
+    files += paths.ending_in(results_dir / "weights", ".json")
     try:
         with _whole(target) as half:
             for path in files:
@@ -41,7 +41,7 @@ def export(results_dir, target) -> int:
                 copy.write_bytes(path.read_bytes())
             environments = collections.Counter(str(sorted((one.get("versions") or {}).items())) for one in records)
             atomic.write_json(half / "archive.json", {
-                "rows": len(records), "written_by": versions()["tfbench"], "versions": dict(environments),
+                "schema": 1, "rows": len(records), "written_by": versions()["tfbench"], "versions": dict(environments),
                 "sha256": {str(path.relative_to(results_dir)): atomic.file_sha256(path) for path in files}},
                 cure=atomic.make_writable("--export"))
     except OSError as error:
@@ -71,7 +71,7 @@ def _whole(target):
 
 def _files_of(path: Path) -> list[Path]:
     """A row's file and what lies beside it."""
-    beside = [path, path.with_suffix(".npz"), path.with_suffix(".flags")]
+    beside = [path, paths.beside(path, ".npz"), paths.beside(path, ".flags")]
     for file in beside[1:]:
         if not file.exists():
             raise UserError(f"{path.name} has no {file.name} beside it: put it back, or move the record to "

@@ -10,7 +10,7 @@ from typing import Any
 from tfbench.config import name_of
 from tfbench.errors import UserError
 from tfbench.files.fields import COUNT, GROUP, SWITCH, TEXT, wrong
-from tfbench.files.paths import Path, as_path
+from tfbench.files.paths import Path, as_path, beside
 from tfbench.inputs import RunInputs
 from tfbench.models import weights
 from tfbench.models.catalog import CUSTOM_FEATURES, Network
@@ -72,7 +72,7 @@ def read(record: Mapping[str, Any]) -> tuple[Path, Network, dict]:
       UserError: it was not kept, with the command that makes it; it is damaged; or its custom network is not as it was.
     """
     of_record = as_path(record["path"])
-    again = (f"`python -m tfbench.{record['regime']} --flagfile={of_record.with_suffix('.flags')} --keep_model`, in "
+    again = (f"`python -m tfbench.{record['regime']} --flagfile={beside(of_record, '.flags')} --keep_model`, in "
              "the folder that the run was started in")
     results_dir = of_record.parent.parent
     if not is_kept(results_dir, record["spec"]):

@@ -108,18 +108,16 @@ class Record(Mapping[str, Any]):
         """The record that a JSON file holds. This is the one check of its layout.
 
         Args:
-          value: what the file holds. path: of the file. cure: what to do where it is no record.
+          value: what the file holds, of SCHEMA or an earlier one. path: of the file.
+          cure: what to do where it is no record.
           key: of the run that it should be of; None: whichever its specification tells.
 
         Raises:
-          UserError: it is no record, a field is damaged (fault_of), or it was written by a newer tfbench.
+          UserError: it is no record, a field is damaged (fault_of), or a newer tfbench added one.
         """
         missing = [name for name in REQUIRED if not isinstance(value, dict) or name not in value]
         if missing:
             raise UserError(f"{path} is no record of tfbench (missing: {', '.join(sorted(missing))}): {cure}")
-        if type(value["schema"]) is int and value["schema"] > SCHEMA:
-            raise UserError(f"{path} was written by a newer tfbench (schema {value['schema']}, this one knows up to "
-                            f"{SCHEMA}): update tfbench")
         if value["schema"] == SCHEMA and (unknown := sorted(value.keys() - FIELD_NAMES)):
             raise UserError(f"{path} has a field {unknown[0]!r} that no record has, it is damaged or was written by a "
                             f"newer tfbench: update tfbench, or {cure}")

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from tfbench.config import name_of
+from tfbench.config import SCHEMA, name_of
 from tfbench.errors import UserError
 from tfbench.files import arrays, atomic, paths, sharing
 from tfbench.files.paths import as_path
@@ -79,7 +79,9 @@ def read_trials(work, spec: dict | None = None) -> dict[int, dict]:
 def _trial_files(work) -> dict[int, paths.Path]:
     """The files of trials in a work folder, by number. UserError for "trial1 (1).json": a copy, or misnamed."""
     files = {}
-    for path in as_path(work).glob("trial*.json"):
+    for path in paths.ending_in(work, ".json"):
+        if not path.name.startswith("trial"):
+            continue
         match = re.fullmatch(r"trial([1-9]\d{0,8})\.json", path.name)
         if not match:
             raise UserError(f"expected results of trials in {work} to be called trial1.json, trial2.json, …, found "
@@ -118,7 +120,7 @@ def read_record(path, key: str | None = None) -> Record:
       UserError: the file is cut, is no record or another run's, or was written by a newer tfbench.
     """
     cure = f"move it to another folder and run its command again (its flags are in {str(path)[:-5]}.flags)"
-    return Record.from_json(atomic.read_json(path, cure=cure), path=path, cure=cure, key=key)
+    return Record.from_json(atomic.read_json(path, cure=cure, schema=SCHEMA), path=path, cure=cure, key=key)
 
 
 def finished(results_dir, spec: dict) -> Record | None:
@@ -126,7 +128,7 @@ def finished(results_dir, spec: dict) -> Record | None:
 
     A pretraining without its weights is not finished.
     """
-    path = record_path(results_dir, spec)
+    path = paths.beside(record_path(results_dir, spec), ".json")
     if not path.exists() or (spec["regime"] == PRETRAIN.name and not weights_path(results_dir, spec).exists()):
         return None
     return read_record(path, key=path.stem.rpartition("-")[2])
@@ -134,8 +136,6 @@ def finished(results_dir, spec: dict) -> Record | None:
 
 def read_records(*results_dirs) -> list[Record]:
     """All records below the folders, folder by folder in the order of their file names; of copies of one only one.
-
-    Hidden files are left out: some systems keep notes on each file in one.
 
     Raises:
       UserError: a folder does not exist, a record is damaged (see read_record), or two of one run tell different
@@ -148,9 +148,7 @@ def read_records(*results_dirs) -> list[Record]:
         if as_path(folder).name == "rows" and not (as_path(folder) / "rows").exists():
             raise UserError(f"expected a results folder, {folder} is the folder of its records: name the one it is in, "
                             f"--results_dir={as_path(folder).parent}")
-        for path in sorted(as_path(folder).glob("rows/*.json"), key=str):
-            if path.name.startswith("."):
-                continue
+        for path in paths.ending_in(as_path(folder) / "rows", ".json"):
             record = read_record(path)
             run = (record.key, record.regime, record.network, record.dataset)
             other = records.setdefault(run, record)
@@ -171,7 +169,7 @@ def find_run(results_dir, run: str) -> Record:
       UserError: there is none, or there are several.
     """
     path = as_path(run)
-    if run.endswith(".json") and path.exists():
+    if run.lower().endswith(".json") and path.exists():
         return read_record(path)
     records = [record for record in read_records(results_dir) if record.regime in REGIMES]
     if run == LATEST and records:
@@ -191,7 +189,7 @@ def find_run(results_dir, run: str) -> Record:
 
 
 def _predictions_path(record: Mapping[str, Any]) -> paths.Path:
-    return as_path(record["path"]).with_suffix(".npz")
+    return paths.beside(record["path"], ".npz")
 
 
 PREDICTIONS = {"keys": arrays.Expected("U", (1,), False), "labels": arrays.Expected("iuf", (1, 2), False),

@@ -327,6 +327,9 @@ class ReadyQueue:
         return number
 
 
+REPORT_SCHEMA = 1  # version of the layout of ray.json; the first do not say theirs
+
+
 def report_path(results_dir) -> Path:
     """Where a study on Ray tells, while it goes on and at its end, what it does (sweep/executors/ray_cluster.py)."""
     return as_path(results_dir) / "ray.json"

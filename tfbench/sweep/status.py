@@ -156,7 +156,7 @@ def read_work(results_dir) -> dict:
     """
     path = jobs.report_path(results_dir)
     cure = "move it away, it only tells what the last study on Ray did"
-    report = atomic.read_json(path, cure=cure) if path.exists() else None
+    report = atomic.read_json(path, cure=cure, schema=jobs.REPORT_SCHEMA) if path.exists() else None
     age: float | None = None
     if report is not None:
         try:

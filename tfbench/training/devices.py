@@ -2,13 +2,13 @@
 
 import contextlib
 import functools
-import json
 import os
 
 import tensorflow as tf
 
 from tfbench.data.pipeline import InputShard
 from tfbench.errors import Preempted, UserError
+from tfbench.files import atomic
 
 
 @functools.cache  # a process can join the other hosts only once
@@ -56,7 +56,7 @@ def cluster() -> list[str]:
     """
     text = os.environ.get("TF_CONFIG", "")
     try:
-        hosts = json.loads(text or "{}").get("cluster", {})
+        hosts = atomic.parse_json(text or "{}").get("cluster", {})
         return [*hosts.get("chief", []), *hosts.get("worker", [])]
     except (ValueError, AttributeError, TypeError):
         raise UserError('TF_CONFIG is damaged: expected {"cluster": {"worker": ["HOST:PORT", …]}, "task": {"type": '

@@ -31,7 +31,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from tfbench.errors import UserError
 from tfbench.files import atomic
 from tfbench.files.paths import Path
-from tfbench.sweep.jobs import Job, ReadyQueue
+from tfbench.sweep.jobs import REPORT_SCHEMA, Job, ReadyQueue
 from tfbench.sweep.worker import WrongWorker, code_hash, work
 
 RETRY_SECONDS = (2.0, 4.0, 8.0)  # before the second, the third and any later attempt at a job
@@ -315,7 +315,8 @@ class Scheduler:
 
     def _write(self, running, retrying, failures, *, ended: bool) -> None:
         report = {
-            "written": _now(), "ended": ended, "dashboard": self.dashboard, "done": self.done, "of": len(self.jobs),
+            "schema": REPORT_SCHEMA, "written": _now(), "ended": ended, "dashboard": self.dashboard,
+            "done": self.done, "of": len(self.jobs),
             "running": [self.begun_jobs[index] for index in sorted(running) if index in self.begun_jobs],
             "again": [{"title": self.jobs[index].title, "reason": reason} for index, reason in retrying.items()],
             "set_aside": [{"title": failure.title, "reason": failure.reason, "details": failure.details.splitlines()}
