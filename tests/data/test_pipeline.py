@@ -9,6 +9,7 @@ import PIL.Image
 import pytest
 import tensorflow as tf
 
+from tfbench.data import pipeline
 from tfbench.data.examples import Examples
 from tfbench.data.pipeline import (
     InputShard,
@@ -50,6 +51,34 @@ def test_every_epoch_is_another_permutation_and_any_part_can_be_drawn():
     assert not np.array_equal(order, draw(0, 40, seed=2))
     for first, number in ((0, 7), (9, 2), (13, 20), (30, 10)):
         np.testing.assert_array_equal(draw(first, number), order[first:first + number])
+
+
+@pytest.mark.parametrize("method", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("shard", [InputShard(), InputShard(host=1, num_hosts=2, num_batches=2)])
+def test_small_images_that_are_seen_whole_are_decoded_once_to_the_same_batches(method, shard, monkeypatch):
+    draw = np.random.RandomState(0)
+    images = [tf.io.encode_png(draw.randint(0, 256, (8, 9, 1)).astype(np.uint8)).numpy() for _ in range(10)]
+    examples = Examples(np.array(images, object), np.arange(10), [f"{i}" for i in range(10)], "")
+    settings = {**AUGMENTATION, "batch_size": 8, "min_crop_area": 1.0, "image_size": 12, "method": method,
+                "shard": shard, "first_step": 1, "steps": 6}
+    assert pipeline.whole_images(examples).shape == (10, 8, 9, 3)
+    once = list(training_batches(examples, **settings).as_numpy_iterator())
+    monkeypatch.setattr(pipeline, "PIXEL_BYTES", 10 * 8 * 9 * 3 - 1)
+    assert pipeline.whole_images(examples) is None
+    again = list(training_batches(examples, **settings).as_numpy_iterator())
+    assert len(once) == 5 * shard.num_batches
+    for batch, other in zip(tf.nest.flatten(once), tf.nest.flatten(again), strict=True):
+        np.testing.assert_array_equal(batch, other)
+
+
+def test_images_of_several_sizes_or_kinds_are_decoded_as_they_come(examples):
+    grey = np.zeros((8, 8, 3), np.uint8)
+    jpegs, png = [tf.io.encode_jpeg(grey).numpy()] * 2, tf.io.encode_png(grey).numpy()
+    assert pipeline.whole_images(examples) is None
+    for images in (jpegs, [jpegs[0], png], [b""], [b"\x89PNG"]):
+        assert pipeline.whole_images(dataclasses.replace(examples, images=np.array(images, object))) is None
+    cropped = dataclasses.replace(examples, images=np.array([png] * 2, object), crop_bottom_rows=2)
+    assert pipeline.whole_images(cropped) is None
 
 
 @pytest.mark.parametrize("color_distortion", [False, True])

@@ -15,6 +15,7 @@ has 256 levels, as float32, until then.
 
 import dataclasses
 import os
+import struct
 
 import numpy as np
 import tensorflow as tf
@@ -30,6 +31,8 @@ TORCH_STD = (0.229, 0.224, 0.225)
 
 ASPECT_RATIOS = (3 / 4, 4 / 3)  # of random crops, as in Inception's training
 MAX_BRIGHTNESS, SATURATION = 32.0, (0.5, 1.5)  # of distort_color: added, of 255; factor
+
+PIXEL_BYTES = 1 << 28  # of decoded images, up to which a training decodes each once
 
 as_written = tf.autograph.experimental.do_not_convert  # loops and conditions are Python's; converting them takes time
 
@@ -141,8 +144,11 @@ def training_batches(examples: Examples, *, image_size: int, batch_size: int, se
       mirrored [n] bool for `to_network`, labels as in `examples`.
     """
     first, local = first_step * batch_size, shard.local_batch_size(batch_size)
-    size = shard.per_replica_batch_size(batch_size)
-    encoded, labels, jpeg = reader(examples.images), tf.constant(examples.labels), all_jpeg(examples.images)
+    size, labels = shard.per_replica_batch_size(batch_size), tf.constant(examples.labels)
+    pixels = None
+    if min_crop_area == 1.0 and not color_distortion and (steps - first_step) * local >= len(examples.labels):
+        pixels = whole_images(examples)  # always the same ones, each drawn once and again
+    encoded, jpeg = reader(examples.images), all_jpeg(examples.images)
 
     @as_written
     def load(index, position):
@@ -164,13 +170,37 @@ def training_batches(examples: Examples, *, image_size: int, batch_size: int, se
     elements = tf.data.Dataset.zip(training_order(len(examples.labels), first, seed), positions)
     if shard.num_hosts > 1:
         elements = elements.filter(lambda index, position: position % batch_size // local == shard.host)
-    return _batched(elements, load, size, finish)
+    if pixels is None:
+        return _batched(elements, load, size, finish)
+    held = tf.constant(pixels)
+
+    @as_written
+    def gather(indices, positions):
+        return finish(resize_all(tf.gather(held, indices), image_size, method), indices, positions)
+
+    return _batched(elements, None, size, gather)
+
+
+def whole_images(examples: Examples) -> np.ndarray | None:
+    """All images, decoded, uint8 [n, height, width, 3]; None unless they are PNGs of one size, and few or small."""
+    images = examples.images
+    headers = {image[:8] + image[16:24] for image in images} if isinstance(images, np.ndarray) else ()
+    if len(headers) != 1 or examples.crop_bottom_rows:
+        return None
+    signature, width, height = struct.unpack(">8sII", headers.pop().ljust(16))
+    if signature != b"\x89PNG\r\n\x1a\n" or len(images) * width * height * 3 > PIXEL_BYTES:
+        return None
+    load = as_written(lambda image: tf.ensure_shape(
+        tf.io.decode_image(image, channels=3, expand_animations=False), [height, width, 3]))
+    decoded = tf.data.Dataset.from_tensor_slices(images).map(load, num_parallel_calls=os.cpu_count() or 1)
+    return decoded.batch(len(images)).get_single_element().numpy()
 
 
 def _batched(elements: tf.data.Dataset, load, batch_size: int, finish=None) -> tf.data.Dataset:
-    """Elements loaded in parallel, in order, in full batches, `finish` applied to each."""
-    batches = elements.map(load, num_parallel_calls=4 * (os.cpu_count() or 1), deterministic=True)
-    batches = batches.batch(batch_size, drop_remainder=True)
+    """Elements loaded in parallel, in order, in full batches, `finish` applied to each; without `load` as they are."""
+    if load is not None:
+        elements = elements.map(load, num_parallel_calls=4 * (os.cpu_count() or 1), deterministic=True)
+    batches = elements.batch(batch_size, drop_remainder=True)
     if finish is not None:
         batches = batches.map(finish)
     batches = batches.prefetch(2)
@@ -227,10 +257,15 @@ def resize(image, size: int, method: str):
     Returns:
       float32 [size, size, 3]; bicubic overshoots [0, 255].
     """
+    return resize_all(image[None], size, method)[0]
+
+
+def resize_all(images, size: int, method: str):
+    """`resize` of images of one size: uint8 [n, height, width, 3] to float32 [n, size, size, 3]."""
     kernel = {"bilinear": tf.raw_ops.ResizeBilinear, "bicubic": tf.raw_ops.ResizeBicubic}[method]
-    image = tf.cast(image, tf.float32)  # the kernels are quicker on floats than on bytes
-    resized = kernel(images=image[None], size=[size, size], align_corners=False, half_pixel_centers=False)
-    return tf.ensure_shape(resized[0], [size, size, 3])
+    images = tf.cast(images, tf.float32)  # the kernels are quicker on floats than on bytes
+    resized = kernel(images=images, size=[size, size], align_corners=False, half_pixel_centers=False)
+    return tf.ensure_shape(resized, [None, size, size, 3])
 
 
 def random_crop(encoded, size: int, min_area: float, draw, *, method: str = "bilinear", crop_bottom_rows: int = 0,
