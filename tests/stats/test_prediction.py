@@ -53,3 +53,12 @@ def test_two_networks_and_records_of_before_have_none():
     assert note.startswith("10 of 10 logistic regressions have no LogME")
     tuned = [row for row in rows if row["regime"] == "finetune"]
     assert prediction.agreement(accuracies.from_records(tuned), tuned)[0].empty
+
+
+def test_data_sets_of_several_labels_are_said_to_have_none():
+    rows = records()
+    voc = [row | {"dataset": "voc2007", "metric": "voc_map"} for row in rows if row["dataset"] == "dtd"]
+    rows += [{name: value for name, value in row.items() if name != "estimates"} for row in voc]
+    lines, (note,) = prediction.agreement(accuracies.from_records(rows), rows)
+    assert note == "VOC2007: no LogME, H-score, LEEP or NCE, which need one class for each image"
+    assert set(lines[lines["dataset"] == "voc2007"]["estimate"]) == {"source_accuracy", "validation_accuracy"}

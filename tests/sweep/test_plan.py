@@ -129,7 +129,7 @@ def test_a_measured_throughput_gives_the_hours(tmp_path):
 
 COST = plan.Cost(fits=57, trained=100, evaluated=10, seconds=3600.0, kept=1)
 TITLE = ("finetune", "resnet_50", "pets", "")
-NOBODY = {"at_work": None, "age": None, "report": None}
+NOBODY = {"at_work": None, "age": None, "report": None, "set_aside": {}}
 
 
 def row(**more):

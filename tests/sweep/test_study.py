@@ -14,7 +14,7 @@ from tfbench.models import weights
 from tfbench.models.build import build_network
 from tfbench.regimes import RUNS
 from tfbench.results import store
-from tfbench.sweep import jobs, plan
+from tfbench.sweep import jobs, plan, status
 from tfbench.sweep.executors import local
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -180,6 +180,18 @@ def test_what_needs_a_failed_pretraining_is_set_aside_and_the_rest_goes_on(tmp_p
     assert said[:2] == ["set aside: pretrain mobilenet_v1 glyphs: the loss is not finite",
                         "set aside: logistic_regression mobilenet_v1 digits: it needs pretrain mobilenet_v1 glyphs"]
     assert said[-1] == ("3 runs of 8 set aside, everything else is finished; the same command tries again")
+    study.show_status(parse(study, [*MATRIX, f"--results_dir={tmp_path}", "--status"]), runs)
+    said = capsys.readouterr().out
+    assert "pretrain mobilenet_v1 glyphs: set aside: the loss is not finite" in said
+    assert "logistic_regression mobilenet_v1 digits: set aside: it needs pretrain mobilenet_v1 glyphs" in said
+    assert "0 of 8 runs finished, 0 begun, 3 set aside, 5 not begun" in said
+    monkeypatch.setattr(local, "execute", lambda config, progress: (types.SimpleNamespace(seconds=1.0, spec={}), True))
+    monkeypatch.setattr(local.jobs, "keep_weights", lambda *_: None)
+    local.run(parse(study, [*MATRIX, f"--results_dir={tmp_path}"]), runs)  # the same command, and nothing is refused
+    assert status.read_work(tmp_path)["set_aside"] == {}
+    (tmp_path / "set_aside.json").write_text('{"a": 1}')
+    with pytest.raises(UserError, match="set_aside.json is damaged.*move it away"):
+        status.read_work(tmp_path)
 
 
 def test_a_network_without_weights_is_said_beside_the_ranking(tmp_path, data_dir, capsys):

@@ -263,8 +263,8 @@ def _estimates(findings: Findings) -> Table:
     return Table("How well a network's accuracy is predicted without training on the data set: weighted Kendall τ "
                  "(SciPy's weightedtau, as the authors of LogME and SFDA take it) and Pearson's r with the log-odds of "
                  "test accuracy, over networks. Estimates are of the training split's features (LEEP, NCE: and the "
-                 "source's classifier). Of networks in random order, |τ| exceeds .82 with 5 networks, .63 with 8, .44 "
-                 "with 16 one time in 20.", findings.prediction,
+                 "source's classifier); data sets whose images have several classes have none. Of networks in random "
+                 "order, |τ| exceeds .82 with 5 networks, .63 with 8, .44 with 16 one time in 20.", findings.prediction,
                  (_REGIME, _DATASET, ("estimate", "Estimate", "estimate"), ("tau", "τ", "correlation"),
                   ("r", "r", "correlation"), ("networks", "Networks", "count"), ("datasets", "Data sets", "count")))
 

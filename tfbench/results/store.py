@@ -7,6 +7,7 @@
       work/NAME/         results of the trials so far, trialN.json, checkpoints, TensorBoard summaries
       models/            trained networks with their classifiers (results/kept_models.py)
       weights/           what pretrain made
+      set_aside.json     {title: reason} of the runs that the last study in one process set aside
       ray.json           what the last study on Ray is doing or came to (sweep/executors/ray_cluster.py)
 
 NAME is regime-network-dataset-KEY, KEY the hash of the run's specification (RunConfig.spec). So a repeated command

@@ -74,6 +74,10 @@ def agreement(table: pd.DataFrame, records: Sequence[Mapping[str, Any]]) -> tupl
     notes = [f"{len(without)} of {count(len(regressions), 'logistic regression')} have no LogME, H-score, LEEP or NCE: "
              "they were run before tfbench computed these; run them in another results folder to have them"
              ] if without else []
+    if several := [name for name in table["dataset"].unique() if any(
+            record["dataset"] == name and METRICS[record["metric"]].multi_label for record in regressions)]:
+        notes.append(f"{', '.join(map(dataset_title, several))}: no LogME, H-score, LEEP or NCE, which need one class "
+                     "for each image")
     return pd.concat(lines, ignore_index=True) if lines else pd.DataFrame(columns=COLUMNS), notes
 
 

@@ -333,3 +333,8 @@ REPORT_SCHEMA = 1  # version of the layout of ray.json; the first do not say the
 def report_path(results_dir) -> Path:
     """Where a study on Ray tells, while it goes on and at its end, what it does (sweep/executors/ray_cluster.py)."""
     return as_path(results_dir) / "ray.json"
+
+
+def set_aside_path(results_dir) -> Path:
+    """Where the last study in one process tells which runs it set aside: {title: reason}."""
+    return as_path(results_dir) / "set_aside.json"

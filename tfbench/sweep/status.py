@@ -149,10 +149,11 @@ def read_work(results_dir) -> dict:
 
     Returns:
       {"at_work": "ray", "local" or None, "age": seconds since a study on Ray last wrote, None where none did,
-      "report": what that was (sweep.executors.ray_cluster.Conductor), else None}.
+      "report": what that was (sweep.executors.ray_cluster.Conductor), else None, "set_aside": {title: reason} of the
+      runs that the last study in one process set aside}.
 
     Raises:
-      UserError: the file is damaged.
+      UserError: a file is damaged.
     """
     path = jobs.report_path(results_dir)
     cure = "move it away, it only tells what the last study on Ray did"
@@ -166,7 +167,18 @@ def read_work(results_dir) -> dict:
             raise UserError(f"{path} is damaged, it is no report of a study on Ray ({error!r}): {cure}") from error
     live = report and age is not None and not report["ended"] and age < STALE
     return {"at_work": "ray" if live else "local" if sharing.is_locked(results_dir) else None, "age": age,
-            "report": report}
+            "report": report, "set_aside": _read_set_aside(jobs.set_aside_path(results_dir))}
+
+
+def _read_set_aside(path: Path) -> dict[str, str]:
+    """What executors/local.py wrote, {} where it wrote nothing."""
+    if not path.exists():
+        return {}
+    cure = "move it away, it only tells what the last study set aside"
+    reasons = atomic.read_json(path, cure=cure)
+    if not isinstance(reasons, dict) or not all(isinstance(reason, str) for reason in reasons.values()):
+        raise UserError(f"{path} is damaged, expected a reason for each run: {cure}")
+    return reasons
 
 
 def _now() -> datetime.datetime:
@@ -193,7 +205,8 @@ def with_work(states: list[State], work: dict) -> list[State]:
     Of a study in one process, the first run that is begun is the running one: they go in the plan's order.
     """
     titles = {state.title: index for index, state in enumerate(states) if state.state != "finished"}
-    changes: dict[int, tuple[str, str | None]] = {}
+    changes: dict[int, tuple[str, str | None]] = {
+        titles[title]: ("set aside", reason) for title, reason in work["set_aside"].items() if title in titles}
     if work["report"]:
         # A job's title begins with its run's; what is running makes no less of what is set aside.
         for name, new in (("running", "running"), ("set_aside", "set aside")):

@@ -2,7 +2,7 @@
 
 from tfbench.cli.progress import Display
 from tfbench.errors import UserError
-from tfbench.files import sharing
+from tfbench.files import atomic, sharing
 from tfbench.regimes import PRETRAIN
 from tfbench.results.record import summary
 from tfbench.sweep import jobs
@@ -13,7 +13,8 @@ from tfbench.wording import count, say
 def run(options, runs: list[jobs.Run]) -> int | None:
     """Runs everything, while no other study is at work in the results folder.
 
-    A run that is refused is set aside with its reason, and what needs its weights; the rest goes on.
+    A run that is refused is set aside with its reason, and what needs its weights; the rest goes on. The reasons are
+    kept for --status.
 
     Returns:
       The exit code 1 where one was.
@@ -23,7 +24,8 @@ def run(options, runs: list[jobs.Run]) -> int | None:
     no_weights: dict[str, str] = {}  # network -> title of its pretraining, which was set aside
     with (sharing.exclusive_lock(options.results_dir, say),
           Display(sum(planned.cost.seconds for planned in runs), stages=False) as progress):
-        jobs.report_path(options.results_dir).unlink(missing_ok=True)  # an earlier study's on Ray
+        for path in (jobs.report_path(options.results_dir), jobs.set_aside_path(options.results_dir)):
+            path.unlink(missing_ok=True)  # an earlier study's
         for number, planned in enumerate(runs, start=1):
             progress.run(planned.title, planned.cost.seconds)
             config = jobs.use_weights(planned.config, weights)
@@ -37,6 +39,7 @@ def run(options, runs: list[jobs.Run]) -> int | None:
                     no_weights[config.model] = planned.title
                 progress.finish_run()
                 progress.line(f"[{number}/{len(runs)}] {planned.title} is set aside: {error}")
+                atomic.write_json(jobs.set_aside_path(options.results_dir), set_aside)
                 continue
             assert record  # of a whole run
             jobs.keep_weights(config, record.spec, weights)

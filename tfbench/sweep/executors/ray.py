@@ -34,6 +34,7 @@ def _run(options, runs: list[jobs.Run]) -> int | None:
         for line in finished:
             progress.line(line)
         report = jobs.report_path(options.results_dir)
+        jobs.set_aside_path(options.results_dir).unlink(missing_ok=True)  # an earlier study's, in one process
         if left:
             with ray_cluster.cluster(options.ray_address, resources) as dashboard:
                 if dashboard:
