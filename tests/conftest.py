@@ -4,12 +4,14 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
 
+import numpy as np
+import PIL.Image
 import pytest
 import tensorflow as tf
 from helpers.programs import parse
 from tensorflow.python.framework import config
 
-from tfbench.data import prepare
+from tfbench.data import folders, prepare
 from tfbench.data.catalog import EMBEDDED_DATASETS
 
 # Four logical devices stand for four accelerators; they must be made before any operation runs. Tests of several
@@ -25,6 +27,19 @@ def data_dir(tmp_path_factory):
     for dataset in EMBEDDED_DATASETS:
         prepare.prepare(dataset, path)
     return path
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """folder:PATH of two classes, dark and bright, of 20 images each."""
+    folders.read_once.cache_clear()
+    generator = np.random.default_rng(0)
+    for label, name in enumerate(("dark", "bright")):
+        (tmp_path / "mine" / name).mkdir(parents=True)
+        for i in range(20):
+            pixels = generator.integers(0, 128, [32, 32, 3], np.uint8) + np.uint8(128 * label)
+            PIL.Image.fromarray(pixels).save(tmp_path / "mine" / name / f"{i}.png")
+    return f"folder:{tmp_path}/mine"
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -17,7 +17,7 @@ from tfbench.data.catalog import DATASETS, Dataset
 from tfbench.errors import UserError
 from tfbench.models.catalog import SWITCHES, Network
 from tfbench.regimes import RUNS, Regime
-from tfbench.wording import count
+from tfbench.wording import brief_duration, count
 
 SCHEMA = 6  # version of the layout of records and specifications
 READING = "JPEG by the accurate integer transform, resized as TensorFlow 1 did"  # data/pipeline.py
@@ -36,8 +36,9 @@ class Setting:
 
     Attributes:
       default: its value where it is not given; None is "unset".
-      kind: "integer", "number", "switch", "text", "choice", "name", "trial", "grid", "network", "dataset", or a
-        comma-separated list: "integers", "numbers", "names", "texts", "networks", "datasets" (parsed by cli/flags.py).
+      kind: "integer", "number", "switch", "text", "choice", "name", "trial", "grid", "duration" (in seconds),
+        "network", "dataset", or a comma-separated list: "integers", "numbers", "names", "texts", "networks",
+        "datasets" (parsed by cli/flags.py).
       help: one sentence, with the paper's section or "our choice".
       group: heading in --help.
       choices: of "choice", "name" and "names"; further names that a "dataset" may have; words in place of "integers";
@@ -123,6 +124,10 @@ class RunConfig:
     trial: str = setting(
         ALL, "trial", "which part of the search to run: all that is missing; one trial by its number, from 1; or the "
         "refit, when all trials are there (for job arrays: study --executor=commands)", SEARCH)
+
+    budget: int | None = setting(
+        None, "duration", "time that this command may take, such as 90m or 2h: plans a search that fits, by the speed "
+        "measured here, and stops in time; unset: no limit (our choice)", SEARCH)
 
     epochs: Any = setting(None, "number", "passes over the training images", TRAINING, minimum=0)
     select_steps: tuple[int, ...] | None = setting(
@@ -254,6 +259,8 @@ class RunConfig:
                 continue
             if isinstance(value, bool):
                 lines.append(f"--{name}" if value else f"--no{name}")
+            elif known.kind == "duration":
+                lines.append(f"--{name}={brief_duration(value)}")
             elif isinstance(value, tuple):
                 lines.append(f"--{name}={('x' if known.kind == 'grid' else ',').join(map(str, value))}")
             else:

@@ -1,4 +1,4 @@
-"""The two exceptions that the programs turn into one line (tfbench/cli/app.py)."""
+"""The exceptions that the programs turn into one line (tfbench/cli/app.py)."""
 
 
 class UserError(Exception):
@@ -13,3 +13,7 @@ class Preempted(BaseException):
 
     The programs say so and leave with exit code 75 (EX_TEMPFAIL).
     """
+
+
+class OutOfTime(Preempted):
+    """The time of --budget is over."""

@@ -72,7 +72,7 @@ def _search(search: paper.Search) -> dict[str, dict]:
     divided = f", divided by {few.divisor} on few examples" if few.divisor > 1 else ""
     return {
         **_RUN, **_STEP, **_REGULARISATION, **_SUBSETS, **_KEPT,
-        **_same("steps_curve", "search", "trial", "preset"),
+        **_same("steps_curve", "search", "trial", "preset", "budget"),
         "steps": {"help": f"training steps of each trial; unset: {search.steps:,} (v3 appendix A.5), on few examples "
                   f"{few.steps:,} or {few.epochs} epochs of the subset, whichever is more; --preset=quick: "
                   f"{quick.epochs} epochs, at least {quick.least_steps} steps"},

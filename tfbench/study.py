@@ -17,6 +17,7 @@ import sys
 import time
 
 from tfbench.cli import app
+from tfbench.cli.progress import Display
 from tfbench.config import FIELDS, WHAT, Setting
 from tfbench.data.catalog import DATASETS
 from tfbench.errors import UserError
@@ -24,7 +25,7 @@ from tfbench.files.paths import as_path
 from tfbench.linear import cache
 from tfbench.regimes import REGIMES, RUNS
 from tfbench.results import archive, store
-from tfbench.sweep import executors, jobs, plan, status
+from tfbench.sweep import best, executors, jobs, plan, status, time_budget
 from tfbench.wording import count, say
 
 CLUSTER, LOOK = "executor", "only look"  # groups of --help
@@ -47,6 +48,9 @@ SETTINGS = {
     **{name: FIELDS[name] for name in (
         "preset", "search", "image_size", "seed", "split_seed", "voc_difficult", "aircraft_banner",
         "deterministic", "devices", "results_dir", "data_dir")},
+    "budget": dataclasses.replace(FIELDS["budget"], help=FIELDS["budget"].help + "; all runs take the same level"),
+    "best": Setting(0, "integer", "take only so many of --models: those whose finished logistic regressions on the "
+                    "data set are the most accurate on its validation images (0, our choice: all)", WHAT, minimum=0),
     "batch_size": dataclasses.replace(FIELDS["batch_size"], default=None, help="images per step over all devices, of "
                                       "every program; unset: each one's own, 4096 in pretraining, else 256, on few "
                                       "examples fewer (v3 appendix A)"),
@@ -93,15 +97,41 @@ def show_status(options, runs: list[jobs.Run]) -> None:
         time.sleep(options.watch)
 
 
+def within_budget(options, runs: list[jobs.Run], *, measure: bool, start: float) -> tuple[list[jobs.Run], list[str]]:
+    """The runs at the level that fits into --budget, and lines that say which it is; as time_budget.fit."""
+    with Display(1) as progress:
+        fitted = time_budget.fit([run.config for run in runs], options.budget, progress, start=start, measure=measure)
+    return [dataclasses.replace(run, config=config, cost=cost) for run, config, cost in zip(
+        runs, fitted.configs, fitted.costs, strict=True)], fitted.lines
+
+
+def nobody() -> UserError:
+    return UserError("nobody is there to confirm the plan: add --yes to start without asking")
+
+
 def main(options) -> int | None:
+    start = time.monotonic()
     if options.gpus_per_trial > 1 and options.gpus_per_trial % 1:
         raise UserError(f"expected a whole number of GPUs, or a part of one, found "
                         f"--gpus_per_trial={options.gpus_per_trial:g}: take {int(options.gpus_per_trial)}")
+    if options.budget and options.executor != "local":
+        raise UserError(f"--budget measures and watches this process, --executor={options.executor} runs others: leave "
+                        "it out, and take --search=halving, --grid or a preset")
     # ---- what to run -------------------------------------------------------------------------------
+    if options.best:
+        options.models, lines = best.choose(options)
+        for line in lines:
+            say(line, error=True)
     rate = plan.measured_rates(options.throughput) if options.throughput else plan.matrix_rate()
     runs = jobs.plan_runs(options, rate)
     for line in jobs.notes(runs):
         say(line, error=True)
+    looks = options.status or options.watch or options.export or options.plan
+    level: list[str] = []
+    if options.budget:
+        if not looks and not options.yes and not sys.stdin.isatty():
+            raise nobody()
+        runs, level = within_budget(options, runs, measure=not looks, start=start)
     if options.status or options.watch:
         show_status(options, runs)
         return None
@@ -111,19 +141,20 @@ def main(options) -> int | None:
         return None
     if options.executor == "commands" and not options.plan:
         return executors.run(options, runs)
-    for line in plan.describe(options, runs).splitlines():
+    for line in [*plan.describe(options, runs).splitlines(), *(f"  {line}" for line in level)]:
         say(line)
     if options.plan:
         return None
     if not options.yes:
         if not sys.stdin.isatty():
-            raise UserError("nobody is there to confirm the plan: add --yes to start without asking")
+            raise nobody()
         if input("Start? [Y/n] ").strip().lower() not in ("", "y", "yes"):
             say("nothing was started")
             return 1
 
     # ---- run, then analyse -------------------------------------------------------------------------
-    code = executors.run(options, runs)
+    with time_budget.deadline(options.budget, start, lambda: status.left(options.results_dir, runs)):
+        code = executors.run(options, runs)
     if code and not (as_path(options.results_dir).is_dir() and any(
             record.regime in REGIMES for record in store.read_records(options.results_dir))):
         return code
@@ -138,7 +169,9 @@ def main(options) -> int | None:
 def again(options) -> str:
     """What the same command does after an interruption: one that only looks, or prints, begins anew."""
     looks = options.status or options.watch or options.plan or options.export or options.executor == "commands"
-    return "" if looks else app.CONTINUES
+    if looks:
+        return ""
+    return app.FRESH_BUDGET if options.budget else app.CONTINUES
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ import difflib
 import sys
 from collections.abc import Iterable, Sequence
 
+DURATION_UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}  # of flags such as 1h30m, in seconds
+
 
 def count(number: int, noun: str) -> str:
     """ "1 network", "3 networks", "19,531 steps", "2 classes"."""
@@ -57,6 +59,15 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+
+def brief_duration(seconds: int) -> str:
+    """Whole seconds as flags take them: "45s", "1h30m", "2d"."""
+    parts = []
+    for unit, size in DURATION_UNITS.items():
+        number, seconds = divmod(seconds, size)
+        parts += [f"{number}{unit}"] if number else []
+    return "".join(parts) or "0s"
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:

@@ -2,13 +2,10 @@
 
 import re
 
-import numpy as np
-import PIL.Image
 import pytest
 from helpers.programs import FlagsError, parse, plan_runs
 
 from tfbench import finetune, paper, pretrain, study, train_from_scratch
-from tfbench.data import folders
 from tfbench.regimes import REGIMES
 from tfbench.results import store
 from tfbench.sweep import jobs, plan
@@ -16,19 +13,6 @@ from tfbench.sweep import jobs, plan
 MINE = ["--model=mobilenet_v1", "--dataset=folder:mine"]
 PETS = ["--model=mobilenet_v1", "--dataset=pets"]
 QUICK = paper.FINE_TUNING.quick
-
-
-@pytest.fixture
-def photographs(tmp_path):
-    """folder:PATH of two classes, dark and bright, of 20 images each."""
-    folders.read_once.cache_clear()
-    generator = np.random.default_rng(0)
-    for label, name in enumerate(("dark", "bright")):
-        (tmp_path / "mine" / name).mkdir(parents=True)
-        for i in range(20):
-            pixels = generator.integers(0, 128, [32, 32, 3], np.uint8) + np.uint8(128 * label)
-            PIL.Image.fromarray(pixels).save(tmp_path / "mine" / name / f"{i}.png")
-    return f"folder:{tmp_path}/mine"
 
 
 @pytest.mark.parametrize("images, tuned, scratch", [

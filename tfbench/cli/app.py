@@ -15,7 +15,7 @@ from absl import flags as absl_flags
 from absl import logging as absl_logging
 
 from tfbench.cli import flags
-from tfbench.errors import Preempted, UserError
+from tfbench.errors import OutOfTime, Preempted, UserError
 from tfbench.version import __version__
 from tfbench.wording import say
 
@@ -25,6 +25,7 @@ HELP = {"--help", "-help", "-h", "--helpshort", "-helpshort", "--helpfull"}
 
 
 CONTINUES = "the same command continues where it stopped"
+FRESH_BUDGET = f"{CONTINUES}, with a fresh budget"
 
 
 def start(program: str, doc: str, settings: flags.Settings, main: Callable, make_config=flags.options,
@@ -32,8 +33,8 @@ def start(program: str, doc: str, settings: flags.Settings, main: Callable, make
     """Runs `main(make_config(settings))` and ends the process with its exit code.
 
     A wrong flag and UserError become one line on stderr and exit code 2, ^C one line and exit code 130, SIGTERM
-    (pre-emption) one line and exit code 75 after what is being trained is saved; any other exception is a defect of
-    tfbench and keeps its traceback.
+    (pre-emption) and the end of --budget one line and exit code 75 after what is being trained is saved; any other
+    exception is a defect of tfbench and keeps its traceback.
 
     Args:
       program: its name. doc: what --help says first.
@@ -106,8 +107,33 @@ def quiet() -> None:
 
 def _preempt(number, frame):
     del number, frame
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the first one is heard, saving takes a moment
+    _hear_no_more()
     raise Preempted("stopped by SIGTERM")
+
+
+def _hear_no_more() -> None:
+    """The first signal is heard, saving takes a moment."""
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def alarm(seconds: float):
+    """Context manager that raises OutOfTime in what it holds, as SIGTERM raises Preempted, after so many seconds."""
+    def stop(number, frame):
+        del number, frame
+        _hear_no_more()
+        raise OutOfTime
+
+    before = {one: signal.getsignal(one) for one in (signal.SIGALRM, signal.SIGTERM)}
+    signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-3))  # 0 would be none
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 def _fail(text: str) -> int:

@@ -43,6 +43,7 @@ def _parser(name: str, known: Setting) -> tuple[flags.ArgumentParser, flags.Argu
         "name": lambda: (parsers.NameParser("network" if name == "model" else name, known.choices), plain),
         "names": lambda: (parsers.ListParser(parsers.NameParser(name.removesuffix("s"), known.choices)), COMMA),
         "grid": lambda: (parsers.GridParser(tuple(known.choices)), parsers.GridSerializer()),
+        "duration": lambda: (parsers.DurationParser(), parsers.DurationSerializer()),
         "trial": lambda: (parsers.TrialParser(), plain),
         "network": lambda: (parsers.NetworkParser(), plain),
         "dataset": lambda: (parsers.DatasetParser(known.choices), plain),
@@ -96,9 +97,10 @@ class _Switch(flags.BooleanFlag):
         self.parser = parsers.SwitchParser()
 
 
+# Of values, where a flag has no default.
 FORMS = {"text": "TEXT", "texts": "ONE,OTHER", "integer": "100", "number": "0.5", "integers": "1,2,4",
-         "numbers": "0.01,0.1", "grid": "3x2", "trial": "1", "network": "resnet_50", "dataset": "digits",
-         "networks": "resnet_50,vgg_16", "datasets": "digits,pets"}  # of values, where a flag has no default
+         "numbers": "0.01,0.1", "grid": "3x2", "trial": "1", "duration": "1h30m", "network": "resnet_50",
+         "dataset": "digits", "networks": "resnet_50,vgg_16", "datasets": "digits,pets"}
 
 
 def example(name: str, known: Setting) -> str:

@@ -3,6 +3,7 @@
 import fnmatch
 import math
 import os
+import re
 import unicodedata
 
 from absl import flags
@@ -13,7 +14,7 @@ from tfbench.data.catalog import DATASETS
 from tfbench.files.paths import is_address
 from tfbench.models.catalog import NETWORKS
 from tfbench.models.lookup import is_model_file
-from tfbench.wording import unknown
+from tfbench.wording import DURATION_UNITS, brief_duration, unknown
 
 
 def check_printable(argument: str) -> str:
@@ -224,6 +225,28 @@ class GridSerializer(flags.ArgumentSerializer):
 
     def serialize(self, value):
         return "x".join(map(str, value))
+
+
+class DurationParser(flags.ArgumentParser):
+    """A time such as 45s, 90m, 1h30m or 2d; the value is whole seconds, at least 1."""
+
+    syntactic_help = "such as 90m, 2h, 1h30m"
+
+    def parse(self, argument):
+        match = re.fullmatch("".join(rf"(?:(\d+(?:\.\d+)?){unit})?" for unit in DURATION_UNITS), str(argument).lower(),
+                             re.ASCII)
+        numbers = match.groups(default="0") if match else ()
+        seconds = sum(float(number) * size for number, size in zip(numbers, DURATION_UNITS.values(), strict=False))
+        if not 1 <= seconds < math.inf:
+            raise ValueError(f"expected a time such as 45s, 90m, 1h30m or 2d, found {argument!r}")
+        return round(seconds)
+
+
+class DurationSerializer(flags.ArgumentSerializer):
+    """The way back from DurationParser."""
+
+    def serialize(self, value):
+        return brief_duration(value)
 
 
 class CommaSerializer(flags.ArgumentSerializer):

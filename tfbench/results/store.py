@@ -8,6 +8,7 @@
       models/            trained networks with their classifiers (results/kept_models.py)
       weights/           what pretrain made
       set_aside.json     {title: reason} of the runs that the last study in one process set aside
+      budgets/           which level a --budget took (sweep/time_budget.py)
       ray.json           what the last study on Ray is doing or came to (sweep/executors/ray_cluster.py)
 
 NAME is regime-network-dataset-KEY, KEY the hash of the run's specification (RunConfig.spec). So a repeated command

@@ -27,6 +27,7 @@ from tfbench.results.record import Record, summary
 from tfbench.sweep import plan
 from tfbench.sweep.worker import code_hash, custom_code, data_hash
 from tfbench.training import halving
+from tfbench.wording import brief_duration
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,12 +154,18 @@ def _parse(options, regime: str, network: str, dataset: str, further: str) -> Ru
     arguments = [f"--model={network}", f"--dataset={dataset}"]
     for name in RUNS[regime].settings:
         value = getattr(options, name, None)
+        if name == "budget":  # of all runs together
+            continue
         if value is not None and not isinstance(value, bool):
             arguments.append(f"--{name}={value}")
         elif value is not None:
             arguments.append(f"--{name}" if value else f"--no{name}")
     try:
-        return flags.parse_run(regime, [*arguments, *own.split()])
+        config = flags.parse_run(regime, [*arguments, *own.split()])
+        if config.budget:
+            raise UserError(f"expected --budget of the whole study, found it in --{regime}={own!r}: take "
+                            f"`study --budget={brief_duration(config.budget)}`")
+        return config
     except flags.Error as error:
         raise UserError(f"tfbench.{regime} refuses --{regime}={own!r}: "
                         f"{flags.explain(error, settings_of(RUNS[regime]))}") from None

@@ -91,6 +91,11 @@ def _images(config: RunConfig, dataset: Dataset) -> int:
     return min(config.examples_per_class[0] * dataset.classes, dataset.train)
 
 
+def images_to_train_on(config: RunConfig) -> int:
+    """Training images of a single run, about; its data need not be prepared."""
+    return _images(config, dataset_of(config))
+
+
 def images_of(inputs: RunInputs) -> int:
     """How many images go through the network in a run, or in the part of it that config.trial names, about."""
     config = inputs.config
@@ -108,9 +113,14 @@ def presets(configs: Iterable[RunConfig]) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
-def introduction(config: RunConfig, inputs: RunInputs) -> str:
-    """A search and what it takes here in a line; `config` as it was given, before inputs.settle."""
-    whole = _cost(inputs.config, matrix_rate(), inputs.network, inputs.data.dataset)
+def introduction(config: RunConfig, inputs: RunInputs, whole: Cost | None = None) -> str:
+    """A search and what it takes here in a line.
+
+    Args:
+      config: as it was given, before inputs.settle.
+      whole: its cost; None: an estimate.
+    """
+    whole = whole or _cost(inputs.config, matrix_rate(), inputs.network, inputs.data.dataset)
     images = inputs.subset_images or inputs.data.manifest["splits"]["train"]["n"]
     return (f"{config.length(images)}; {count(whole.fits, 'training')}, {whole.trained:,} images, about "
             f"{duration(whole.seconds)} on this machine, less what is finished")

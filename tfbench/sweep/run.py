@@ -1,6 +1,7 @@
 """Runs configs: what the programs of the regimes and the jobs of a study share."""
 
 import dataclasses
+import time
 
 from tfbench.cli import app, flags
 from tfbench.cli.progress import Display
@@ -10,7 +11,7 @@ from tfbench.inputs import resolve
 from tfbench.regimes import REGIMES, RUNS
 from tfbench.results import kept_models, store
 from tfbench.results.record import Record, summary
-from tfbench.sweep import plan
+from tfbench.sweep import plan, time_budget
 from tfbench.training import halving
 from tfbench.wording import say
 
@@ -20,17 +21,19 @@ def start(regime: str, doc: str, main) -> None:
     def make_config(settings: flags.Settings) -> RunConfig:
         return RunConfig.from_flags(regime, vars(flags.options(settings)))
 
-    app.start(regime, doc, settings_of(RUNS[regime]), main, make_config, lambda config: app.CONTINUES)
+    app.start(regime, doc, settings_of(RUNS[regime]), main, make_config,
+              lambda config: app.FRESH_BUDGET if config.budget else app.CONTINUES)
 
 
-def execute(config: RunConfig, progress, *, by_hand: bool = False,
-            keep_model: bool = False) -> tuple[Record | None, bool]:
+def execute(config: RunConfig, progress, *, by_hand: bool = False, keep_model: bool = False,
+            cost: plan.Cost | None = None) -> tuple[Record | None, bool]:
     """Runs, continues or finds a single run, or the part of it that config.trial names.
 
     Args:
       by_hand: whether a person waits: how long a search is is said first.
       keep_model: whether to keep the network where config.keep_model is not set. A finished run is only trained again
         where it is.
+      cost: of the run, to say how long it is; None: an estimate.
 
     Returns:
       (its record, None while it is not finished; whether anything was computed now).
@@ -46,7 +49,7 @@ def execute(config: RunConfig, progress, *, by_hand: bool = False,
                       "without the search")
     progress.expect(plan.images_of(inputs))
     if by_hand and config.kind.search and config.trial == ALL:
-        progress.line(plan.introduction(config, inputs))
+        progress.line(plan.introduction(config, inputs, cost))
     number = config.trial_number
     if number and halving.is_not_needed(inputs.spec, store.work_dir(config.results_dir, inputs.spec), number):
         return None, False
@@ -57,14 +60,33 @@ def execute(config: RunConfig, progress, *, by_hand: bool = False,
 
 def execute_all(config: RunConfig) -> list[Record]:
     """Runs what a config asks for, one run after another, with a progress bar; says what came out."""
-    records = []
+    start, budget, costs = time.monotonic(), config.budget, None
     for line in config.notes():
         say(line)
+    if budget:
+        with Display(1) as progress:
+            configs, costs, lines = time_budget.fit([config], budget, progress, start=start)
+        config = configs[0]
+        for line in lines:
+            say(line)
+    cost = costs[0] if costs else None
+    with time_budget.deadline(budget, start, lambda: _left(config, cost)):
+        return _execute_variants(config, cost)
+
+
+def _left(config: RunConfig, cost: plan.Cost | None) -> str:
+    from tfbench.sweep import jobs, status  # they import this module
+
+    return status.left(config.results_dir, [jobs.Run(config, cost, "")] if cost else [])
+
+
+def _execute_variants(config: RunConfig, cost: plan.Cost | None) -> list[Record]:
+    records = []
     variants = config.variants()
     for variant in variants:
         with Display(1) as progress:
             progress.run(f"{variant.model} {variant.dataset}", 1)
-            record, new = execute(variant, progress, by_hand=True,
+            record, new = execute(variant, progress, by_hand=True, cost=cost,
                                   keep_model=len(variants) == 1 and variant.trial == ALL)
             progress.finish_run()
         if record is None:

@@ -270,6 +270,15 @@ def totals(states: list[State]) -> dict:
         "checkpoint_bytes": sum(state.checkpoint_bytes for state in states)}
 
 
+def left(results_dir, runs: list[jobs.Run]) -> str:
+    """What is done of runs that were just stopped, and about how long the rest takes, in words."""
+    found = states(results_dir, runs, {"report": None, "at_work": None})
+    total = totals(found)
+    least = sum(state.estimate * (1 - state.fits_done / state.fits) for state in found)  # where it is slow
+    return (f"{total['finished']:,} of {count(len(runs), 'run')} finished, {total['fits_done']:,} of "
+            f"{count(total['fits'], 'fit')}, about {duration(max(3600 * total['hours_left'], least))} left")
+
+
 def by_host(states: list[State]) -> dict[str, dict]:
     """Machine → {"fits", "hours", "share": of all hours whose machine is known, "images_per_second": median over runs
     of what it trained, None without}."""
