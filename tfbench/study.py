@@ -126,13 +126,20 @@ def main(options) -> int | None:
     runs = jobs.plan_runs(options, rate)
     for line in jobs.notes(runs):
         say(line, error=True)
-    looks = options.status or options.watch or options.export or options.plan
+    looks = options.status or options.watch or options.plan
     level: list[str] = []
-    if options.budget:
+    if options.budget and not options.export:
         if not looks and not options.yes and not sys.stdin.isatty():
             raise nobody()
-        runs, level = within_budget(options, runs, measure=not looks, start=start)
+        try:
+            runs, level = within_budget(options, runs, measure=not looks, start=start)
+        except UserError as error:
+            if not options.status and not options.watch:
+                raise
+            level = [str(error)]
     if options.status or options.watch:
+        for line in level:
+            say(line, error=True)
         show_status(options, runs)
         return None
     if options.export:
@@ -148,9 +155,11 @@ def main(options) -> int | None:
     if not options.yes:
         if not sys.stdin.isatty():
             raise nobody()
+        asked = time.monotonic()
         if input("Start? [Y/n] ").strip().lower() not in ("", "y", "yes"):
             say("nothing was started")
             return 1
+        start += time.monotonic() - asked  # this time is not the budget's
 
     # ---- run, then analyse -------------------------------------------------------------------------
     with time_budget.deadline(options.budget, start, lambda: status.left(options.results_dir, runs)):

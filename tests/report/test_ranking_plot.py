@@ -39,6 +39,13 @@ def test_without_predictions_only_the_best_is_filled():
     assert not svg.findall(".//line[@class='interval']")
 
 
+def test_equally_accurate_networks_are_all_the_best():
+    svg, _ = drawn(accuracy=[0.9, 0.9, 0.5], like_best=pd.array([pd.NA] * 3, "boolean"), p_best=[np.nan, 1.0, 1e-6])
+    assert [dot.get("class") for dot in svg.findall(".//circle")] == ["filled", "filled", "hollow"]
+    assert len(svg.findall(".//text[@class='best']")) == 2
+    assert not any("against the best" in title.text for title in list(svg.iter("title"))[:2])
+
+
 @pytest.mark.parametrize("accuracy", ([0.0, 0.0, 0.0], [1.0, 1.0, 1.0], [0.50001, 0.5, 0.5]))
 def test_equal_and_extreme_accuracies_lie_inside(accuracy):
     svg, _ = drawn(accuracy=accuracy, low=accuracy, high=accuracy)

@@ -43,7 +43,7 @@ def ranking(rows: pd.DataFrame, label: str) -> str:
     """
     if len(rows) < 2:
         return ""
-    lines = [_dot(row, best=number == 0) for number, row in enumerate(rows.to_dict("records"))]
+    lines = [_dot(row, best=row["accuracy"] == rows["accuracy"].max()) for row in rows.to_dict("records")]
     return dots(lines, label, f"var(--{rows.iloc[0]['regime']})", "Test accuracy in % with 95 % intervals. Filled: the "
                 "best, and those not significantly different from it (p > .05).")
 

@@ -114,21 +114,26 @@ def choice(findings: Findings, dataset: str) -> list[str]:
 
 def _choice(ranking: pd.DataFrame) -> str:
     """Which network to take for one data set in one regime."""
-    best, others = ranking.iloc[0], ranking.iloc[1:]
-    text = (f"{dataset_title(best['dataset'])}, {REGIMES[best['regime']].title}: {network_title(best['network'])} is "
-            f"the most accurate of {count(len(ranking), 'network')} ({_percent(best['accuracy'])} %")
-    if not np.isnan(best["low"]):
+    best, others = ranking[ranking["rank"] == 1], ranking[ranking["rank"] > 1]
+    tie, best = list(best.index), best.iloc[0]
+    first = _first(ranking.loc[tie, "network"], f"the most accurate of {count(len(ranking), 'network')}")
+    text = (f"{dataset_title(best['dataset'])}, {REGIMES[best['regime']].title}: {first} "
+            f"({_percent(best['accuracy'])} %")
+    if not np.isnan(best["low"]) and len(ranking.loc[tie, ["low", "high"]].round(6).drop_duplicates()) == 1:
         text += f", 95 % interval {_percent(best['low'])} to {_percent(best['high'])}"
     text += ")"
-    if not len(others):
+    if len(ranking) == 1:
         return text + "."
     tested = others[others["like_best"].notna()]
-    if not len(tested):
+    if len(others) and not len(tested):
         return text + "; without predictions nothing says how many of the others are as good."
-    text += f"; {_alike(tested)}."
+    if len(others):
+        text += "; against one of them, " if len(tie) > 1 else "; "
+        text += _alike(tested)
+    text += "."
     alike = tested.index[tested["like_best"].astype(bool)]
     cost = cost_of(ranking)
-    known = ranking[ranking[cost].notna() & ranking.index.isin([0, *alike])]
+    known = ranking[ranking[cost].notna() & ranking.index.isin([*tie, *alike])]
     if len(known) > 1:
         cheapest = known.loc[known[cost].idxmin()]
         text += (f" The cheapest of these is {network_title(cheapest['network'])}, with {_cost(cheapest, cost)} per "
@@ -139,6 +144,15 @@ def _choice(ranking: pd.DataFrame) -> str:
             f"{network_title(row['network'])} ({_percent(row['accuracy'])} %, {_cost(row, cost)})"
             for _, row in frontier.iterrows()) + "."
     return text
+
+
+def _first(networks, what: str) -> str:
+    """ "A is WHAT", or "A and B tie as WHAT" where several are equal."""
+    *most, last = map(network_title, networks)
+    if not most:
+        return f"{last} is {what}"
+    return f"{', '.join(most)} and {last} tie as {what}" if len(most) < MOST_NAMES else (
+        f"{len(most) + 1} networks tie as {what}")
 
 
 def _cost(row: pd.Series, cost: str) -> str:
@@ -235,10 +249,13 @@ def _best(findings: Findings) -> list[str]:
     for regime, group in findings.networks[findings.networks["datasets"] > 1].groupby("regime", sort=False):
         if len(group) < 2:
             continue
-        best = group.loc[group["mean_log_odds"].idxmax(), "network"]
-        others = group[group["network"] != best]
-        lines.append(f"{_name(regime)}: {network_title(best)} is the best on average over "
-                     f"{int(group['datasets'].iloc[0])} data sets; by paired t-tests {_alike(others)}.")
+        is_best = group["mean_log_odds"] == group["mean_log_odds"].max()
+        best = _first(group[is_best]["network"], "the best on average")
+        text = f"{_name(regime)}: {best} over {int(group['datasets'].iloc[0])} data sets"
+        if not is_best.all():
+            against = "against one of them, " if is_best.sum() > 1 else ""
+            text += f"; by paired t-tests {against}{_alike(group[~is_best])}"
+        lines.append(f"{text}.")
     return lines
 
 

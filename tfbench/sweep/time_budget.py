@@ -288,11 +288,8 @@ def _read(path) -> _Decision:
       UserError: it is damaged, or of a newer tfbench.
     """
     cure = "move it to another folder, the level is then chosen anew"
-    value = atomic.read_json(path, cure=cure)
+    value = atomic.read_json(path, cure=cure, schema=SCHEMA)
     fault = wrong(value, _DECISION, required=[name for name in _DECISION if name != "speeds"])
-    if not fault and value["schema"] > SCHEMA:
-        raise UserError(f"{path} was written by a newer tfbench (schema {value['schema']}, this one knows up to "
-                        f"{SCHEMA}): update tfbench")
     fault = fault or wrong(value["level"], _LEVEL, "level.", required=("name", "divisor"))
     speeds = {} if fault else value.get("speeds") or {}
     for name, speed in speeds.items():
