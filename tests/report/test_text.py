@@ -26,8 +26,8 @@ def ranking(*accuracies, like_best=None):
     ((0.8, 0.9, 0.7), [False, pd.NA, False], "MobileNet v1 is the most accurate of 3 networks (90.0 %, 95 % interval "
      "85.0 to 95.0); all others are significantly worse"),
     ((0.9, 0.9, 0.7), [pd.NA, True, False], "ResNet-50 and MobileNet v1 tie as the most accurate of 3 networks (90.0 "
-     "%, 95 % interval 85.0 to 95.0); against one of them, all others are significantly worse (p ≤ .05; Holm's correction "
-     "adds none). The cheapest of these is MobileNet v1"),
+     "%, 95 % interval 85.0 to 95.0); against one of them, all others are significantly worse (p ≤ .05; Holm's "
+     "correction adds none). The cheapest of these is MobileNet v1"),
     ((0.9, 0.9, 0.9), [pd.NA, True, True], "ResNet-50, MobileNet v1 and Inception v1 tie as the most accurate of 3 "
      "networks (90.0 %, 95 % interval 85.0 to 95.0). The cheapest of these is Inception v1"),
     ((0.9,) * 6, [pd.NA, *[True] * 5], "6 networks tie as the most accurate of 6 networks"),

@@ -168,7 +168,7 @@ def command(photographs, tmp_path, monkeypatch):
     really = speed.measure
     monkeypatch.setattr(speed, "measure", lambda inputs, seconds: {
         name: SPEED[name] for name, value in really(inputs, seconds).items() if value >= 0})
-    for module in (run, time_budget):  # what the measuring takes here does not count
+    for module in (run, study, time_budget):  # what the measuring takes here does not count
         monkeypatch.setattr(module, "time", types.SimpleNamespace(monotonic=lambda: 0.0))
     return ["--model=helpers.tiny_networks:tiny", f"--dataset={photographs}", f"--data_dir={tmp_path}/data",
             "--steps=24", "--batch_size=16", "--weight_decay=1e-4", "--learning_rate=1e-6,0.1", "--checkpoint_every=5",
@@ -240,6 +240,28 @@ def test_a_decision_is_of_its_runs_and_a_damaged_one_is_refused(command, tmp_pat
             path.write_text(json.dumps(value | changes))
             with pytest.raises(UserError, match=words):
                 time_budget._read(path)
+
+
+def test_a_study_says_its_level_and_what_is_left_when_its_time_is_over(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(speed, "measure", lambda inputs, seconds: SPEED)
+    monkeypatch.setattr(study.executors, "run", lambda options, runs: signal.raise_signal(signal.SIGALRM))
+    model, dataset, data, *own = command
+    flags = [model, dataset, data, "--source=imagenet", "--regimes=train_from_scratch", "--batch_size=16",
+             f"--train_from_scratch={' '.join(own[:1] + own[2:4])}", f"--results_dir={tmp_path}/r", "--budget=16s"]
+    with pytest.raises(UserError, match="add --yes"):  # before anything is measured
+        study.main(parse(study, flags))
+    assert not (tmp_path / "r").exists()
+    words = "the budget of 16s is spent, 0 of 1 run finished, 0 of 4 fits, about 11 s left"
+    with pytest.raises(OutOfTime, match=words):
+        study.main(parse(study, [*flags, "--yes"]))
+    assert "  budget 16s: halving, about 11 s for what is not finished, by measured speed" in capsys.readouterr().out
+    study.main(parse(study, [*flags, "--plan"]))
+    assert "estimated time  11 s" in (planned := capsys.readouterr().out) and "as decided before" in planned
+    study.main(parse(study, [*flags, "--status"]))
+    said = capsys.readouterr()
+    assert "0 of 1 run finished" in said.out and "as decided before" in said.err
+    assert study.again(parse(study, flags)).endswith("with a fresh budget") and not study.again(
+        parse(study, [*flags, "--plan"]))
 
 
 def test_a_spent_budget_ends_a_program_with_code_75():

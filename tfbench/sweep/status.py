@@ -62,11 +62,11 @@ class State:
 
 
 @app.gc_paused()
-def states(results_dir, runs: list[jobs.Run], work: dict) -> list[State]:
+def states(results_dir, runs: list[jobs.Run], work: dict | None = None) -> list[State]:
     """The state of every run of a study. Nothing is written.
 
     Args:
-      runs: of the study. work: of read_work.
+      runs: of the study. work: of read_work; None: whoever works on it is left aside.
     """
     states: list[State] = []
     weights: dict[str, str] = {}
@@ -79,7 +79,7 @@ def states(results_dir, runs: list[jobs.Run], work: dict) -> list[State]:
         folder = store.work_dir(results_dir, spec) if spec and not record else None
         names = (config.regime, config.model, config.dataset, run.variant)
         states.append(state_of(names, run.cost, record, folder, spec))
-    return with_work(states, work)
+    return states if work is None else with_work(states, work)
 
 
 def state_of(names: tuple[str, str, str, str], cost: Cost, record: Record | None, work: Path | None,
@@ -272,7 +272,7 @@ def totals(states: list[State]) -> dict:
 
 def left(results_dir, runs: list[jobs.Run]) -> str:
     """What is done of runs that were just stopped, and about how long the rest takes, in words."""
-    found = states(results_dir, runs, {"report": None, "at_work": None})
+    found = states(results_dir, runs)
     total = totals(found)
     least = sum(state.estimate * (1 - state.fits_done / state.fits) for state in found)  # where it is slow
     return (f"{total['finished']:,} of {count(len(runs), 'run')} finished, {total['fits_done']:,} of "
