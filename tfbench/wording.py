@@ -45,6 +45,11 @@ def say(text: str = "", *, error: bool = False) -> None:
     print(printable(text), file=sys.stderr if error else sys.stdout, flush=True)
 
 
+def megabytes(number: float) -> str:
+    """Bytes as people say them: "0.5 MB", "24.6 MB", "5.0 GB"."""
+    return f"{number / 1e9:,.1f} GB" if number >= 999.95e6 else f"{number / 1e6:,.1f} MB"
+
+
 def duration(seconds: float) -> str:
     """Seconds as people say them: "42 s", "3 min 20 s", "5 h 3 min", "2 d 4 h", "51 d", "3.4 years"."""
     minutes, seconds = divmod(round(seconds), 60)

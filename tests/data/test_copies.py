@@ -177,7 +177,7 @@ def test_copies_that_are_something_else_are_refused_and_leave_nothing(tmp_path):
 def test_import_wants_a_source_and_one_data_set(tmp_path, run_program):
     for arguments, told in ((["--dataset=dtd", "--action=import"], "belong together"),
                             (["--dataset=dtd", "--from=x"], "belong together"),
-                            (["--dataset=all", "--action=import", "--from=x"], "one data set, not all")):
+                            (["--dataset=all", "--action=import", "--from=x"], "one data set, not 12")):
         with pytest.raises(UserError, match=told):
             run_program(prepare_data, *arguments, f"--data_dir={tmp_path}")
 

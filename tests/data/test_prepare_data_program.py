@@ -1,6 +1,9 @@
 """prepare_data as a user runs it: the paper's twelve and ImageNet, from fabricated archives to batches."""
 
 import dataclasses
+import functools
+import http.server
+import threading
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from tfbench import UserError, prepare_data
 from tfbench.data import examples, index, manifests, pipeline, prepare
 from tfbench.data.builders import common
 from tfbench.data.catalog import DATASETS, PAPER_DATASETS, SOURCE_DATASETS
+from tfbench.files import downloads
 from tfbench.sweep import plan
 
 
@@ -163,6 +167,56 @@ def test_plan_status_and_prepare_from_files_in_place(tmp_path, run_program):
 def test_what_cannot_be_fetched_is_told_with_where_to_put_it(tmp_path, run_program):
     with pytest.raises(UserError, match="cars needs cars_train.tgz, .* in .*downloads/manual, which cannot be fetched"):
         run_program(prepare_data, "--dataset=cars", f"--data_dir={tmp_path}")
+
+
+@pytest.fixture
+def hosts(tmp_path, monkeypatch):
+    """A server with a fabricated archive of DTD; the flowers' host is dead; cars are brought by hand."""
+    served = tmp_path / "served"
+    archives.dtd(served)
+    monkeypatch.setattr(downloads, "PAUSE_SECONDS", 0.001)
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=served)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        for name, port in (("dtd", server.server_port), ("flowers", 9)):
+            files = tuple(dataclasses.replace(file, url=f"http://127.0.0.1:{port}/{file.name}", size=0, checksum="")
+                          for file in DATASETS[name].source.files)
+            source = dataclasses.replace(DATASETS[name].source, files=files)
+            monkeypatch.setitem(DATASETS, name, dataclasses.replace(DATASETS[name], source=source))
+        with archives.patched_checksums(served):
+            yield
+        server.shutdown()
+
+
+def test_of_several_sets_the_rest_goes_on(tmp_path, hosts, capsys):
+    arguments = ["--dataset=cars,flowers,dtd,digits", f"--data_dir={tmp_path / 'data'}"]
+    assert prepare_data.main(parse(prepare_data, arguments)) == 1
+    printed, errors = capsys.readouterr()
+    assert "dtd: " in printed and "digits: 1,078 / 360 / 359 images" in printed
+    assert "missing: cars: cars needs cars_train.tgz" in errors and "which cannot be fetched" in errors
+    assert "missing: flowers: cannot fetch http://127.0.0.1:9/102flowers.tgz (" in errors
+    assert "2 of 4 data sets there, 2 missing; the same command fetches only what is missing" in errors
+    assert manifests.is_prepared(DATASETS["dtd"], tmp_path / "data")
+
+    assert prepare_data.main(parse(prepare_data, [*arguments, "--action=status"])) is None
+    printed = capsys.readouterr().out
+    assert "cars: not prepared, to be brought by hand: cars_train.tgz, " in printed
+    assert "flowers: not prepared, 3 files of unknown size to fetch" in printed
+    assert "2 of 4 data sets prepared in" in printed and "to be brought by hand: 2.0 GB" in printed
+
+    assert prepare_data.main(parse(prepare_data, arguments)) == 1  # asks for the flowers alone
+    printed = capsys.readouterr().out
+    assert printed.count("fetching http") == 3 and "dtd-r1.0.1.tar.gz" not in printed
+    assert prepare_data.main(parse(prepare_data, [*arguments[:1], arguments[1], "--action=plan"])) is None
+    assert "PUT IT THERE YOURSELF" in capsys.readouterr().out
+
+
+def test_sets_come_by_list_pattern_and_group():
+    def chosen(text):
+        return parse(prepare_data, [f"--dataset={text}"]).dataset
+
+    assert chosen("all") == chosen("paper") == tuple(row.name for row in PAPER_DATASETS)
+    assert chosen("cifar*,dtd") == ("cifar10", "cifar100", "dtd") and len(chosen("embedded")) == 4
 
 
 def test_missing_birds_are_refused_or_counted(tmp_path):

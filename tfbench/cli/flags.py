@@ -18,6 +18,7 @@ from tfbench.config import RunConfig, Setting, settings_of
 from tfbench.data.catalog import GROUPS as DATASET_GROUPS
 from tfbench.files.paths import is_address
 from tfbench.models.catalog import GROUPS as MODEL_GROUPS
+from tfbench.models.catalog import NETWORKS
 from tfbench.regimes import RUNS
 
 flags.disclaim_key_flags()  # flags belong to the program that defines them here
@@ -25,11 +26,14 @@ flags.disclaim_key_flags()  # flags belong to the program that defines them here
 Error = flags.Error
 Settings = Mapping[str, Setting]
 COMMA = parsers.CommaSerializer()
+# Groups of lists beside the catalogs': `all` are all networks with public weights, and all data sets of the paper.
+NETWORK_LISTS = MODEL_GROUPS | {"all": tuple(name for name, network in NETWORKS.items() if network.weights)}
+DATASET_LISTS = DATASET_GROUPS | {"all": DATASET_GROUPS["paper"]}
 
 
 def _parser(name: str, known: Setting) -> tuple[flags.ArgumentParser, flags.ArgumentSerializer]:
     """What parses a flag of some kind, and the way back."""
-    plain = flags.ArgumentSerializer()
+    plain, choices = flags.ArgumentSerializer(), list(known.choices)  # absl would keep a parser of a tuple for good
     numbers: dict[str, Any] = {"minimum": known.minimum, "maximum": known.maximum, "above": known.above}
     kinds: dict[str, Callable[[], tuple[flags.ArgumentParser, flags.ArgumentSerializer]]] = {
         "text": lambda: (parsers.TextParser(), plain),
@@ -47,8 +51,8 @@ def _parser(name: str, known: Setting) -> tuple[flags.ArgumentParser, flags.Argu
         "trial": lambda: (parsers.TrialParser(), plain),
         "network": lambda: (parsers.NetworkParser(), plain),
         "dataset": lambda: (parsers.DatasetParser(known.choices), plain),
-        "networks": lambda: (parsers.ListParser(parsers.NetworkParser(known.choices), MODEL_GROUPS), COMMA),
-        "datasets": lambda: (parsers.ListParser(parsers.DatasetParser(known.choices), DATASET_GROUPS), COMMA),
+        "networks": lambda: (parsers.ListParser(parsers.NetworkParser(choices), NETWORK_LISTS), COMMA),
+        "datasets": lambda: (parsers.ListParser(parsers.DatasetParser(choices), DATASET_LISTS), COMMA),
     }
     return kinds[known.kind]()
 

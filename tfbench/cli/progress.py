@@ -114,6 +114,12 @@ class Display:
         """Says how many jobs are done, of how many: for runs in other processes, instead of `run`."""
         self._bar.update(self._task, total=of, completed=done, description=f"{done:,} of {of:,} jobs")
 
+    def transfer(self, done: float, text: str) -> None:
+        """Says how far downloads are: what is done of the total, and in words; outside a terminal once a minute."""
+        self._bar.update(self._task, completed=done, description=text)
+        if not self._live and time.monotonic() - self._spoken > QUIET_SECONDS:
+            self.line(f"  {text}")
+
     def line(self, text: str) -> None:
         """Prints a line that stays."""
         self._spoken = time.monotonic()

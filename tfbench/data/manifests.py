@@ -18,11 +18,13 @@ import numpy as np
 from tfbench.data import index
 from tfbench.data.catalog import Dataset
 from tfbench.data.lookup import MANIFEST, SCHEMA, read_manifest
+from tfbench.data.sources import File
 from tfbench.data.splits import split_hash
 from tfbench.errors import UserError
 from tfbench.files import atomic
 from tfbench.files.fields import short
 
+INFO = "dataset_info.json"  # the last file TFDS writes
 SPLITS = ("train", "validation", "test")
 CURE = atomic.make_writable("--data_dir")
 
@@ -50,6 +52,18 @@ def folder_of_content(content: str, data_dir) -> pathlib.Path | None:
 def manual_folder(data_dir) -> pathlib.Path:
     """Where archives lie."""
     return pathlib.Path(data_dir).expanduser() / "downloads" / "manual"
+
+
+def absent_archives(dataset: Dataset, data_dir) -> tuple[list[File], list[File]]:
+    """The archives of a data set that are not there: (those that can be fetched, those to be brought by hand)."""
+    absent = [file for file in (dataset.source.files if dataset.source else ())
+              if not (manual_folder(data_dir) / file.name).exists()]
+    return [file for file in absent if file.url], [file for file in absent if not file.url]
+
+
+def in_tfds_format(dataset: Dataset, data_dir) -> bool:
+    """Whether TFDS has prepared a data set, with a manifest or without: then no archives are needed."""
+    return (folder(dataset, data_dir) / INFO).exists()
 
 
 def damaged(path, reason: str) -> UserError:

@@ -15,8 +15,9 @@ import re
 import shutil
 import tarfile
 import tempfile
-import time
+import threading
 import urllib.error
+import urllib.parse
 import urllib.request
 import zlib
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ from tfbench.files.paths import size_of_regular
 BLOCK_BYTES = 1 << 20  # read at once
 UNPACKED_BYTES, UNPACKED_FACTOR = 1 << 30, 20  # an archive without checksum unpacks to that, or times its own size
 TIMEOUT_SECONDS = 60  # without an answer
+ATTEMPTS, PAUSE_SECONDS = 5, 1.0  # connections in a row that are tried; before the second of them, then twice as long
 CONNECTION_ERRORS = (OSError, http.client.HTTPException)  # also URLError and timeouts
 
 
@@ -39,8 +41,41 @@ class _DiskError(Exception):
         self.reason = reason
 
 
+class Stopped(Exception):
+    """The session of a download was stopped; what came is kept as PATH.part."""
+
+
+class Session:
+    """What the downloads of one command share, in any thread: which hosts do not answer, and whether to stop."""
+
+    def __init__(self):
+        self.stop = threading.Event()
+        self._failures: dict[str, int] = {}
+        self._dead: dict[str, str] = {}  # host -> why it is given up
+
+    def answered(self, host: str) -> None:
+        """Notes a sign of life."""
+        self._failures[host] = 0
+
+    def failed(self, host: str, reason: str, attempts: int) -> None:
+        """Notes a connection without an answer; after so many `attempts` in a row, of all downloads, it is given up."""
+        self._failures[host] = self._failures.get(host, 0) + 1
+        if self._failures[host] >= attempts:
+            self._dead.setdefault(host, reason)
+
+    def verdict(self, host: str) -> str | None:
+        """Why a host is given up; None where it is not."""
+        return self._dead.get(host)
+
+
+def host_of(url: str) -> str:
+    """Host and port of an address."""
+    return urllib.parse.urlsplit(url).netloc
+
+
 def download(url: str, path, *, size: int | None = None, checksum: str | None = None, report=lambda number: None,
-             attempts: int = 5, pause: float = 1.0, manual: str = "", cure: str = make_writable()) -> str:
+             attempts: int | None = None, pause: float | None = None, manual: str = "", cure: str = make_writable(),
+             session: Session | None = None) -> str:
     """Fetches a file; what is in PATH.part already is not fetched again.
 
     Without a known checksum it must have the length that the server tells, and the MD5 if the server tells one
@@ -50,17 +85,21 @@ def download(url: str, path, *, size: int | None = None, checksum: str | None = 
       size: of the whole file in bytes, if known.
       checksum: "md5:", "sha256:" or "sha384:" and hex digits, if known.
       report: called with numbers of further bytes.
-      attempts: connections in a row that are tried, counted anew whenever further bytes come.
-      pause: seconds before the second of them; doubled before every other.
+      attempts: connections in a row that are tried, counted anew whenever further bytes come; None: ATTEMPTS.
+      pause: seconds before the second of them; doubled before every other; None: PAUSE_SECONDS.
       manual: what else than putting the file at `path` would do, such as ", or name it with --archive=FILE".
       cure: what to do where the folder cannot be written.
+      session: shared with other downloads.
 
     Returns:
       The file's SHA-256 in hex.
 
     Raises:
       UserError: it could not be fetched, or is not the expected file (it is kept as PATH.wrong then).
+      Stopped: the session was.
     """
+    session, attempts = session or Session(), ATTEMPTS if attempts is None else attempts
+    pause = PAUSE_SECONDS if pause is None else pause
     path = pathlib.Path(path)
     part, wrong = (path.with_name(path.name + ending) for ending in (".part", ".wrong"))
     manual = f"fetch it by other means and put it at {path}{manual}"
@@ -68,7 +107,7 @@ def download(url: str, path, *, size: int | None = None, checksum: str | None = 
     length, md5 = size, None
     if not (size and checksum and part.exists() and part.stat().st_size == size):
         try:
-            length, md5 = _transfer_patiently(url, part, size, report, attempts, pause, manual)
+            length, md5 = _transfer_patiently(url, part, size, report, attempts, pause, manual, session)
         except _DiskError as error:
             raise cannot_write(part, error.reason, cure) from error
     if size is None and length is None and checksum is None:
@@ -114,25 +153,35 @@ def check(path, *, size: int | None = None, checksum: str | None = None, cure: s
     return digests["sha256"].hexdigest()
 
 
-def _transfer_patiently(url, part, size, report, attempts, pause, manual) -> tuple[int | None, str | None]:
+def _transfer_patiently(url, part, size, report, attempts, pause, manual, session) -> tuple[int | None, str | None]:
     """What _transfer returns, after as many connections as it takes."""
     reported = failures = 0
+    host, again = host_of(url), f"run the same command again to go on, or {manual}"
 
     def tell(position):
         nonlocal reported, failures
+        if session.stop.is_set():
+            raise Stopped
+        session.answered(host)
         if position > reported:
             report(position - reported)
             reported, failures = position, 0
 
     while True:
+        if reason := session.verdict(host):
+            raise UserError(f"cannot fetch {url} ({host} does not answer: {reason}): {again}")
         try:
             return _transfer(url, part, size, tell, manual)
         except CONNECTION_ERRORS as error:
             failures += 1
+            if isinstance(error, urllib.error.HTTPError):
+                session.answered(host)
+            else:
+                session.failed(host, _reason(error), attempts)
             if _is_final(error) or failures >= attempts:
-                raise UserError(f"cannot fetch {url} ({_reason(error)}): run the same command again to go on, or "
-                                f"{manual}") from error
-            time.sleep(pause * 2 ** (failures - 1))
+                raise UserError(f"cannot fetch {url} ({_reason(error)}): {again}") from error
+            if session.stop.wait(pause * 2 ** (failures - 1)):
+                raise Stopped from None
 
 
 def _transfer(url, part, size, tell, manual) -> tuple[int | None, str | None]:

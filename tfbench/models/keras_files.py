@@ -46,7 +46,7 @@ def read(network, path) -> dict[str, np.ndarray]:
         instead = f"it fits --model={fits[0]}, or " if fits else ""
         raise UserError(f"{path} is not the weights file (with top) of keras.applications.{own.name} ({reason}): "
                         f"{instead}fetch it with `python -m tfbench.prepare_models --model={network.name} "
-                        "--source=keras`") from error
+                        "--weights_source=keras`") from error
     values = tensors(network, shipped)
     if infinite := [name for name, value in values.items() if not np.isfinite(value).all()]:
         raise UserError(f"{path} has values that are not finite, the first in {infinite[0]}: take another file")

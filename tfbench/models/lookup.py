@@ -107,6 +107,11 @@ def public_weights(network: Network, source: str | None = None) -> PublicWeights
     if network.weights:
         sources = ", ".join(weights.source for weights in network.weights)
         raise UserError(f"{network.name} has no public weights from {source!r}, only from {sources}: choose another "
-                        "--source, or leave it out")
+                        "--weights_source, or leave it out")
     raise UserError(f"{network.name} has no public weights: pretrain it with `python -m tfbench.pretrain "
                     f"--model={network.name} --dataset=glyphs`, or take a network that has, e.g. mobilenet_v1")
+
+
+def download_bytes(network: Network, weights: PublicWeights) -> int:
+    """Bytes of a public file; about, by the network's parameters, where its size is not known."""
+    return weights.size or 4 * (network.parameters + weights.classes * network.feature_width)

@@ -9,11 +9,9 @@ import tarfile
 import zipfile
 
 from tfbench.data.catalog import Dataset
-from tfbench.data.manifests import CURE, folder
+from tfbench.data.manifests import CURE, INFO, folder
 from tfbench.errors import UserError
 from tfbench.files import atomic
-
-INFO = "dataset_info.json"  # the last file TFDS writes
 
 
 def make_builder(dataset: Dataset, data_dir):
