@@ -57,9 +57,11 @@ SETTINGS = {
     "keep_model": dataclasses.replace(FIELDS["keep_model"], default=False, help="keep every trained network with its "
                                       "classifier in RESULTS_DIR/models, for predict and export; the plan says its "
                                       "disk"),
-    "executor": Setting("local", "choice", "local: in this process, one run after another; ray: on a Ray cluster, a "
+    "executor": Setting("local", "choice", "local: on this machine, one run after another; ray: on a Ray cluster, a "
                         "job per trial; commands: print a line per job, in stages, for other schedulers", CLUSTER,
                         choices=executors.EXECUTORS),
+    "processes": Setting(1, "integer", "networks at a time on --executor=local, each in a process of its own: on a "
+                         "processor small networks leave cores idle (our choice)", CLUSTER, minimum=1),
     "ray_address": Setting(None, "text", "Ray's cluster: HOST:6379 of its head, or auto for the one this machine "
                            "belongs to; unset: a cluster of this machine alone, for the time of the command", CLUSTER),
     "gpus_per_trial": Setting(0.0, "number", "GPUs of each job on Ray; 0.5: two share one, 0 (our choice): processor "

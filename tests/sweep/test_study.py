@@ -2,11 +2,13 @@
 
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import types
 
 import pytest
+from helpers.outcomes import outcomes
 from helpers.programs import parse, plan_runs
 
 from tfbench import UserError, pretrain, study
@@ -156,6 +158,23 @@ def test_study_from_plan_to_report_and_again(tmp_path, data_dir):
 
     again = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=60)
     assert again.returncode == 0 and again.stdout.count("finished before") == 8
+
+
+@pytest.mark.slow
+def test_networks_side_by_side_come_to_the_same_records_also_after_an_interruption(tmp_path, data_dir):
+    command = [sys.executable, "-m", "tfbench.study", *MATRIX[1:], *SHORT, "--models=mini_vgg,mini_resnet", "--yes",
+               "--regimes=finetune", f"--data_dir={data_dir}"]
+    alone = subprocess.run([*command, f"--results_dir={tmp_path}/one"], cwd=ROOT, timeout=600)
+    side_by_side = [*command, f"--results_dir={tmp_path}/two", "--processes=2"]
+    first = subprocess.Popen(side_by_side, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert "[1/4] pretrain mini_" in next(line for line in first.stdout if line.startswith("["))
+    first.send_signal(signal.SIGTERM)
+    rest, errors = first.communicate(timeout=120)
+    assert first.returncode == 75 and "Traceback" not in errors and "[4/4]" not in rest
+    again = subprocess.run(side_by_side, cwd=ROOT, text=True, capture_output=True, timeout=600)
+    assert alone.returncode == again.returncode == 0 and "finished before" in again.stdout and not again.stderr
+    assert [line for line in again.stdout.splitlines() if line.startswith("[4/4] finetune mini_")]
+    assert len(outcomes(tmp_path / "one")) == 4 and outcomes(tmp_path / "one") == outcomes(tmp_path / "two")
 
 
 # ---- a run that fails -----------------------------------------------------------------------------

@@ -66,7 +66,7 @@ def start(program: str, doc: str, settings: flags.Settings, main: Callable, make
         if len(argv) > 1:
             return _fail(f"unexpected argument {argv[1]!r}: every option is written --name=value, e.g. "
                          f"{flags.example(*next(iter(settings.items())))}")
-        signal.signal(signal.SIGTERM, _preempt)
+        hear_preemption()
         options = make_config(settings)
         try:
             return main(options)
@@ -103,6 +103,11 @@ def quiet() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if gpu else "3")
     logging.getLogger("tensorflow").setLevel("ERROR")  # it takes another network for retracing
     absl_logging.set_verbosity(absl_logging.ERROR)  # TFDS warns of its own deprecated properties
+
+
+def hear_preemption() -> None:
+    """Lets SIGTERM raise Preempted in this process."""
+    signal.signal(signal.SIGTERM, _preempt)
 
 
 def _preempt(number, frame):

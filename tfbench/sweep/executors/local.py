@@ -1,13 +1,33 @@
-"""--executor=local: everything in this process, one run after another."""
+"""--executor=local: everything on this machine, one run after another, or networks side by side in processes."""
 
-from tfbench.cli.progress import Display
-from tfbench.errors import UserError
+import contextlib
+import dataclasses
+import multiprocessing
+import queue
+import signal
+from collections.abc import Iterator
+
+from tfbench.cli import app
+from tfbench.cli.progress import Display, Silent
+from tfbench.errors import Preempted, UserError
 from tfbench.files import atomic, sharing
+from tfbench.inputs import dataset_of, prepare_data
 from tfbench.regimes import PRETRAIN
 from tfbench.results.record import summary
 from tfbench.sweep import jobs
 from tfbench.sweep.run import execute
 from tfbench.wording import count, say
+
+ALIVE_SECONDS = 5.0  # after which without a result the processes are looked after
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What a run came to: its title, a line on it, and whether it was set aside, for the reason that `line` gives."""
+
+    title: str
+    line: str
+    set_aside: bool = False
 
 
 def run(options, runs: list[jobs.Run]) -> int | None:
@@ -19,33 +39,25 @@ def run(options, runs: list[jobs.Run]) -> int | None:
     Returns:
       The exit code 1 where one was.
     """
-    weights: dict[str, str] = {}
+    costs = {planned.title: planned.cost.seconds for planned in runs}
+    chains = {planned.config.model: [other for other in runs if other.config.model == planned.config.model]
+              for planned in runs}
+    processes = min(options.processes, len(chains))
     set_aside: dict[str, str] = {}  # title -> reason
-    no_weights: dict[str, str] = {}  # network -> title of its pretraining, which was set aside
-    with (sharing.exclusive_lock(options.results_dir, say),
-          Display(sum(planned.cost.seconds for planned in runs), stages=False) as progress):
+    with (sharing.exclusive_lock(options.results_dir, say), Display(sum(costs.values()), stages=False) as progress):
         for path in (jobs.report_path(options.results_dir), jobs.set_aside_path(options.results_dir)):
             path.unlink(missing_ok=True)  # an earlier study's
-        for number, planned in enumerate(runs, start=1):
-            progress.run(planned.title, planned.cost.seconds)
-            config = jobs.use_weights(planned.config, weights)
-            try:
-                if config.kind.pretrained and config.model in no_weights:
-                    raise UserError(f"it needs {no_weights[config.model]}")
-                record, new = execute(config, progress)
-            except UserError as error:
-                set_aside[planned.title] = str(error)
-                if config.regime == PRETRAIN.name:
-                    no_weights[config.model] = planned.title
-                progress.finish_run()
-                progress.line(f"[{number}/{len(runs)}] {planned.title} is set aside: {error}")
-                atomic.write_json(jobs.set_aside_path(options.results_dir), set_aside)
-                continue
-            assert record  # of a whole run
-            jobs.keep_weights(config, record.spec, weights)
+        results = one_after_another(runs, progress) if processes < 2 else side_by_side(chains, processes, progress)
+        for number, result in enumerate(results, start=1):
+            if processes > 1:  # nothing was told before
+                progress.run(result.title, costs[result.title])
             progress.finish_run()
-            spent = f"{record.seconds:.0f} s" if new else "finished before"
-            progress.line(f"[{number}/{len(runs)}] {summary(record)} – {spent}")
+            line = result.line
+            if result.set_aside:
+                set_aside[result.title] = line
+                line = f"{result.title} is set aside: {line}"
+                atomic.write_json(jobs.set_aside_path(options.results_dir), set_aside)
+            progress.line(f"[{number}/{len(runs)}] {line}")
     for title, reason in set_aside.items():
         say(f"set aside: {title}: {reason}", error=True)
     if not set_aside:
@@ -53,3 +65,72 @@ def run(options, runs: list[jobs.Run]) -> int | None:
     say(f"{count(len(set_aside), 'run')} of {len(runs)} set aside, everything else is finished; the same command tries "
         "again", error=True)
     return 1
+
+
+def one_after_another(runs: list[jobs.Run], progress) -> Iterator[Result]:
+    """Does runs in their order, in this process; each pretraining comes before what needs its weights."""
+    weights: dict[str, str] = {}
+    no_weights: dict[str, str] = {}  # network -> title of its pretraining, which was set aside
+    for planned in runs:
+        progress.run(planned.title, planned.cost.seconds)
+        config = jobs.use_weights(planned.config, weights)
+        try:
+            if config.kind.pretrained and config.model in no_weights:
+                raise UserError(f"it needs {no_weights[config.model]}")
+            record, new = execute(config, progress)
+        except UserError as error:
+            if config.regime == PRETRAIN.name:
+                no_weights[config.model] = planned.title
+            yield Result(planned.title, str(error), set_aside=True)
+            continue
+        assert record  # of a whole run
+        jobs.keep_weights(config, record.spec, weights)
+        spent = f"{record.seconds:.0f} s" if new else "finished before"
+        yield Result(planned.title, f"{summary(record)} – {spent}")
+
+
+def side_by_side(chains: dict[str, list[jobs.Run]], processes: int, progress) -> Iterator[Result]:
+    """Does the runs of each network one after another, `processes` networks at a time, each in a process of its own.
+
+    Every process may use all cores, as it does alone: the last bits of a sum depend on how many share it.
+    """
+    for config in {planned.config.dataset: planned.config for runs in chains.values() for planned in runs}.values():
+        with contextlib.suppress(UserError):  # its runs will say so
+            prepare_data(config, dataset_of(config), progress)
+    context = multiprocessing.get_context("spawn")
+    todo, results = context.Queue(), context.Queue()
+    for runs in chains.values():
+        todo.put(runs)
+    for _ in range(processes):
+        todo.put(None)
+    workers = [context.Process(target=_work, args=(todo, results), daemon=True) for _ in range(processes)]
+    for worker in workers:
+        worker.start()
+    left = sum(map(len, chains.values()))
+    try:
+        while left:
+            try:
+                yield results.get(timeout=ALIVE_SECONDS)
+                left -= 1
+            except queue.Empty:
+                if codes := [worker.exitcode for worker in workers if worker.exitcode]:
+                    raise UserError(f"expected {count(processes, 'process')} at work, one ended with exit code "
+                                    f"{codes[0]}: take fewer --processes if memory was short; the same command "
+                                    "continues") from None
+    finally:
+        for worker in workers:  # what one is training is saved first
+            worker.terminate()
+        for worker in workers:
+            worker.join()
+
+
+def _work(todo, results) -> None:
+    """Does networks until there is none left, in a process of its own."""
+    app.quiet()
+    app.hear_preemption()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's ^C: the process that started this one ends it
+    with contextlib.suppress(Preempted):  # the process that started this one says so
+        while runs := todo.get():
+            for result in one_after_another(runs, Silent()):
+                results.put(result)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # done: the results are on their way
