@@ -9,10 +9,10 @@
 
 --what=input: images per second through the input pipeline (decode, crop, resize, batch) from
 JPEGs of 500 × 375 pixels in memory, beside bare tf.io.decode_jpeg on the same threads.
---what=features: images per second from a batch, and from JPEGs, to features, beside keras.Model.predict.
+--what=features: images per second from a batch, and from JPEGs, to features, beside keras.Model.predict and PyTorch.
 --what=linear: seconds of the regression path, beside scikit-learn's LogisticRegression run to the same gap.
---what=training: images per second of the training step on a batch in memory, beside Keras's own train_step in a loop
-(and PyTorch with timm, where they are installed); and how long a second trial takes to its first step.
+--what=training: images per second of the training step on a batch in memory, beside Keras's fit and PyTorch; and
+how long a second trial takes to its first step. PyTorch runs timm's network, in a process of its own: --torch_python.
 --what=search: what successive halving saved and missed, of the runs in --results_dir made with it and without.
 --what=analysis: seconds and memory of the analysis of the paper's 16 × 12 × 3 cells.
 --what=duplicates: which altered copies of a data set's images tfbench.duplicates finds, and what it takes for a copy.
@@ -51,8 +51,10 @@ SETTINGS = {
     "rounds": Setting(5, "integer", "times each is measured, in turn; the median counts (our choice)", SIZE, minimum=1),
     "batch_size": Setting(64, "integer", "images per step of --what=features and training (our choice)", SIZE,
                           minimum=1),
-    "image_size": Setting(None, "integer", "side of the images of --what=training in pixels; unset: the network's own",
-                          SIZE, minimum=1),
+    "image_size": Setting(None, "integer", "side of the images of --what=features and training in pixels; unset: "
+                          "the network's own", SIZE, minimum=1),
+    "torch_python": Setting(None, "text", "Python interpreter with torch and timm, for --what=features and training; "
+                            "unset: this one, which may lack them", PART),
     "steps": Setting(10, "integer", "training steps of --what=training in each round (our choice)", SIZE, minimum=1),
     "precision": dataclasses.replace(FIELDS["precision"], group=SIZE, help="of convolutions and matrix products, of "
                                      "--what=training"),
@@ -74,7 +76,8 @@ def measured(options):
     elif options.what == "features":
         from tfbench.benchmarks import features as measuring
 
-        results = [measuring.measure(options.rounds, options.model, options.batch_size)]
+        results = [measuring.measure(options.rounds, options.model, options.batch_size, options.image_size,
+                                     options.torch_python)]
     elif options.what == "linear":
         from tfbench.benchmarks import linear as measuring
 
@@ -100,7 +103,7 @@ def measured(options):
         from tfbench.benchmarks import training as measuring
 
         results = [measuring.measure(options.rounds, options.model, options.batch_size, options.image_size,
-                                     options.steps, options.precision)]
+                                     options.steps, options.precision, options.torch_python)]
     for result in results:
         yield result, measuring.report(result)
 

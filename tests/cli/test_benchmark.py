@@ -1,6 +1,7 @@
 """The benchmark program measures what it says, on a small number of images."""
 
 import io
+import sys
 
 import numpy as np
 import PIL.Image
@@ -8,6 +9,7 @@ import pytest
 
 from tfbench import benchmark
 from tfbench.benchmarks import analysis, features, input, linear, training
+from tfbench.benchmarks.torch_peer import TorchPeer
 
 
 def test_photographs_are_jpegs_of_the_stated_size():
@@ -37,6 +39,53 @@ def test_regression_is_timed_beside_scikit_learn_run_to_the_same_gap():
     assert "46 of 46 certified" in "\n".join(linear.report(result))
 
 
+WORK = {"train": True, "batch_size": 2, "image_size": 32, "steps": 1, "precision": "float32", "classes": 2,
+        "learning_rate": 0.1, "momentum": 0.9, "l2": 0.0}
+
+
+def speaker(folder, afterwards):
+    """An interpreter in whose place a shell says what the child of TorchPeer says, and then does `afterwards`."""
+    path = folder / "python"
+    path.write_text(f"""#!/bin/sh\necho '{{"torch": "2.0", "timm": "1.0", "parameters": 3206976}}'\n{afterwards}\n""")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_peer_takes_turns_in_its_own_process(tmp_path):
+    done = tmp_path / "done"
+    peer = TorchPeer(speaker(tmp_path, f"while read line; do echo $line >> {done}; echo; done"), "mobilenet_v1", **WORK)
+    for _ in range(3):
+        peer.loops["PyTorch + timm"]()
+    process = peer.process
+    peer.close()
+    assert done.read_text() == 3 * "loop\n" and process.returncode == 0 and not peer.loops
+    assert peer.lines() == ["  PyTorch 2.0, timm 1.0: 3,206,976 parameters without the classifier"]
+
+
+def test_peer_that_ends_is_an_error(tmp_path):
+    peer = TorchPeer(speaker(tmp_path, "read line; exit 7"), "mobilenet_v1", **WORK)
+    with pytest.raises(RuntimeError, match="with code 7"):
+        peer()
+    peer.close()
+
+
+@pytest.mark.parametrize(("python", "network", "reason"), [
+    (sys.executable, "nasnet_mobile", "timm does not have nasnet_mobile in float32"),
+    ("/nowhere/python", "mobilenet_v1", "/nowhere/python does not start: No such file or directory"),
+    ("/bin/true", "mobilenet_v1", "PyTorch ended before it began")])
+def test_without_a_peer_the_reason_is_said(python, network, reason):
+    peer = TorchPeer(python, network, **WORK)
+    assert peer.loops == {} and peer.lines() == [f"  without PyTorch: {reason}"]
+
+
+def test_interpreter_without_torch_says_so(tmp_path):
+    path = tmp_path / "python"
+    path.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')  # no installed packages
+    path.chmod(0o755)
+    line, = TorchPeer(str(path), "mobilenet_v1", **WORK).lines()
+    assert "cannot import torch and timm" in line
+
+
 @pytest.mark.slow
 def test_features_are_timed_beside_keras(monkeypatch):
     monkeypatch.setattr(features, "BATCHES", 1)
@@ -49,15 +98,17 @@ def test_features_are_timed_beside_keras(monkeypatch):
 
 
 @pytest.mark.slow
-def test_training_is_timed_beside_keras(run_program):
+def test_training_is_timed_beside_keras(run_program, tmp_path):
     result = training.measure(1, "mobilenet_v1", 4, 32, 3, "float32")
     rates = result["images_per_second"]
-    assert set(rates) >= {"keras train_step", "tfbench"} and min(rates.values()) > 0
-    assert result["ratio"] == pytest.approx(rates["tfbench"] / rates["keras train_step"])
+    assert set(rates) >= {"keras fit", "tfbench"} and min(rates.values()) > 0
+    assert result["ratios"]["keras fit"] == pytest.approx(rates["tfbench"] / rates["keras fit"])
     assert 0 <= result["second_trial_seconds"] < 5
+    python = speaker(tmp_path, "while read line; do echo; done")
     said = run_program(benchmark, "--what=training", "--model=mobilenet_v1", "--batch_size=4", "--image_size=32",
-                       "--rounds=1", "--steps=2")
-    assert "of keras train_step; a second trial begins within" in said
+                       "--rounds=1", "--steps=2", f"--torch_python={python}")
+    assert " of keras fit, " in said and " of PyTorch + timm; a second trial begins within" in said
+    assert "PyTorch 2.0, timm 1.0: 3,206,976 parameters" in said
 
 
 @pytest.mark.slow

@@ -1,6 +1,5 @@
-"""Images per second of the training step on a batch in memory, beside Keras's own train_step in a loop."""
+"""Images per second of the training step on a batch in memory, beside Keras's fit, and PyTorch with timm."""
 
-import importlib.util
 import pathlib
 import tempfile
 import time
@@ -11,6 +10,7 @@ import tensorflow as tf
 
 from tfbench import paper
 from tfbench.benchmarks.timing import median_seconds
+from tfbench.benchmarks.torch_peer import TorchPeer
 from tfbench.models.build import build_network
 from tfbench.models.catalog import NETWORKS
 from tfbench.training import trial
@@ -19,15 +19,15 @@ from tfbench.training.trainer import Step, Trainer
 
 CLASSES = 100
 L2, LEARNING_RATE = 1e-4, 1e-3
-TIMM = {"resnet_50": "resnet50", "mobilenet_v2": "mobilenetv2_100", "inception_v4": "inception_v4",
-        "densenet_121": "densenet121"}
 
 
-def measure(rounds: int, network: str, batch_size: int, image_size: int | None, steps: int, precision: str) -> dict:
+def measure(rounds: int, network: str, batch_size: int, image_size: int | None, steps: int, precision: str,
+            torch_python: str | None = None) -> dict:
     """Images per second of training on one batch in memory, in rounds of `steps` steps.
 
     Ours is the whole step in Orbit's loop, with L2 regularisation, the sum of the losses and the clock of the input.
-    Keras's is train_step as a traced function, called in a Python loop as model.fit does.
+    Keras's is model.fit on the same batch from tf.data, without L2. PyTorch's, where the interpreter `torch_python` has
+    it, is the usual loop with timm's network, in a process of its own.
     """
     size, draw = image_size or NETWORKS[network].image_size, np.random.RandomState(0)
     batch = (tf.constant(draw.uniform(-1, 1, (batch_size, size, size, 3)), tf.float32),
@@ -38,27 +38,28 @@ def measure(rounds: int, network: str, batch_size: int, image_size: int | None, 
         return build_network(network, num_classes=CLASSES, image_size=size, precision=precision)
 
     trainer = Trainer(strategy, make_model, Step(batch_size, scale_loss=precision == "mixed_float16"))
-    loops = {"keras train_step": keras_loop(make_model(), batch, steps), "tfbench": our_loop(trainer, batch, steps),
-             **timm_loop(network, batch_size, size, steps)}
-    rates = {name: steps * batch_size / seconds for name, seconds in median_seconds(loops, rounds).items()}
+    peer = TorchPeer(torch_python, network, train=True, batch_size=batch_size, image_size=size, steps=steps,
+                     precision=precision, classes=CLASSES, learning_rate=LEARNING_RATE, momentum=paper.MOMENTUM, l2=L2)
+    try:
+        loops = {"keras fit": keras_loop(make_model(), batch, steps), "tfbench": our_loop(trainer, batch, steps),
+                 **peer.loops}
+        rates = {name: steps * batch_size / seconds for name, seconds in median_seconds(loops, rounds).items()}
+    finally:
+        peer.close()
     first_steps = [seconds_to_first_step(trainer, batch, steps) for _ in range(2)]
     return {"network": network, "batch_size": batch_size, "image_size": size, "precision": precision,
-            "images_per_second": rates, "ratio": rates["tfbench"] / rates["keras train_step"],
+            "images_per_second": rates, "ratios": {name: rates["tfbench"] / rate for name, rate in rates.items()
+                                                   if name != "tfbench"}, "peer": peer.lines(),
             "second_trial_seconds": max(first_steps[1] - batch_size / rates["tfbench"], 0.0)}
 
 
 def keras_loop(model, batch, steps: int):
-    """A loop of `steps` calls of a traced train_step on `batch`."""
+    """A loop of `steps` steps of model.fit on `batch`."""
     bare = keras.Model(model.input, model.output["logits"])
     bare.compile(keras.optimizers.SGD(LEARNING_RATE, momentum=paper.MOMENTUM, nesterov=True), jit_compile=False,
                  loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    step = tf.function(lambda: bare.train_step(batch))
-
-    def loop():
-        for _ in range(steps):
-            step()
-
-    return loop
+    batches = tf.data.Dataset.from_tensors(batch).repeat()
+    return lambda: bare.fit(batches, steps_per_epoch=steps, shuffle=False, verbose=0)
 
 
 def our_loop(trainer: Trainer, batch, steps: int):
@@ -80,31 +81,11 @@ def seconds_to_first_step(trainer: Trainer, batch, steps: int) -> float:
     return seconds[1]  # the first report says where the trial starts
 
 
-def timm_loop(network: str, batch_size: int, size: int, steps: int) -> dict:
-    """{"timm": a loop of `steps` steps of PyTorch on the CPU}, or {} where torch and timm are not installed."""
-    if network not in TIMM or not all(importlib.util.find_spec(package) for package in ("torch", "timm")):
-        return {}
-    import timm
-    import torch
-
-    model = timm.create_model(TIMM[network], pretrained=False, num_classes=CLASSES).train()
-    optimizer = torch.optim.SGD(model.parameters(), LEARNING_RATE, momentum=paper.MOMENTUM, nesterov=True,
-                                weight_decay=L2)
-    images, labels = torch.rand(batch_size, 3, size, size), torch.randint(0, CLASSES, (batch_size,))
-
-    def loop():
-        for _ in range(steps):
-            optimizer.zero_grad()
-            torch.nn.functional.cross_entropy(model(images), labels).backward()
-            optimizer.step()
-
-    return {"timm": loop}
-
-
 def report(result: dict) -> list[str]:
     """The result of `measure` in lines of text."""
     lines = [f"{result['network']}, random weights, {result['batch_size']} images of {result['image_size']} pixels, "
              f"{result['precision']}"]
     lines += [f"  {name:<18} {rate:7.1f} images/s" for name, rate in result["images_per_second"].items()]
-    return [*lines, f"  tfbench trains at {result['ratio']:.2f} of keras train_step; a second trial begins within "
-            f"{result['second_trial_seconds']:.2f} s"]
+    ratios = ", ".join(f"{ratio:.2f} of {name}" for name, ratio in result["ratios"].items())
+    return [*lines, f"  tfbench trains at {ratios}; a second trial begins within "
+            f"{result['second_trial_seconds']:.2f} s", *result["peer"]]
