@@ -29,7 +29,7 @@ def analyse(results_dir=None, accuracies=None, output_dir=None, *, regime=None, 
     import pandas as pd
 
     from tfbench.report import pairs_page, text, write
-    from tfbench.results import store
+    from tfbench.results import index as records_index
     from tfbench.stats import ablation as ablations
     from tfbench.stats import accuracies as tables
     from tfbench.stats import correlation as correlations
@@ -59,7 +59,7 @@ def analyse(results_dir=None, accuracies=None, output_dir=None, *, regime=None, 
     else:
         folders = results_dir if isinstance(results_dir, list | tuple) else [results_dir or "results"]
         paths = [_path(folder, "results_dir", "a folder or a list of folders") for folder in folders]
-        records = store.read_records(*folders)
+        records = records_index.read_records(*folders)
         if not records:
             raise UserError(f"expected rows of finished runs in {paths[0] / 'rows'}, found none: run "
                             "study, or name another folder with --results_dir=DIR")
@@ -93,7 +93,7 @@ def analyse(results_dir=None, accuracies=None, output_dir=None, *, regime=None, 
 
     # ---- statistics ------------------------------------------------------------------------------
     ablation = list(ablation or ())
-    studies = {folder: store.read_records(folder) for folder in ablation if folder != PAPER}
+    studies = {folder: records_index.read_records(folder) for folder in ablation if folder != PAPER}
     ways = [published.ablation()] if PAPER in ablation else []
     if studies:
         measured, ways_taken = ablations.from_folders(studies)

@@ -7,7 +7,7 @@ from tfbench.report.tables import Table, shown
 from tfbench.report.text import Words
 from tfbench.results.titles import dataset_title, network_title
 from tfbench.stats import accuracies
-from tfbench.stats.findings import Findings
+from tfbench.stats.findings import Findings, drawn
 from tfbench.version import __version__
 from tfbench.wording import count, printable
 
@@ -19,9 +19,10 @@ def summary(findings: Findings, words: Words, correlations: Table) -> str:
         names, headings, kinds = zip(*correlations.columns, strict=True)
         lines += _table(headings, [[shown(kind, value) for kind, value in zip(kinds, line, strict=True)]
                                    for line in correlations.frame[list(names)].astype(object).to_numpy()])
+    table = drawn(findings).table
     sources = findings.table.drop_duplicates("network").set_index("network")["source_accuracy"]
     for regime in findings.correlations:
-        accuracy = accuracies.pivot(findings.table, regime)
+        accuracy = accuracies.pivot(table, regime)
         lines += [f"## {REGIMES[regime].title.capitalize()}, test accuracy in %", ""]
         lines += _table(["Network", "Source", *map(dataset_title, accuracy.columns)], [
             [network_title(name), *(shown("percent", value) for value in (sources[name], *accuracy.loc[name]))]

@@ -18,6 +18,8 @@ from tfbench.stats.findings import Findings
 from tfbench.version import __version__
 from tfbench.wording import count, printable
 
+MOST_ROWS = 2000  # of a table on the page
+
 
 def summary(findings: Findings, words: Words) -> str:
     """The findings in words, before any figure."""
@@ -34,8 +36,9 @@ def all_of(findings: Findings, words: Words, all_tables: dict[str, Table],
       all_tables: of tables.tables_of.
       figures: name -> <figure> element of each of FIGURES that was drawn.
     """
-    html = {name: html_table(table) for name, table in all_tables.items()}
-    parts = [("choice", "Which network for which data set", _choices(words, all_tables["ranking"])),
+    html = {name: html_table(table, name) for name, table in all_tables.items()}
+    ranking = all_tables["ranking"]._replace(frame=findings.rankings)
+    parts = [("choice", "Which network for which data set", _choices(words, ranking)),
              ("figure", "Does a better network transfer better?", "")]
     parts += [("placement", "On the published figure",
                html["placement"] + html["placement_lines"] + html["not_placed"])]
@@ -87,10 +90,17 @@ def inline(svg: str, name: str) -> str:
     return svg
 
 
-def html_table(table: Table) -> str:
-    """A table that sorts, and scrolls sideways on small screens; "" without rows."""
+def html_table(table: Table, name: str = "") -> str:
+    """A table that sorts, and scrolls sideways on small screens; "" without rows.
+
+    Args:
+      name: of its CSV file, which has all rows where these are more than MOST_ROWS.
+    """
     if not len(table.frame) or not table.columns:
         return ""
+    if len(table.frame) > MOST_ROWS:
+        table = table._replace(frame=table.frame.iloc[:MOST_ROWS], caption=f"{table.caption} Here are the first "
+                               f"{MOST_ROWS:,} of {len(table.frame):,} lines, {name}.csv has all.")
     names, headings, kinds = zip(*table.columns, strict=True)
     head = "".join(f'<th scope="col"{_class(kind)}>{escape(heading)}</th>'
                    for heading, kind in zip(headings, kinds, strict=True))
@@ -182,8 +192,8 @@ def _percent_cell(fraction: float, is_best: bool = False, like_best: bool = Fals
 def _choices(words: Words, ranking: Table) -> str:
     """A part to open per data set: in words which network to take, and the ranking of each regime."""
     parts = []
-    for dataset, sentences in words.choices.items():
-        of_dataset = ranking.where(dataset=dataset)
+    for dataset in ranking.frame["dataset"].unique():
+        of_dataset, sentences = ranking.where(dataset=dataset), words.choices[dataset]
         rankings = ""
         for regime in of_dataset.frame["regime"].unique():
             table = of_dataset.where(regime=regime)

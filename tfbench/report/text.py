@@ -12,7 +12,7 @@ from tfbench.results.titles import dataset_title, network_title, source_title
 from tfbench.stats import accuracies, placement, prediction, published
 from tfbench.stats.ablation import GROUP, MEAN
 from tfbench.stats.correlation import ALL, Correlation
-from tfbench.stats.findings import Findings, cost_of
+from tfbench.stats.findings import Findings, cost_of, drawn
 from tfbench.wording import aligned, count, decimal, printable
 
 MOST_NAMES = 4  # of networks in a sentence; more are counted
@@ -40,7 +40,8 @@ class Words(NamedTuple):
 
 def in_words(findings: Findings) -> Words:
     """All sentences on the findings."""
-    choices = {dataset: choice(findings, dataset) for dataset in findings.table["dataset"].unique()}
+    rankings = dict(list(findings.rankings.groupby("dataset", sort=False)))
+    choices = {dataset: choice(rankings[dataset]) for dataset in findings.table["dataset"].unique()}
     return Words(statements(findings), choices, missing(findings))
 
 
@@ -106,9 +107,8 @@ def _without(duplicates: pd.DataFrame) -> list[str]:
     return lines
 
 
-def choice(findings: Findings, dataset: str) -> list[str]:
-    """Which network to take for a data set, by regime, and which cannot be told from it."""
-    rankings = findings.rankings[findings.rankings["dataset"] == dataset]
+def choice(rankings: pd.DataFrame) -> list[str]:
+    """Which network to take for a data set, whose `rankings` are, by regime, and which cannot be told from it."""
     return [_choice(ranking.reset_index(drop=True)) for _, ranking in rankings.groupby("regime", sort=False)]
 
 
@@ -187,10 +187,10 @@ def verdict(correlation: Correlation) -> str:
 def for_terminal(findings: Findings, words: Words) -> list[str]:
     """Per regime its accuracies in percent, of one data set as a ranking; then the statements, what was left out and
     what is missing."""
-    lines = []
+    lines, shown = [], drawn(findings)
     for regime in findings.correlations:
         of_regime = findings.rankings[findings.rankings["regime"] == regime]
-        table = _ranking(of_regime) if len(words.choices) == 1 else _grid(findings.table, regime)
+        table = _ranking(of_regime) if len(words.choices) == 1 else _grid(shown.table, regime)
         lines += [f"{REGIMES[regime].title}, test accuracy in %:", *table, ""]
     lines += [*words.summary, *findings.incomplete, *findings.mismatches, *findings.left_out, *findings.notes]
     for along, curve in (("training steps", findings.convergence),

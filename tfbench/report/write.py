@@ -21,6 +21,7 @@ from tfbench.files.paths import Path, as_path
 from tfbench.regimes import REGIMES
 from tfbench.report import figures, markdown, plots, sections, tables
 from tfbench.report.text import Words
+from tfbench.stats import findings as statistics
 from tfbench.stats.accuracy_table import FORMULA
 from tfbench.stats.findings import Findings
 from tfbench.version import __version__
@@ -42,14 +43,14 @@ def write_report(findings: Findings, words: Words, output_dir) -> Path:
              for name, table in all_tables.items() if len(table.frame)}
     files[folder / "analysis.json"] = _json(findings, words, all_tables).encode()
     files[folder / "summary.md"] = markdown.summary(findings, words, all_tables["correlations"]).encode()
-    drawn = {}
+    drawn, shown = {}, statistics.drawn(findings)
     for row in figures.FIGURES:
-        if figure := row.draw(findings):
+        if figure := row.draw(shown):
             svg, png = plots.save(figure)
             files |= {folder / "figures" / f"{row.name}.svg": svg, folder / "figures" / f"{row.name}.png": png}
-            drawn[row.name] = sections.figure(row, findings, svg.decode())
+            drawn[row.name] = sections.figure(row, shown, svg.decode())
     index = folder / "index.html"
-    files[index] = _page(findings, words, all_tables, drawn).encode()
+    files[index] = _page(shown, words, all_tables, drawn).encode()
     for path, content in files.items():
         _write(path, content)
     for path in _of_earlier_reports(folder):

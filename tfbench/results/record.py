@@ -10,7 +10,7 @@ import platform
 import socket
 import statistics
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,6 +27,23 @@ from tfbench.version import __version__
 from tfbench.wording import count
 
 PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "tf-models-official", "numpy", "scikit-learn")
+
+
+class Fitted(NamedTuple):
+    """What the trials of a run and its refit come to.
+
+    Attributes:
+      trials: their number, without the refit. fits: with it.
+      images_per_second: median over trainings, None where none was one.
+      certified: how many regressions are. iterations: of all. largest_relative_gap: NaN where none tells its gap.
+    """
+
+    trials: int
+    fits: int
+    images_per_second: float | None
+    certified: int
+    iterations: float
+    largest_relative_gap: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +88,7 @@ class Record(Mapping[str, Any]):
       own_network: of a custom network only: {"architecture", "parameters", "multiply_adds", "image_size",
         "feature_width"} (models/catalog.py).
       path: of its file; no part of it.
+      fitted: what trials and refit come to, where they are not read yet (results/index.py); no part of the file.
     """
 
     schema: int
@@ -102,6 +120,7 @@ class Record(Mapping[str, Any]):
     distribution: dict | None = None
     own_network: dict | None = None
     path: str | None = None
+    fitted: Fitted | None = None
 
     @classmethod
     def from_json(cls, value, *, path, cure: str, key: str | None = None) -> "Record":
@@ -150,7 +169,7 @@ class Record(Mapping[str, Any]):
         return getattr(self, name)
 
 
-FIELDS = [field.name for field in dataclasses.fields(Record) if field.name != "path"]
+FIELDS = [field.name for field in dataclasses.fields(Record) if field.name not in ("path", "fitted")]
 FIELD_NAMES = frozenset(FIELDS)
 REQUIRED = [field.name for field in dataclasses.fields(Record)
             if field.default is field.default_factory is dataclasses.MISSING]
@@ -364,14 +383,27 @@ def fits(trials: Iterable[dict], refit: dict | None) -> list[dict]:
     return [fit for fit in (*trials, refit) if isinstance(fit, dict)]
 
 
-def fits_of(record) -> list[dict]:
-    """The trials and the refit of a record."""
-    return fits(record.get("trials") or (), record.get("refit"))
+def fitted_of(record) -> Fitted:
+    """What a record's trials and refit come to."""
+    if known := getattr(record, "fitted", None):
+        return known
+    trials = record.get("trials") or ()
+    done = fits(trials, record.get("refit"))
+    gaps = [(fit.get("gap"), fit.get("objective")) for fit in done]
+    relative = [gap / abs(objective) for gap, objective in gaps if _is_number(gap) and _is_number(objective)
+                and objective]
+    iterations = [fit.get("iterations") for fit in done]
+    return Fitted(len(trials), len(done), images_per_second(done), sum(fit.get("certified") is True for fit in done),
+                  float(sum(value for value in iterations if _is_number(value))), max(relative, default=math.nan))
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, int | float)
 
 
 def speed_of(record) -> float | None:
     """Images per second of a record's trainings (median), or of computing its fixed features; None if unknown."""
-    return images_per_second(fits_of(record)) or (record.get("features") or {}).get("images_per_second")
+    return fitted_of(record).images_per_second or (record.get("features") or {}).get("images_per_second")
 
 
 def images_per_second(done: Iterable[dict]) -> float | None:

@@ -4,6 +4,7 @@
       rows/NAME.json     the record
       rows/NAME.npz      its per-example test predictions
       rows/NAME.flags    flagfile that repeats the run
+      index.parquet      what the analysis reads of many records (results/index.py)
       work/NAME/         results of the trials so far, trialN.json, checkpoints, TensorBoard summaries
       models/            trained networks with their classifiers (results/kept_models.py)
       weights/           what pretrain made
@@ -19,7 +20,7 @@ gs://bucket/study (files/paths.py).
 import dataclasses
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -143,21 +144,35 @@ def read_records(*results_dirs) -> list[Record]:
       UserError: a folder does not exist, a record is damaged (see read_record), or two of one run tell different
         outcomes.
     """
+    return without_copies(record for folder in results_dirs for record in records_of(folder))
+
+
+def records_of(folder) -> Iterator[Record]:
+    """The records below one folder, in the order of their file names; UserError as of read_records."""
+    check_results_dir(folder)
+    for path in paths.ending_in(as_path(folder) / "rows", ".json"):
+        yield read_record(path)
+
+
+def check_results_dir(folder) -> None:
+    """Raises UserError unless there is such a folder, and it is not the one of the records themselves."""
+    if not as_path(folder).is_dir():
+        raise UserError(f"there is no results folder {folder}: name an existing one with --results_dir=DIR")
+    if as_path(folder).name == "rows" and not (as_path(folder) / "rows").exists():
+        raise UserError(f"expected a results folder, {folder} is the folder of its records: name the one it is in, "
+                        f"--results_dir={as_path(folder).parent}")
+
+
+def without_copies(found: Iterable[Record]) -> list[Record]:
+    """Of copies of one record only one; UserError where two of one run tell different outcomes."""
     records: dict[tuple, Record] = {}
-    for folder in results_dirs:
-        if not as_path(folder).is_dir():
-            raise UserError(f"there is no results folder {folder}: name an existing one with --results_dir=DIR")
-        if as_path(folder).name == "rows" and not (as_path(folder) / "rows").exists():
-            raise UserError(f"expected a results folder, {folder} is the folder of its records: name the one it is in, "
-                            f"--results_dir={as_path(folder).parent}")
-        for path in paths.ending_in(as_path(folder) / "rows", ".json"):
-            record = read_record(path)
-            run = (record.key, record.regime, record.network, record.dataset)
-            other = records.setdefault(run, record)
-            if other is not record:
-                check_same_outcome(other, record)
-                if not _predictions_path(other).exists():
-                    records[run] = record  # a copy of the record alone says less
+    for record in found:
+        run = (record.key, record.regime, record.network, record.dataset)
+        other = records.setdefault(run, record)
+        if other is not record:
+            check_same_outcome(other, record)
+            if not _predictions_path(other).exists():
+                records[run] = record  # a copy of the record alone says less
     return list(records.values())
 
 

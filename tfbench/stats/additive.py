@@ -10,7 +10,8 @@ import dataclasses
 
 import numpy as np
 import pandas as pd
-from statsmodels.regression.linear_model import OLS
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
 from tfbench.stats import accuracies
 from tfbench.stats.correlation import named_logit
@@ -53,26 +54,26 @@ def fit(table: pd.DataFrame, regime: str) -> Additive | None:
     if networks < 2 or datasets < 2:
         return None
     x = named_logit(accuracy.to_numpy(), n, list(accuracy.index), list(accuracy.columns))
-    m, d = np.nonzero(~np.isnan(x))
-    design = np.column_stack([np.ones(len(m)), _effects(networks)[m], _effects(datasets)[d]])
-    if np.linalg.matrix_rank(design) < design.shape[1]:
+    present = ~np.isnan(x)
+    if connected_components(csr_array(np.block([[np.zeros((networks, networks)), present],
+                                                [present.T, np.zeros((datasets, datasets))]])), directed=False)[0] > 1:
         return None
-    fitted = OLS(x[m, d], design).fit()
-    residuals = np.full(x.shape, np.nan)
-    residuals[m, d] = fitted.resid
-    free = int(fitted.df_resid)
-    split = slice(1, networks), slice(networks, None)
-    covariance = fitted.cov_params()[split[0], split[0]] if free else np.full((networks - 1,) * 2, np.nan)
-    coding = _effects(networks)
+    # The data sets' effects are taken out first (Frisch, Waugh and Lovell), so that as many unknowns are left as there
+    # are networks, however many data sets there are.
+    per_dataset, filled = present.sum(axis=0), np.where(present, x, 0)
+    means = filled.sum(axis=0) / per_dataset
+    information = np.diag(present.sum(axis=1).astype(float)) - (present / per_dataset) @ present.T
+    inverse = np.linalg.pinv(information, hermitian=True)
+    of_networks = inverse @ (filled - present * means).sum(axis=1)
+    of_datasets = means - (present.T @ of_networks) / per_dataset
+    mean = of_datasets.mean()
+    residuals = x - of_networks[:, None] - of_datasets
+    values, left = x[present], float((residuals[present] ** 2).sum())
+    free = len(values) - (networks + datasets - 1)
+    variance = left / free if free else np.nan
     return Additive(
-        float(fitted.params[0]), pd.Series(coding @ fitted.params[split[0]], accuracy.index),
-        pd.Series(_effects(datasets) @ fitted.params[split[1]], accuracy.columns),
-        pd.Series(np.sqrt(np.diag(coding @ covariance @ coding.T)), accuracy.index),
+        float(mean), pd.Series(of_networks, accuracy.index), pd.Series(of_datasets - mean, accuracy.columns),
+        pd.Series(np.sqrt(variance * np.diag(inverse)), accuracy.index),
         pd.DataFrame(residuals, accuracy.index, accuracy.columns),
-        float(fitted.rsquared) if np.ptp(x[m, d]) > 0 else np.nan,
-        float(np.sqrt(fitted.ssr / free)) if free else np.nan)
-
-
-def _effects(levels: int) -> np.ndarray:
-    """[levels, levels - 1]: codes whose effects add up to 0 over the levels."""
-    return np.vstack([np.eye(levels - 1), -np.ones(levels - 1)])
+        float(1 - left / ((values - values.mean()) ** 2).sum()) if np.ptp(values) > 0 else np.nan,
+        float(np.sqrt(variance)))

@@ -5,6 +5,8 @@ mean over data sets of logit(transfer accuracy); also over parts of the data set
 """
 
 import dataclasses
+import functools
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -110,10 +112,10 @@ def bootstrap_interval(source, transfer, *, seed: int = 0) -> tuple[float, float
     Args:
       source, transfer: [networks] log-odds, neither constant.
     """
-    x, y, spread = _resampled(source, transfer, seed)
+    of = _resampled(source, transfer, seed)
     with np.errstate(invalid="ignore", divide="ignore"):
-        r = (x * y).mean(axis=1) / (x.std(axis=1) * y.std(axis=1))
-    low, high = np.percentile(np.clip(r[spread & np.isfinite(r)], -1, 1), [50 - LEVEL / 2, 50 + LEVEL / 2])
+        r = of.xy / np.sqrt(of.xx * of.yy)
+    low, high = np.percentile(np.clip(r[of.varies & np.isfinite(r)], -1, 1), [50 - LEVEL / 2, 50 + LEVEL / 2])
     return float(low), float(high)
 
 
@@ -127,25 +129,43 @@ def band(source, transfer, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np
       (x, low, high), [50] each: log-odds of source accuracy from the least to the largest, and the band there.
     """
     source, transfer = np.asarray(source, float), np.asarray(transfer, float)
-    x, y, spread = _resampled(source, transfer, seed)
-    slope = (x * y).mean(axis=1)[spread] / x.var(axis=1)[spread]
-    mean_x, mean_y = (values[_indices(len(source), seed)].mean(axis=1)[spread] for values in (source, transfer))
+    of = _resampled(source, transfer, seed)
+    mean_x, mean_y, slope = of.x[of.varies], of.y[of.varies], of.xy[of.varies] / of.xx[of.varies]
     along = np.linspace(source.min(), source.max(), 50)
     lines = mean_y[:, None] + slope[:, None] * (along - mean_x[:, None])
     low, high = np.percentile(lines, [50 - LEVEL / 2, 50 + LEVEL / 2], axis=0)
     return along, low, high
 
 
-def _indices(networks: int, seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).integers(networks, size=(RESAMPLES, networks))
+@functools.lru_cache(maxsize=4)  # of every data set with as many networks
+def _draws(networks: int, seed: int) -> np.ndarray:
+    """float [RESAMPLES, networks]: how often each network is drawn in a sample."""
+    drawn = np.random.default_rng(seed).integers(networks, size=(RESAMPLES, networks))
+    rows = np.repeat(np.arange(RESAMPLES) * networks, networks)
+    return np.bincount(rows + drawn.ravel(), minlength=RESAMPLES * networks).reshape(RESAMPLES, networks).astype(float)
 
 
-def _resampled(source, transfer, seed) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Both, resampled and centred, [RESAMPLES, networks]; and [RESAMPLES] whether the source varies in a sample."""
-    chosen = _indices(len(source), seed)
-    x, y = (np.asarray(values, float)[chosen] for values in (source, transfer))
-    x, y = (values - values.mean(axis=1, keepdims=True) for values in (x, y))
-    return x, y, x.std(axis=1) > 1e-9 * np.ptp(source)
+class _Moments(NamedTuple):
+    """Of each sample: means, variances and covariance; and whether the source is not the same throughout."""
+
+    x: np.ndarray
+    y: np.ndarray
+    xx: np.ndarray
+    yy: np.ndarray
+    xy: np.ndarray
+    varies: np.ndarray
+
+
+def _resampled(source, transfer, seed) -> _Moments:
+    """The moments, [RESAMPLES] each, of samples of networks that are drawn with replacement."""
+    x, y = (np.asarray(values, float) for values in (source, transfer))
+    middle_x, middle_y = x.mean(), y.mean()
+    x, y = x - middle_x, y - middle_y
+    sums = _draws(len(x), seed) @ np.column_stack([x, y, x * x, y * y, x * y]) / len(x)
+    mean_x, mean_y, xx, yy, xy = sums.T
+    xx, yy = (np.where(variance > (1e-7 * np.ptp(values)) ** 2, variance, 0)  # else it is what rounding leaves
+              for values, variance in ((x, xx - mean_x**2), (y, yy - mean_y**2)))
+    return _Moments(mean_x + middle_x, mean_y + middle_y, xx, yy, xy - mean_x * mean_y, xx > 0)
 
 
 def per_regime(table, *, datasets=None) -> Correlations:
@@ -178,8 +198,22 @@ def views(table) -> dict[str, Correlations]:
 
 
 def by_dataset(table) -> dict[str, Correlations]:
-    """The correlations on each data set alone, over all its networks."""
-    return {dataset: per_regime(table, datasets=[dataset]) for dataset in table["dataset"].unique()}
+    """The correlations on each data set alone, over all its networks: per_regime of each, without its pivots."""
+    columns = {name: table[name].to_numpy(float, na_value=np.nan) for name in (
+        "source_accuracy", "source_n", "accuracy", "n")}
+    networks, groups = table["network"].to_numpy(), table.groupby(["dataset", "regime"], sort=False).indices
+    found: dict[str, Correlations] = {dataset: Correlations() for dataset in table["dataset"].unique()}
+    for regime in regimes(table):
+        for dataset, correlations in found.items():
+            if (dataset, regime) not in groups:
+                continue
+            rows = groups[dataset, regime]
+            rows = rows[~np.isnan(columns["source_accuracy"][rows])]
+            rows = rows[np.argsort(-columns["source_accuracy"][rows], kind="stable")[::-1]]
+            source, source_n, accuracy, n = (values[rows] for values in columns.values())
+            correlations[regime] = _correlation(Matrix(
+                tuple(networks[rows]), (dataset,), source, source_n, accuracy[:, None], n[:, None]))
+    return found
 
 
 def stacked(groups: dict[str, Correlations], column: str) -> pd.DataFrame:

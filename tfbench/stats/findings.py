@@ -10,7 +10,7 @@ import pandas as pd
 
 from tfbench.models.catalog import NETWORKS
 from tfbench.regimes import REGIMES
-from tfbench.results.record import fits_of, speed_of
+from tfbench.results.record import fitted_of, speed_of
 from tfbench.results.titles import dataset_title, parse_sized
 from tfbench.stats import ablation as ablations
 from tfbench.stats import accuracies, additive, budgets, correlation, curves, pairs, placement, prediction, published
@@ -19,6 +19,7 @@ from tfbench.stats.duplicates import without_duplicates
 from tfbench.wording import count
 
 CELL = ["regime", "network", "dataset"]
+MOST_DRAWN = 24  # data sets in figures, on the page and on the terminal; tables as files have all
 COST_TYPES = {"trials": "Int64", "hours": float, "images_per_second": float}
 
 
@@ -124,7 +125,7 @@ def compute(table: pd.DataFrame, runs=(), *, origin="", ablation=None, mismatche
     less, not_less = without_duplicates([run for run in unique if run.record["dataset"] in datasets], duplicates or {})
     predicted, unestimated = prediction.agreement(table, records)
     beside_paper = cells.iloc[:0] if published.is_the_papers(table) else cells
-    return Findings(
+    findings = Findings(
         origin=origin, table=table, runs=list(runs),
         correlations=views.get(correlation.ALL, correlation.Correlations()), views=views,
         by_dataset=correlation.by_dataset(table), cells=cells, rankings=ranked(cells), networks=networks,
@@ -139,6 +140,39 @@ def compute(table: pd.DataFrame, runs=(), *, origin="", ablation=None, mismatche
         solver=_solver(records), cost=_cost(cells), duplicates=less, missing=accuracies.missing(table, left_out),
         taken=list(taken), notes=[*notes, *curves.too_short(convergence), *untested, *not_less, *unestimated],
         left_out=curves.left_out(unique), mismatches=list(mismatches), incomplete=_incomplete(runs))
+    return dataclasses.replace(findings, notes=[*findings.notes, *_not_drawn(findings)])
+
+
+def drawn(findings: Findings) -> Findings:
+    """The findings with the cells and curves of MOST_DRAWN data sets at most: what figures and page show.
+
+    Those with most results are taken, of equally many the first. Means, correlations and tests stay those of all.
+    """
+    names = _data_sets(findings)
+    if len(names) <= MOST_DRAWN:
+        return findings
+    kept = set(names[:MOST_DRAWN])
+    frames = {name: frame[frame["dataset"].isin(kept)].reset_index(drop=True) for name in (
+        "table", "cells", "rankings", "convergence", "few_examples", "speeds") for frame in (getattr(findings, name),)}
+    models = {regime: dataclasses.replace(
+        model, datasets=model.datasets[model.datasets.index.isin(kept)],
+        residuals=model.residuals.loc[:, model.residuals.columns.isin(kept)])
+        for regime, model in findings.models.items()}
+    return dataclasses.replace(findings, **frames, models=models)
+
+
+def _data_sets(findings: Findings) -> list[str]:
+    """All data sets, those with most cells and points of curves first."""
+    names = pd.concat([frame["dataset"] for frame in (findings.table, findings.convergence, findings.few_examples)])
+    numbers = names.groupby(names, sort=False).size()
+    return list(numbers.sort_values(ascending=False, kind="stable").index)
+
+
+def _not_drawn(findings: Findings) -> list[str]:
+    number = len(_data_sets(findings))
+    return [f"figures, page and terminal show {MOST_DRAWN} of {count(number, 'data set')}, those with most results; "
+            "means and tests are of all, the tables' CSV files have all; --dataset=NAME,… shows others"
+            ] if number > MOST_DRAWN else []
 
 
 def ranked(cells: pd.DataFrame) -> pd.DataFrame:
@@ -195,7 +229,7 @@ def _incomplete(runs) -> list[str]:
 def _costs(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """By cell: number of trials, hours for everything, images per second (record.speed_of)."""
     return pd.DataFrame([{
-        **{name: record[name] for name in CELL}, "trials": len(record.get("trials") or ()),
+        **{name: record[name] for name in CELL}, "trials": fitted_of(record).trials,
         "hours": (record.get("seconds") or np.nan) / 3600, "images_per_second": speed_of(record)}
         for record in records], columns=[*CELL, *COST_TYPES]).astype(COST_TYPES)
 
@@ -229,17 +263,9 @@ def _solver(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """By logistic regression: how many of its fits are certified to be solved, iterations, largest gap."""
     lines = []
     for record in records:
-        solved = fits_of(record)
-        if REGIMES[record["regime"]].search or not solved:
-            continue
-        gap, objective, iterations = ([_number(fit.get(name)) for fit in solved]
-                                      for name in ("gap", "objective", "iterations"))
-        lines.append((record["network"], record["dataset"], len(solved),
-                      sum(fit.get("certified") is True for fit in solved), np.nansum(iterations),
-                      pd.Series(np.divide(gap, np.abs(objective))).max()))
+        solved = fitted_of(record)
+        if not REGIMES[record["regime"]].search and solved.fits:
+            lines.append((record["network"], record["dataset"], solved.fits, solved.certified, solved.iterations,
+                          solved.largest_relative_gap))
     return pd.DataFrame(lines, columns=["network", "dataset", "fits", "certified", "iterations",
                                         "largest_relative_gap"])
-
-
-def _number(value) -> float:
-    return value if isinstance(value, int | float) else np.nan

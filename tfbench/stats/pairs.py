@@ -108,7 +108,8 @@ def _on_one(records: Sequence[Mapping[str, Any]]) -> tuple[list[pd.DataFrame], l
     kept = [store.read_predictions(record) for record in records]
     with ThreadPoolExecutor() as threads:  # NumPy lets go of the interpreter's lock
         outputs = list(threads.map(lambda record, arrays: checked(metric, record, arrays), records, kept))
-        ends = list(threads.map(lambda record, arrays: interval_of(metric, record, arrays), records, outputs))
+        ends = _intervals(metric, records) or list(
+            threads.map(lambda record, arrays: interval_of(metric, record, arrays), records, outputs))
     notes = [f"the predictions beside {record_label(record)} do not give its accuracy: not tested"
              for record, arrays, checked in zip(records, kept, outputs, strict=True) if arrays and not checked]
     if absent := kept.count(None):
@@ -156,6 +157,15 @@ def interval_of(metric: Metric, record: Mapping[str, Any], outputs: tuple | None
     if outputs and metric.interval:
         return *metric.interval(*outputs), "bootstrap"
     return np.nan, np.nan, ""
+
+
+def _intervals(metric: Metric, records: Sequence[Mapping[str, Any]]) -> list[tuple[float, float, str]]:
+    """interval_of each record at once where the metric counts right answers, else none."""
+    if not metric.counts:
+        return []
+    n = np.array([record["n_test"] for record in records])
+    low, high = intervals.clopper_pearson(np.round([record["accuracy"] for record in records] * n).astype(int), n)
+    return [(a, b, "Clopper-Pearson") for a, b in zip(low.tolist(), high.tolist(), strict=True)]
 
 
 def _p_values(metric: Metric, records: Sequence[Mapping[str, Any]], outputs) -> dict[str, tuple[list[int], np.ndarray]]:

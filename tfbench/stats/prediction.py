@@ -53,15 +53,17 @@ def agreement(table: pd.DataFrame, records: Sequence[Mapping[str, Any]]) -> tupl
     sources = sources.assign(estimate=SOURCE, value=_log_odds(sources, "source_accuracy", "source_n"))
     known = pd.concat([known, sources[known.columns].drop_duplicates(["network", "dataset"])], ignore_index=True)
     both, lines = cells.merge(known, on=["network", "dataset"]), []
+    groups = both.groupby(["regime", "dataset", "estimate"], sort=False).indices
+    values, log_odds = (both[name].to_numpy(float) for name in ("value", "log_odds"))
     for regime in accuracies.regimes(table):
         of_regime = []
         for dataset in table["dataset"].unique():
             for name in TITLES:
-                points = both[(both["regime"] == regime) & (both["dataset"] == dataset) & (both["estimate"] == name)]
-                if len(points) >= LEAST and points["value"].nunique() > 1 and points["log_odds"].nunique() > 1:
-                    tau = stats.weightedtau(points["value"], points["log_odds"]).statistic
-                    r = stats.pearsonr(points["value"], points["log_odds"]).statistic
-                    of_regime.append((regime, dataset, name, tau, r, len(points), 1))
+                rows = groups.get((regime, dataset, name), ())
+                if len(rows) >= LEAST and np.ptp(values[rows]) > 0 and np.ptp(log_odds[rows]) > 0:
+                    tau = stats.weightedtau(values[rows], log_odds[rows]).statistic
+                    r = stats.pearsonr(values[rows], log_odds[rows]).statistic
+                    of_regime.append((regime, dataset, name, tau, r, len(rows), 1))
         frame = pd.DataFrame(of_regime, columns=COLUMNS)
         lines.append(frame)
         if frame["dataset"].nunique() > 1:
