@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy import special
+from statsmodels.regression.linear_model import OLS
 
 from tfbench.stats import additive, published
 from tfbench.stats.accuracies import table_of
@@ -64,3 +65,19 @@ def test_a_networks_residuals_give_its_error_bar():
     left = additive.fit(table(x), "finetune").residuals
     np.testing.assert_allclose(left.std(axis=1, ddof=0) / np.sqrt(5) * np.sqrt(6 / 5), standard_errors(x))
     assert additive.fit(published.accuracies(), "finetune").r2 > 0.98
+
+
+def test_it_is_ordinary_least_squares_with_coded_effects():
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(4, 9))
+    x[rng.random(x.shape) < 0.25] = np.nan
+    model = additive.fit(table(x), "finetune")
+    m, d = np.nonzero(~np.isnan(x))
+    coding = [np.vstack([np.eye(levels - 1), -np.ones(levels - 1)]) for levels in x.shape]
+    fitted = OLS(x[m, d], np.column_stack([np.ones(len(m)), coding[0][m], coding[1][d]])).fit()
+    errors = np.sqrt(np.diag(coding[0] @ fitted.cov_params()[1:4, 1:4] @ coding[0].T))
+    assert model.mean == pytest.approx(fitted.params[0])
+    np.testing.assert_allclose(model.networks.sort_index(), coding[0] @ fitted.params[1:4])
+    np.testing.assert_allclose(model.datasets.sort_index(), coding[1] @ fitted.params[4:], atol=1e-12)
+    np.testing.assert_allclose(model.network_errors.sort_index(), errors)
+    assert (model.r2, model.sd) == (pytest.approx(fitted.rsquared), pytest.approx(np.sqrt(fitted.mse_resid)))

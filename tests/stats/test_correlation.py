@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import special, stats
 
@@ -178,3 +179,16 @@ def test_intervals_cover_the_true_correlation(interval, least, most, monkeypatch
 def test_resamples_of_one_network_do_no_harm():
     low, high = correlation.bootstrap_interval(np.array([1.0, 2, 3, 4]), np.array([1.0, 2, 3, 5]))
     assert -1 <= low <= high <= 1
+
+
+def test_each_data_set_alone_is_what_its_part_of_the_table_gives():
+    rng = np.random.default_rng(7)
+    cells = table(rng.uniform(0.3, 0.9, size=(6, 3)), rng.uniform(0.5, 0.8, size=6))
+    both = pd.concat([cells, cells.assign(regime="train_from_scratch", accuracy=cells["accuracy"] / 2)])
+    both = both.drop(both.index[4]).reset_index(drop=True)
+    both.loc[both["network"] == both["network"].iloc[-1], "source_accuracy"] = np.nan
+    for name, alone in correlation.by_dataset(both).items():
+        expected = correlation.per_regime(both, datasets=[name])
+        assert list(alone) == list(expected) and alone.to_frame().equals(expected.to_frame())
+        for regime, c in expected.items():
+            assert c.networks == alone[regime].networks and (c.source == alone[regime].source).all()

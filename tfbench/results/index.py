@@ -25,6 +25,8 @@ from tfbench.wording import count, say
 
 NAME = "index.parquet"
 LEAST = 1000  # records, below which reading them all takes about a second
+PART = 2000  # records at a time
+LONG = 800  # characters of JSON
 LAYOUT = f"1, records {SCHEMA}, tfbench {__version__}"  # an index of another one is made anew
 SETTLED = 2 * 10**9  # ns after which a change of a file gives it another time, on whatever file system
 TEXTS = ("key", "regime", "network", "dataset", "metric", "host", "finished")
@@ -115,17 +117,21 @@ def _indexed(folder, files: dict[str, tuple[int, int]]) -> Iterator[Record]:
 
 
 def _rows(folder, files: dict[str, tuple[int, int]]):
-    """An index of these files, which are read."""
+    """An index of these files, which are read, PART at a time."""
     import pyarrow as pa
 
-    columns: dict[str, list] = {name: [] for name in _types()}
-    once: dict[Any, Any] = {}  # most texts are those of many records
-    for name, facts in files.items():
-        read = time.time_ns()
-        row = _row(store.read_record(folder / "rows" / name))
-        for column, value in (row | dict(zip(FILE, (name, *facts, read), strict=True))).items():
-            columns[column].append(once.setdefault(value, value) if isinstance(value, str) else value)
-    return pa.table(columns, schema=_schema())
+    names = list(files)
+    parts = [_schema().empty_table()]
+    for first in range(0, len(names), PART):
+        columns: dict[str, list] = {name: [] for name in _types()}
+        for name in names[first:first + PART]:
+            read = time.time_ns()
+            row = _row(store.read_record(folder / "rows" / name)) | dict(
+                zip(FILE, (name, *files[name], read), strict=True))
+            for column, value in row.items():
+                columns[column].append(value)
+        parts.append(pa.table(columns, schema=_schema()))
+    return pa.concat_tables(parts)
 
 
 def _types() -> dict[str, str]:
@@ -151,31 +157,36 @@ def _row(record: Record) -> dict[str, Any]:
 def _from(table, folder) -> Iterator[Record]:
     """The records of an index. Equal parts of them are one object: there may be very many."""
     shared: dict[str, Any] = {}
+    groups: dict[str, Any] = {}
 
     def once(values: dict) -> dict:
         return {name: shared.setdefault(repr(value), value) if isinstance(value, str | list) else value
                 for name, value in values.items()}
 
     def group(text: str | None):
-        return None if text is None else json.loads(text, object_hook=once)
+        if text is None or len(text) > LONG:  # a specification: hardly two are alike
+            return text and json.loads(text, object_hook=once)
+        if text not in groups:
+            groups[text] = json.loads(text, object_hook=once)
+        return groups[text]
 
-    fields = {name: table[name].dictionary_encode().combine_chunks() for name in (*TEXTS, *GROUPS)}
-    texts = {name: _decoded(column, group if name in GROUPS else None) for name, column in fields.items()}
-    numbers = {name: table[name].to_pylist() for name in NUMBERS}
-    fitted = zip(*(table[f"fitted_{name}"].to_pylist() for name in FITTED), strict=True)
-    of_each = zip(table["name"].to_pylist(), zip(*texts.values(), strict=True), zip(*numbers.values(), strict=True),
-                  fitted, strict=True)
     rows = f"{folder / 'rows'}/"
-    for name, words, values, figures in of_each:
-        facts, path = Fitted(*figures), rows + name
-        yield Record(**dict(zip(texts, words, strict=True)), **dict(zip(numbers, values, strict=True)),
-                     trials=Trials(path, facts.trials), path=path, fitted=facts)  # type: ignore[arg-type]
+    for first in range(0, len(table), PART):
+        part = table.slice(first, PART).combine_chunks()
+        texts = {name: _decoded(part[name].dictionary_encode().combine_chunks(), group if name in GROUPS else None)
+                 for name in (*TEXTS, *GROUPS)}
+        numbers = {name: part[name].to_pylist() for name in NUMBERS}
+        fitted = zip(*(part[f"fitted_{name}"].to_pylist() for name in FITTED), strict=True)
+        of_each = zip(part["name"].to_pylist(), zip(*texts.values(), strict=True), zip(*numbers.values(), strict=True),
+                      fitted, strict=True)
+        for name, words, values, figures in of_each:
+            facts, path = Fitted(*figures), rows + name
+            yield Record(**dict(zip(texts, words, strict=True)), **dict(zip(numbers, values, strict=True)),
+                         trials=Trials(path, facts.trials), path=path, fitted=facts)  # type: ignore[arg-type]
 
 
 def _decoded(column, decode) -> Iterator[Any]:
     """The values of a column of texts, in order; each different one is made once."""
-    if not len(column):
-        return iter(())
     values = column.dictionary.to_pylist()
     made = [decode(value) for value in values] if decode else values
     return (None if number is None else made[number] for number in column.indices.to_pylist())

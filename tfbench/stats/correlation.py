@@ -138,11 +138,11 @@ def band(source, transfer, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np
 
 
 @functools.lru_cache(maxsize=4)  # of every data set with as many networks
-def _draws(networks: int, seed: int) -> np.ndarray:
-    """float [RESAMPLES, networks]: how often each network is drawn in a sample."""
-    drawn = np.random.default_rng(seed).integers(networks, size=(RESAMPLES, networks))
-    rows = np.repeat(np.arange(RESAMPLES) * networks, networks)
-    return np.bincount(rows + drawn.ravel(), minlength=RESAMPLES * networks).reshape(RESAMPLES, networks).astype(float)
+def _draws(networks: int, samples: int, seed: int) -> np.ndarray:
+    """float [samples, networks]: how often each network is drawn in a sample."""
+    drawn = np.random.default_rng(seed).integers(networks, size=(samples, networks))
+    rows = np.repeat(np.arange(samples) * networks, networks)
+    return np.bincount(rows + drawn.ravel(), minlength=samples * networks).reshape(samples, networks).astype(float)
 
 
 class _Moments(NamedTuple):
@@ -161,7 +161,7 @@ def _resampled(source, transfer, seed) -> _Moments:
     x, y = (np.asarray(values, float) for values in (source, transfer))
     middle_x, middle_y = x.mean(), y.mean()
     x, y = x - middle_x, y - middle_y
-    sums = _draws(len(x), seed) @ np.column_stack([x, y, x * x, y * y, x * y]) / len(x)
+    sums = _draws(len(x), RESAMPLES, seed) @ np.column_stack([x, y, x * x, y * y, x * y]) / len(x)
     mean_x, mean_y, xx, yy, xy = sums.T
     xx, yy = (np.where(variance > (1e-7 * np.ptp(values)) ** 2, variance, 0)  # else it is what rounding leaves
               for values, variance in ((x, xx - mean_x**2), (y, yy - mean_y**2)))
