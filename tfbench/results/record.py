@@ -392,9 +392,9 @@ def fitted_of(record) -> Fitted:
     gaps = [(fit.get("gap"), fit.get("objective")) for fit in done]
     relative = [gap / abs(objective) for gap, objective in gaps if _is_number(gap) and _is_number(objective)
                 and objective]
-    iterations = [fit.get("iterations") for fit in done]
+    iterations = float(sum(fit["iterations"] for fit in done if _is_number(fit.get("iterations"))))
     return Fitted(len(trials), len(done), images_per_second(done), sum(fit.get("certified") is True for fit in done),
-                  float(sum(value for value in iterations if _is_number(value))), max(relative, default=math.nan))
+                  iterations, max(relative, default=math.nan))
 
 
 def _is_number(value) -> bool:
