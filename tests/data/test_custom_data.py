@@ -9,6 +9,7 @@ import shutil
 
 import numpy as np
 import PIL.Image
+import PIL.ImageCms
 import pytest
 from helpers import archives
 from helpers.programs import execute
@@ -17,7 +18,7 @@ from tfbench import UserError, finetune, logistic_regression, prepare_data, pret
 from tfbench.data import examples, folders, index, lookup, manifests, prepare, revisions, verify
 from tfbench.data.catalog import DATASETS
 from tfbench.data.pipeline import decode
-from tfbench.images import reading
+from tfbench.images import decoding, reading
 from tfbench.results import store
 
 
@@ -254,6 +255,37 @@ def test_a_folder_that_was_only_touched_or_copied_is_not_prepared_again(photogra
     assert looked_up(copy, tmp_path).tfds == first.tfds
     assert len(manifests.read(first, tmp_path)["source"]["states"]) == 3
     assert manifests.read(first, tmp_path)["content"] == manifest["content"]
+
+
+def test_a_copy_made_before_colour_profiles_were_applied_is_used_where_there_are_none(photographs, tmp_path):
+    first = looked_up(photographs, tmp_path)
+    prepare.prepare(first, tmp_path)
+
+    def forget() -> None:
+        path = manifests.folder(first, tmp_path) / manifests.MANIFEST
+        manifest = json.loads(path.read_text())
+        assert manifest["source"].pop("decoding") == decoding.VERSION
+        path.write_text(json.dumps(manifest))
+        revisions._known.clear()
+
+    forget()
+    assert looked_up(photographs, tmp_path) == first  # and is noted, so that nothing is looked at again
+    forget()
+    profile = PIL.ImageCms.ImageCmsProfile(PIL.ImageCms.createProfile("sRGB")).tobytes()
+    coloured = photographs.parent / "coloured"
+    shutil.copytree(photographs, coloured)
+    with PIL.Image.open(photographs / "cat" / "1.bmp") as image:
+        other = profile.replace(b"rXYZ", b"tmpX").replace(b"bXYZ", b"rXYZ").replace(b"tmpX", b"bXYZ")  # red is blue
+        image.save(coloured / "cat" / "1.jpg", icc_profile=other)
+    for expected in ("1.0.0", "1.0.1"):
+        dataset = looked_up(coloured, tmp_path)
+        prepare.prepare(dataset, tmp_path)
+        assert dataset.tfds.endswith(f":{expected}")
+        if expected == "1.0.0":
+            first = dataset
+            forget()
+    assert any("1 by their colour profile" in note for note in manifests.read(dataset, tmp_path)["reading"])
+    assert looked_up(coloured, tmp_path) == dataset
 
 
 def test_verify_hashes_the_files_again(photographs, tmp_path):

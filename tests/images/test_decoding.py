@@ -5,6 +5,7 @@ import io
 import numpy as np
 import PIL.features
 import PIL.Image
+import PIL.ImageCms
 import pytest
 
 from tfbench.data.folder_copies import stored_form
@@ -107,6 +108,122 @@ def test_a_jpeg_is_turned_as_exif_says():
 def test_avif_is_read():
     shown = decode(stored_form(encoded(RGB.resize((64, 64)), "AVIF", quality=100, subsampling="4:4:4")).content)
     assert np.abs(shown.numpy().astype(int) - np.asarray(RGB.resize((64, 64)))).mean() < 3
+
+
+# ---- colour profiles --------------------------------------------------------------------------------
+
+
+def icc(space: str, tags: dict[str, bytes], pcs="XYZ ", kind="mntr") -> bytes:
+    """An ICC profile, version 2."""
+    tags = {"desc": b"desc\0\0\0\0" + (5).to_bytes(4, "big") + b"made\0" + bytes(78), **tags}
+    table, data, offset = b"", b"", 128 + 4 + 12 * len(tags)
+    for name, content in tags.items():
+        content += bytes(-len(content) % 4)
+        table += name.encode() + (offset + len(data)).to_bytes(4, "big") + len(content).to_bytes(4, "big")
+        data += content
+    body = len(tags).to_bytes(4, "big") + table + data
+    head = (128 + len(body)).to_bytes(4, "big") + b"none" + bytes([2, 16, 0, 0])
+    head += (kind + space + pcs).encode().ljust(24)[:12] + bytes(12) + b"acsp" + bytes(28) + xyz(D50)[8:]
+    return head.ljust(128, b"\0") + body
+
+
+def xyz(values) -> bytes:
+    return b"XYZ \0\0\0\0" + b"".join(round(65536 * value).to_bytes(4, "big", signed=True) for value in values)
+
+
+def gamma(value: float) -> bytes:
+    return b"curv\0\0\0\0" + (1).to_bytes(4, "big") + round(256 * value).to_bytes(2, "big")
+
+
+D50 = (0.9642, 1.0, 0.8249)
+SRGB = [(0.43607, 0.22249, 0.01392), (0.38515, 0.71687, 0.09708), (0.14307, 0.06061, 0.7141)]  # columns, at D50
+P3 = [(0.51512, 0.2412, -0.00105), (0.29198, 0.69225, 0.04189), (0.1571, 0.06657, 0.78407)]
+
+
+def matrix_profile(columns, exponent: float) -> bytes:
+    tags = {f"{channel}XYZ": xyz(column) for channel, column in zip("rgb", columns, strict=True)}
+    return icc("RGB ", {"wtpt": xyz(D50)} | tags | {f"{channel}TRC": gamma(exponent) for channel in "rgb"})
+
+
+def srgb_of(light) -> np.ndarray:
+    """sRGB's curve, the reference: light in [0, 1] as levels."""
+    light = np.clip(light, 0, 1)
+    return 255 * np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+
+
+def as_meant(pixels, columns, exponent) -> np.ndarray:
+    return srgb_of((pixels / 255) ** exponent @ np.array(columns) @ np.linalg.inv(np.array(SRGB)))
+
+
+def ink_profile() -> bytes:
+    """CMYK in which light is paper white less each ink: a table of 2⁴ corners to Lab."""
+    corners = b""
+    for number in range(16):
+        c, m, y, k = (number >> bit & 1 for bit in (3, 2, 1, 0))
+        lab = (0 if k else 100 - 20 * (c + m + y), -40 * c * (1 - k) + 40 * m * (1 - k), 60 * y * (1 - k))
+        corners += bytes([round(2.55 * lab[0]), round(lab[1] + 128), round(lab[2] + 128)])
+    identity = b"".join((65536 * one).to_bytes(4, "big") for one in (1, 0, 0, 0, 1, 0, 0, 0, 1))
+    lut = b"mft1\0\0\0\0" + bytes([4, 3, 2, 0]) + identity + bytes(range(256)) * 4 + corners + bytes(range(256)) * 3
+    return icc("CMYK", {"wtpt": xyz(D50), "A2B0": lut}, pcs="Lab ", kind="prtr")
+
+
+WIDE, LINEAR = matrix_profile(P3, 2.2), matrix_profile(SRGB, 1.0)
+DARK = icc("GRAY", {"wtpt": xyz(D50), "kTRC": gamma(1.8)})
+BUILT_IN = PIL.ImageCms.ImageCmsProfile(PIL.ImageCms.createProfile("sRGB")).tobytes()
+LIGHT = np.asarray(RGB.convert("L"))
+GREYS = np.repeat(LIGHT[..., None], 3, 2) / 255
+
+
+@pytest.mark.parametrize("content, expected", [
+    (encoded(RGB, "PNG", icc_profile=WIDE), as_meant(PIXELS, P3, 2.2)),
+    (encoded(RGB, "TIFF", icc_profile=WIDE), as_meant(PIXELS, P3, 2.2)),
+    (encoded(RGB, "WEBP", lossless=True, icc_profile=WIDE), as_meant(PIXELS, P3, 2.2)),
+    (encoded(RGB, "PNG", icc_profile=LINEAR), srgb_of(PIXELS / 255)),
+    (encoded(PALETTE, "PNG", icc_profile=LINEAR), srgb_of(COLOURS / 255)),
+    (encoded(RGBA, "PNG", icc_profile=LINEAR), on_white(srgb_of(PIXELS / 255), ALPHA)),
+    (encoded(RGB, "PNG", icc_profile=LINEAR, exif=TURNED), np.rot90(srgb_of(PIXELS / 255), -1)),
+    (encoded(RGB.convert("L"), "PNG", icc_profile=DARK), srgb_of(GREYS ** 1.8)),
+    (encoded(RGB.convert("L"), "PNG", icc_profile=LINEAR), srgb_of(GREYS)),
+    (encoded(RGB.convert("LA"), "PNG", icc_profile=DARK), srgb_of(GREYS ** 1.8)),
+    (encoded(GREY16, "PNG", icc_profile=DARK),
+     np.repeat(srgb_of(((np.asarray(GREY16) >> 8) / 255) ** 1.8)[..., None], 3, 2)),
+])
+def test_colours_are_those_that_the_profile_means(content, expected):
+    stored = stored_form(content)
+    shown = decode(stored.content).numpy()
+    assert np.abs(shown - expected).max() <= 2 and stored.pixels_sha256 and not stored.remark
+    assert stored.reason.startswith("by their colour profile") and decoding.changes_colours(content)
+    as_tensorflow = decoding.stored(content, lambda content: decode(content).numpy(), apply_profiles=False)
+    assert "profile" not in as_tensorflow.reason
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_an_image_with_srgb_profile_stays_as_it_is(kind):
+    content = encoded(RGB, kind, icc_profile=BUILT_IN)
+    with PIL.Image.open(io.BytesIO(content)) as image:
+        assert image.info["icc_profile"] == BUILT_IN
+    stored = stored_form(content)
+    assert stored.content is content and not (stored.reason or stored.remark or decoding.changes_colours(content))
+
+
+def test_inks_have_the_colours_of_their_profile():
+    inks = PIL.Image.new("CMYK", (16, 16), (255, 0, 0, 0))  # pure cyan: Lab 80, -40, 0
+    light = np.array(D50) * np.array([96 / 116 - 40 / 500, 96 / 116, 96 / 116]) ** 3  # CIE's formula
+    stored = stored_form(encoded(inks, "JPEG", quality=100, icc_profile=ink_profile()))
+    assert stored.reason == "by their colour profile"
+    assert np.abs(decode(stored.content).numpy()[8, 8] - srgb_of(light @ np.linalg.inv(np.array(SRGB)))).max() <= 3
+    assert not stored_form(encoded(inks, "JPEG", quality=100)).reason
+
+
+@pytest.mark.parametrize("image, profile, remark", [
+    (RGB, b"no profile", "a damaged colour profile"), (RGB, WIDE[:200], "a damaged colour profile"),
+    (RGB, WIDE[:132] + bytes(len(WIDE) - 132), "a damaged colour profile"),
+    (RGB, ink_profile(), "a colour profile of CMYK in an image of RGB"),
+    (RGB, DARK, "a colour profile of L in an image of RGB")])
+def test_a_profile_that_cannot_be_applied_is_left_with_a_word(image, profile, remark):
+    content = encoded(image, "JPEG", icc_profile=profile)
+    stored = stored_form(content)
+    assert stored.content is content and stored.remark == remark and not decoding.changes_colours(content)
 
 
 def test_pixels_and_not_their_compression_tell_images_apart():

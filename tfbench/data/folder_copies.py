@@ -28,6 +28,7 @@ class FolderCopy:
       reading: of the folder.
       sha256: {path: SHA-256 of the file, in hex, "unreadable" where there is none}.
       stored_anew: {path: why its pixels are stored as PNG}.
+      remarks: {path: why its colour profile was not applied}.
       skipped: {path: why it cannot be read}.
       scanned: the level `images` of data/verify.py.
     """
@@ -36,6 +37,7 @@ class FolderCopy:
     reading: Reading
     sha256: dict[str, str]
     stored_anew: dict[str, str]
+    remarks: dict[str, str]
     skipped: dict[str, str]
     scanned: dict
 
@@ -54,7 +56,8 @@ class FolderCopy:
     def facts(self) -> dict:
         """What the manifest says of the folder: "source", "reading" and, if there are any, "skipped"."""
         notes = [*self.reading.notes, *self.notes]
-        source = {"states": [self.reading.state], "content": self.reading.content(self.sha256)}
+        source = {"states": [self.reading.state], "content": self.reading.content(self.sha256),
+                  "decoding": decoding.VERSION}
         return {"source": source, "reading": notes} | ({"skipped": self.skipped} if self.skipped else {})
 
     @property
@@ -66,6 +69,8 @@ class FolderCopy:
             kinds = ", ".join(f"{number:,} {reason}" for reason, number in reasons)
             number = count(len(self.stored_anew), "image")
             lines.append(f"{number} stored as an image viewer shows them, as PNG: {kinds}")
+        if self.remarks:
+            lines.append(f"{count(len(self.remarks), 'image')} taken as sRGB: {_some(self.remarks)}")
         if self.skipped:
             lines.append(f"{count(len(self.skipped), 'unreadable image')} left out: {_some(self.skipped)}")
         return lines
@@ -91,6 +96,7 @@ def look_through(dataset: Dataset, *, skip_unreadable: bool = False, report=lamb
     files = reading.files
     sha256: dict[str, str] = {}
     stored_anew: dict[str, str] = {}
+    remarks: dict[str, str] = {}
 
     def look(number: int):
         file = files[number]
@@ -98,6 +104,8 @@ def look_through(dataset: Dataset, *, skip_unreadable: bool = False, report=lamb
         stored = stored_form(content)
         if stored.reason:
             stored_anew[file.path] = stored.reason
+        if stored.remark:
+            remarks[file.path] = stored.remark
         return stored.format, stored.mode, stored.sides
 
     decoding.readable_kinds()  # Pillow's plug-ins are loaded once, not in every thread
@@ -119,7 +127,8 @@ def look_through(dataset: Dataset, *, skip_unreadable: bool = False, report=lamb
                             "repair some, or take the classes out")
         dataset = dataclasses.replace(remaining, tfds=dataset.tfds)
         scanned = scanned | {"result": verify.PASS}  # of what is prepared
-    return FolderCopy(dataset, reading, sha256, dict(sorted(stored_anew.items())), skipped, scanned)
+    stored_anew, remarks = dict(sorted(stored_anew.items())), dict(sorted(remarks.items()))
+    return FolderCopy(dataset, reading, sha256, stored_anew, remarks, skipped, scanned)
 
 
 def _content(root: pathlib.Path, file: ImageFile, sha256: dict[str, str]) -> bytes:

@@ -114,7 +114,7 @@ def _seen_alike(content: bytes) -> tuple[str, str, tuple[int, int]]:
     Raises:
       UnreadableImage: it does not.
     """
-    stored = folder_copies.stored_form(content)
+    stored = decoding.stored(content, verify.pixels, apply_profiles=False)  # TFDS's own images are as TFDS reads them
     if stored.reason:
         raise decoding.UnreadableImage(f"{stored.reason}: TensorFlow shows it otherwise")
     return stored.format, stored.mode, stored.sides

@@ -17,6 +17,7 @@ from tfbench.data import folder_copies, index, manifests
 from tfbench.data.catalog import Dataset
 from tfbench.data.folders import dataset_of
 from tfbench.errors import UserError
+from tfbench.images import decoding
 from tfbench.images.decoding import UnreadableImage
 from tfbench.images.reading import ImageFile, Reading
 
@@ -58,22 +59,48 @@ def _find(reading: Reading, dataset: Dataset, data_dir) -> str:
         return dataset.tfds
     facts = [(one, manifest) for one in prepared if (manifest := manifests.read_stored(one, data_dir)) is not None]
     for one, manifest in facts:
-        if reading.state in manifest.get("source", {}).get("states", ()):
+        if reading.state in manifest.get("source", {}).get("states", ()) and _seen_alike(reading, one, manifest,
+                                                                                         data_dir):
             return one.tfds
     sha256 = hash_files(reading)
     content = reading.content(sha256)
     for one, manifest in facts:
         source = manifest.get("source")
-        same = source["content"] == content if source else _made_alike(reading, sha256, one, manifest, data_dir)
+        same = (source["content"] == content and _seen_alike(reading, one, manifest, data_dir) if source
+                else _made_alike(reading, sha256, one, manifest, data_dir))
         if same:
             states = [*(source["states"] if source else ()), reading.state][-_STATES_KEPT:]
-            manifest["source"] = {"states": states, "content": content}
+            manifest["source"] = {"states": states, "content": content, "decoding": decoding.VERSION}
             with contextlib.suppress(UserError):  # a data folder that may only be read is compared again next time
                 manifests.write(one, data_dir, manifest)
             return one.tfds
     place, _, version = prepared[0].tfds.partition(":")
     major, minor, patch = version.split(".")
     return f"{place}:{major}.{minor}.{int(patch) + 1}"
+
+
+def _seen_alike(reading: Reading, one: Dataset, manifest: dict, data_dir) -> bool:
+    """Whether a copy of the same files shows them as they are seen now. What was found out is kept in its manifest."""
+    source = manifest["source"]
+    if source.get("decoding") == decoding.VERSION:
+        return True
+    if "decoding" in source or _any_changes_colours(reading):
+        return False
+    source["decoding"] = decoding.VERSION
+    with contextlib.suppress(UserError):  # as in _find
+        manifests.write(one, data_dir, manifest)
+    return True
+
+
+def _any_changes_colours(reading: Reading) -> bool:
+    def changes(file: ImageFile) -> bool:
+        try:
+            return decoding.changes_colours((reading.root / file.name).read_bytes())
+        except OSError:
+            return False
+
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        return any(pool.map(changes, reading.files))
 
 
 def hash_files(reading: Reading) -> dict[str, str]:

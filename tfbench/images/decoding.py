@@ -7,7 +7,7 @@ stored as PNG, which loses nothing. As a viewer shows it means:
     * what is transparent on white, also what a GIF's first frame leaves uncovered;
     * the first frame or page;
     * of 16 bits a channel the upper eight;
-    * colour profiles are not applied: sRGB, or CMYK by Pillow's formula.
+    * in sRGB, as the embedded colour profile says (images/profiles.py); CMYK without one by Pillow's formula.
 
 Importing this module imports neither TensorFlow nor Pillow.
 """
@@ -22,9 +22,12 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from tfbench.images import profiles
+
 if TYPE_CHECKING:
     import numpy as np  # --help does without
 
+VERSION = 2  # of what is seen, kept with each copy of a folder: from 2 on colour profiles are applied, 1 says none
 MAX_PIXELS = 100_000_000  # of an image: 300 MB as RGB, four times that while it is resized
 HEAD_BYTES = 32  # that `sniff` looks at
 
@@ -69,6 +72,7 @@ class StoredImage:
         they do not depend on who compressed them.
       format, mode: of the file, in Pillow's words.
       sides: (the shorter, the longer), in pixels.
+      remark: why its colour profile was not applied, "" where it was or where there is none.
     """
 
     content: bytes
@@ -77,6 +81,7 @@ class StoredImage:
     format: str
     mode: str
     sides: tuple[int, int]
+    remark: str = ""
 
 
 def sniff(head: bytes) -> str:
@@ -126,18 +131,19 @@ def remedy(kind: str) -> str:
     return {"HEIC": _HEIF, "AVIF": f"{_TO_JPEG}, or `pip install -U pillow`"}.get(kind, _TO_JPEG)
 
 
-def stored(content: bytes, decode: "Callable[[bytes], np.ndarray]") -> StoredImage:
+def stored(content: bytes, decode: "Callable[[bytes], np.ndarray]", *, apply_profiles: bool = True) -> StoredImage:
     """An image file as it is to be stored.
 
     Args:
       decode: from encoded images to their RGB pixels, [height, width, 3] uint8, as they will be read.
+      apply_profiles: whether colours are changed as a colour profile says.
 
     Raises:
       UnreadableImage: it is empty, damaged, too large, or no image of a kind that can be read.
     """
     kind = _kind_of(content)
     try:
-        return _stored(content, kind, decode)
+        return _stored(content, kind, decode, apply_profiles)
     except UnreadableImage:
         raise
     except Exception as error:  # TensorFlow and Pillow have dozens of ways to refuse an image
@@ -157,7 +163,7 @@ def _kind_of(content: bytes) -> str:
     return kind
 
 
-def _stored(content: bytes, kind: str, decode) -> StoredImage:
+def _stored(content: bytes, kind: str, decode, apply_profiles: bool) -> StoredImage:
     import numpy as np
     from PIL import Image
 
@@ -165,14 +171,16 @@ def _stored(content: bytes, kind: str, decode) -> StoredImage:
         width, height = image.size
         if width * height > MAX_PIXELS:
             raise UnreadableImage(f"{width:,} × {height:,} pixels, more than {MAX_PIXELS:,}: make it smaller")
-        facts = {"format": image.format, "mode": image.mode, "sides": (min(width, height), max(width, height))}
-        as_it_is = StoredImage(content, "", "", **facts)
-        plain = image.mode in ("L", "RGB", "P") and not _transparent(image) and _orientation(image) == 1
+        change, remark = profiles.change(image) if apply_profiles else (None, "")
+        sides = min(width, height), max(width, height)
+        as_it_is = StoredImage(content, "", "", image.format, image.mode, sides, remark)
+        plain = (image.mode in ("L", "RGB", "P") and not _transparent(image) and _orientation(image) == 1
+                 and change is None)
         if kind == "JPEG" and image.mode != "P" and plain or kind == "PNG" and plain:
             decode(content)  # the same libraries: only whether it can be decoded is left to see
             return as_it_is
-        reason = _reason(image, kind)
-        pixels = np.asarray(viewed(image))
+        reason = _reason(image, kind, change is not None)
+        pixels = np.asarray(viewed(image, change))
     try:
         same = np.array_equal(decode(content), pixels)
     except Exception:  # as in `stored`
@@ -185,8 +193,25 @@ def _stored(content: bytes, kind: str, decode) -> StoredImage:
     return dataclasses.replace(as_it_is, content=buffer.getvalue(), reason=reason, pixels_sha256=sha256)
 
 
-def viewed(image):
+def changes_colours(content: bytes) -> bool:
+    """Whether an image file has a colour profile that makes it look another than without."""
+    from PIL import Image
+
+    kind = sniff(content[:HEAD_BYTES])
+    if kind not in readable_kinds():
+        return False
+    try:
+        with Image.open(io.BytesIO(content), formats=readable_kinds()[kind]) as image:
+            return profiles.change(image)[0] is not None
+    except Exception:  # as in `stored`
+        return False
+
+
+def viewed(image, change=None):
     """The RGB image, mode "RGB", that an image viewer shows of a PIL.Image just opened.
+
+    Args:
+      change: of profiles.change.
 
     Raises:
       UnreadableImage: its numbers have no agreed meaning as colours.
@@ -204,20 +229,28 @@ def viewed(image):
         levels = (grey >> 8).astype(np.uint8)
         if isinstance(hidden := image.info.get("transparency"), int):
             levels = np.where(grey == hidden, np.uint8(255), levels)
-        return Image.fromarray(levels).convert("RGB")
+        return (change or _to_rgb)(Image.fromarray(levels))
     if image.mode in ("I", "F"):
         raise UnreadableImage(f"pixels of 32 bits ({image.mode}), which every viewer shows in another way: convert it "
                               "to 8 bits")
     if not _transparent(image):
-        rgb = image.convert("RGB")
+        rgb = (change or _to_rgb)(image)
     else:
         rgba = image.convert("RGBA")
+        if change is not None:
+            alpha = rgba.getchannel("A")
+            rgba = change(rgba.convert("RGB"))
+            rgba.putalpha(alpha)
         rgb = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
     if kind == "GIF" and covered != (0, 0, *image.size):
         white = Image.new("RGB", image.size, "white")
         white.paste(rgb.crop(covered), covered[:2])
         return white
     return rgb
+
+
+def _to_rgb(image):
+    return image.convert("RGB")
 
 
 def _transparent(image) -> bool:
@@ -233,8 +266,10 @@ def _orientation(image) -> int:
         return 1
 
 
-def _reason(image, kind: str) -> str:
-    """Why TensorFlow would show something else, for people."""
+def _reason(image, kind: str, coloured: bool) -> str:
+    """Why TensorFlow would show something else, for people; `coloured`: by a colour profile."""
+    if coloured:
+        return "by their colour profile" + ("" if _orientation(image) in (0, 1) else " and turned as EXIF says")
     if _orientation(image) not in (0, 1):
         return "turned as EXIF says"
     if _transparent(image):
