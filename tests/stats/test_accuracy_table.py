@@ -189,6 +189,10 @@ TWO_SIGNS = {  # headings and lines in which a comma, a point or a blank may be 
                                        "line 2, column 'pets n'", "'75,2' (line 2"),
     "examples with points": (["pets", "pets n"], [["75,2", "88,5", "3.669"], ["71,5", "88", "3669"]],
                              "line 2, column 'pets n'", "a number of examples above 0, found '3.669'"),
+    "lone comma among whole numbers": (["pets"], [["75", "1,234"], ["71", "88"], ["70", "81"]],
+                                       "line 2, column 'pets'", "beside whole numbers such as 88"),
+    "half of a column": (["pets"], [["75", "88,125"], ["71", "88"]], "line 2, column 'pets'", "write '88.125' where"),
+    "of the source": (["pets"], [["75,125", "88"], ["71", "81"]], "column 'imagenet_top1'", "--ignore_columns="),
     "blank": (["pets"], [["75.2", "1 234"], ["71", "88"]], "line 2, column 'pets'", "found '1 234'"),
     "narrow blank": (["pets"], [["75.2", "1\u202f234"], ["71", "88"]], "line 2, column 'pets'", "found '1"),
     "apostrophe": (["pets"], [["75.2", "1'234"], ["71", "88"]], "line 2, column 'pets'", '"1\'234"'),
@@ -202,6 +206,18 @@ def test_a_sign_that_may_be_of_decimals_or_thousands_is_refused(kind, tmp_path):
     with pytest.raises(UserError) as caught:
         from_csv(write(tmp_path, text_of(table[0], table[1:], cell=lambda value: f'"{value}"')), regime="finetune")
     assert [word for word in words if word not in str(caught.value)] == [] and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("lines", [
+    [["75,2", "1,234"], ["71", "88"], ["70", "81"]], [["75,125", "88,125"], ["71,5", "90"], ["70", "81"]],
+    [["75,125", "88,234"], ["71,375", "90,012"], ["70", "81"]], [["0,752", "0,881"], ["0,710", "0,900"]],
+    [["75", "1,234 %"], ["71", "88"], ["70", "81"]]])
+def test_other_cells_decide_that_a_comma_is_a_decimal_sign(lines, tmp_path):
+    rows = [[f"net{i}", *line] for i, line in enumerate(lines)]
+    text = text_of(["network", "imagenet_top1", "pets"], rows, cell=lambda value: f'"{value}"')
+    table = from_csv(write(tmp_path, text), regime="finetune")
+    first = float(lines[0][1].removesuffix("%").replace(",", "."))
+    assert table["accuracy"].iloc[0] == pytest.approx(first if first < 1 else first / 100)
 
 
 def test_examples_may_have_thousands_signs_where_decimals_have_points(tmp_path):

@@ -39,6 +39,7 @@ COLUMNS = ("regime", "network", "dataset", "accuracy", "n", "source_accuracy", "
 FORMULA = "=+-@＝＋－＠"  # a spreadsheet takes text that begins with one of these for a formula
 MISSING = {"", "-", "–", "—", "n/a", "na", "nan", "null", "none", "?", "#n/a", ".", "--", "n.a.", "<na>"}
 NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+THOUSANDS = re.compile(r"[1-9]\d{0,2},\d{3}", re.ASCII)  # whose comma may be a thousands sign
 FEW = 0.2  # of a column's cells: at most so many of 1 or less are taken for percent where the others are
 NUMBER_FIELDS = ("accuracy", "source_accuracy")
 
@@ -194,7 +195,11 @@ def _count(table: Table, label, column: str | None, line) -> int | None:
 
 
 def _check_decimals(table: Table) -> None:
-    """Raises UserError where a comma or point may be a thousands sign: "1,234" beside "75.2", "1.234" beside "75,2"."""
+    """Raises UserError where a comma or point may be a thousands sign.
+
+    So it is in "1,234" beside "75.2", in "1.234" beside "75,2", and in "1,234" in a column of mostly whole numbers.
+    Other cells decide it: "75,2" or "0,752" anywhere, or three decimals in most of a column.
+    """
     for other in (table.points, table.thousands):
         if table.commas and other:
             rare, usual = sorted((table.commas, other), key=len)
@@ -204,6 +209,17 @@ def _check_decimals(table: Table) -> None:
                 f"{table.origin}, line {line}, column {column!r}: expected one decimal sign in the whole table, found "
                 f"{text!r} beside {beside!r} (line {other_line}, column {other_column!r}), so that a thousands sign "
                 "could be meant: write all numbers with decimal points and without thousands signs")
+    if any(not THOUSANDS.fullmatch(text) for text in table.commas.values()):
+        return
+    for (line, column), text in table.commas.items():
+        numbers = [cell for cell in table.frame[column] if NUMBER.fullmatch(cell)]
+        whole = [cell for cell in numbers if cell.isdecimal()]
+        if 2 * len(whole) >= len(numbers):
+            raise UserError(
+                f"{table.origin}, line {line}, column {column!r}: expected an accuracy, found {text!r} beside whole "
+                f"numbers such as {whole[0]}, so that a thousands sign could be meant: write "
+                f"{text.replace(',', '.')!r} where it is the decimal sign, or pass the column over with "
+                f"--ignore_columns={printable(column)}")
 
 
 def _regime(table: Table, label, text: str) -> str:
