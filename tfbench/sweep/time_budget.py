@@ -212,7 +212,8 @@ def fit(configs: Sequence[RunConfig], budget: int, progress, *, start: float, me
     if not any(config.kind.search for config in configs):
         raise UserError("--budget plans searches, of fine-tuning and training from scratch, and there are none: leave "
                         "it out, or name such a regime")
-    runs = [_opened(config, progress if measure else None) for config in configs]
+    known: dict[Any, Any] = {}
+    runs = [_opened(config, progress if measure else None, known) for config in configs]
     images = [run.data.manifest["splits"]["train"]["n"] if run else plan.images_to_train_on(config)
               for config, run in zip(configs, runs, strict=True)]
     levels = levels_of(configs, images)
@@ -226,7 +227,6 @@ def fit(configs: Sequence[RunConfig], budget: int, progress, *, start: float, me
     elif measure:
         speeds = _speeds(runs, budget, progress)
     rate = plan.matrix_rate()
-    known: dict[Any, Any] = {}
     costs = [[_cost(config, rate, speeds) for config in taken] for _, taken in levels]
     seconds = [sum(cost.seconds for config, cost in zip(taken, level, strict=True) if not _is_finished(config, known))
                for (_, taken), level in zip(levels, costs, strict=True)]
@@ -250,13 +250,21 @@ def fit(configs: Sequence[RunConfig], budget: int, progress, *, start: float, me
         f"  given up: {given_up(configs, taken, images)}"])
 
 
-def _opened(config: RunConfig, progress) -> RunInputs | None:
+def _opened(config: RunConfig, progress, known: dict[Any, Any]) -> RunInputs | None:
     """A run with its data, prepared where that must be; None without `progress` where they are not there.
 
     Weights take no part: their speed is that of random ones, and a study may still have to make them.
+
+    Args:
+      known: {} at first. It keeps data sets: a study's runs share them.
     """
-    network, dataset = network_of(config), dataset_of(config)
-    data = prepare_data(config, dataset, progress) if progress else find_dataset(dataset, config.data_dir)
+    network = network_of(config)
+    key = ("opened", config.regime == PRETRAIN.name, config.dataset, config.data_dir, config.split_seed,
+           config.voc_difficult, config.aircraft_banner)
+    if key not in known:
+        dataset = dataset_of(config)
+        known[key] = prepare_data(config, dataset, progress) if progress else find_dataset(dataset, config.data_dir)
+    data = known[key]
     if data is None:
         return None
     config = dataclasses.replace(config, budget=None).settled(data.manifest["splits"]["train"]["n"])
