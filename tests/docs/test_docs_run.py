@@ -61,6 +61,7 @@ NOT_RUN = {  # these are parsed, in test_docs.py
     "analysis --results_dir=DIR": "is about a folder of made-up cells, which benchmark makes",
     "predict": "needs photographs of the reader's; tests/classify runs it",
     "benchmark": "takes minutes; test_benchmark.py runs each in small",
+    "train_from_scratch --model=tests.helpers": "is of photographs; tests/sweep/test_time_budget.py runs it",
     "study --flagfile=flags/choose_finetune.flags": "needs a ranking of the reader's images",
     "study --flagfile=flags/choose.flags": "needs public weights, and images of the reader's",
     "study --flagfile=flags/paper_v3.flags --flagfile=flags/cluster.flags": "needs a Ray cluster and the paper's data",
