@@ -8,11 +8,13 @@ kept, interrupted ones continued: the same command again is always right.
   python -m tfbench.study --flagfile=flags/miniature.flags --status      what is there of it
   python -m tfbench.study --flagfile=flags/paper_v3.flags --plan         what the whole paper takes
   python -m tfbench.study --flagfile=flags/paper_v3.flags --executor=commands      a line per job, in stages
+  python -m tfbench.study --flagfile=flags/paper_v3.flags --task=3/64 --yes      a part, as of a job array
   python -m tfbench.study --flagfile=flags/paper_v3.flags --flagfile=flags/cluster.flags --yes      on a cluster
 """
 
 import dataclasses
 import json
+import re
 import sys
 import time
 
@@ -62,6 +64,8 @@ SETTINGS = {
                         choices=executors.EXECUTORS),
     "processes": Setting(1, "integer", "networks at a time on --executor=local, each in a process of its own: on a "
                          "processor small networks leave cores idle (our choice)", CLUSTER, minimum=1),
+    "task": Setting(None, "text", "K/N: do the K-th of N parts of the study, which N processes on whatever machines "
+                    "share, such as the tasks of a job array; unset: all", CLUSTER),
     "ray_address": Setting(None, "text", "Ray's cluster: HOST:6379 of its head, or auto for the one this machine "
                            "belongs to; unset: a cluster of this machine alone, for the time of the command", CLUSTER),
     "gpus_per_trial": Setting(0.0, "number", "GPUs of each job on Ray; 0.5: two share one, 0 (our choice): processor "
@@ -107,6 +111,19 @@ def within_budget(options, runs: list[jobs.Run], *, measure: bool, start: float)
         runs, fitted.configs, fitted.costs, strict=True)], fitted.lines
 
 
+def task_of(options) -> tuple[int, int] | None:
+    """--task as (number, of), None without; UserError where it is none."""
+    if options.task is None:
+        return None
+    match = re.fullmatch(r"([1-9]\d{0,5})/([1-9]\d{0,5})", options.task)
+    if not match or int(match[1]) > int(match[2]):
+        raise UserError(f"expected --task as K/N with K from 1 to N, such as 3/16, found {options.task!r}")
+    if options.executor != "local":
+        raise UserError(f"--task is for --executor=local, --executor={options.executor} shares the study by itself: "
+                        "leave one of them out")
+    return int(match[1]), int(match[2])
+
+
 def nobody() -> UserError:
     return UserError("nobody is there to confirm the plan: add --yes to start without asking")
 
@@ -124,8 +141,11 @@ def main(options) -> int | None:
         options.models, lines = best.choose(options)
         for line in lines:
             say(line, error=True)
+    task = task_of(options)
     rate = plan.measured_rates(options.throughput) if options.throughput else plan.matrix_rate()
     runs = jobs.plan_runs(options, rate)
+    if task:
+        runs = jobs.part_of(runs, *task)
     for line in jobs.notes(runs):
         say(line, error=True)
     looks = options.status or options.watch or options.plan
@@ -166,6 +186,10 @@ def main(options) -> int | None:
     # ---- run, then analyse -------------------------------------------------------------------------
     with time_budget.deadline(options.budget, start, lambda: status.left(options.results_dir, runs)):
         code = executors.run(options, runs)
+    if task:
+        say(f"task {options.task} has ended; when all have: python -m tfbench.analysis "
+            f"--results_dir={options.results_dir}")
+        return code
     if code and not (as_path(options.results_dir).is_dir() and any(
             record.regime in REGIMES for record in store.read_records(options.results_dir))):
         return code

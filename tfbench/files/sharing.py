@@ -1,9 +1,13 @@
 """Folders that several processes or machines share: one writer at a time, and waiting for what others wrote."""
 
 import contextlib
+import datetime
 import fcntl
+import json
+import os
 import socket
 import time
+from collections.abc import Iterator
 
 from tfbench.errors import UserError
 from tfbench.files import atomic, paths
@@ -13,13 +17,14 @@ SEEN_WITHIN = 90.0  # seconds after which every machine sees what one wrote; NFS
 
 
 @contextlib.contextmanager
-def exclusive_lock(results_dir, say):
+def exclusive_lock(results_dir, say, part: str = ""):
     """Context manager that one process at a time can enter for a folder; others wait. It ends with its process.
 
     Args:
       say: called with a line of text before waiting, or where the folder cannot be locked.
+      part: of a study that several processes share, each of which has a lock of its own; "" for the whole.
     """
-    path = as_path(results_dir) / ".study-lock"
+    path = as_path(results_dir) / f".study-lock{part}"
     if isinstance(path, paths.Remote):
         say(f"warning: {results_dir} cannot be locked: see to it that only one study writes there")
         yield
@@ -38,10 +43,12 @@ def exclusive_lock(results_dir, say):
 
 
 def is_locked(results_dir) -> bool:
-    """Whether a process holds `exclusive_lock` for the folder; False too where its file system cannot tell."""
-    path = as_path(results_dir) / ".study-lock"
-    if isinstance(path, paths.Remote):
-        return False
+    """Whether a process holds `exclusive_lock` for the folder or a part; False where its file system cannot tell."""
+    folder = as_path(results_dir)
+    return not isinstance(folder, paths.Remote) and any(map(_is_held, folder.glob(".study-lock*")))
+
+
+def _is_held(path) -> bool:
     try:
         with open(path) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -50,6 +57,82 @@ def is_locked(results_dir) -> bool:
     except OSError:
         return False
     return False
+
+
+@contextlib.contextmanager
+def owned(lock, what: str, say) -> Iterator[bool]:
+    """Context manager that one process at a time, on whatever machine, can enter; others wait.
+
+    It ends with its process, so that what a dead one had is taken over.
+
+    Args:
+      lock: the file by which they know of each other; it says who works since when, and goes at the end. In a bucket
+        there is none.
+      what: is worked on, in words. say: called with a line of text before waiting, or where nothing can be locked.
+
+    Yields:
+      Whether another one had it before.
+
+    Raises:
+      UserError: the folder cannot be written.
+    """
+    lock, waited = as_path(lock), False
+    if isinstance(lock, paths.Remote):
+        yield False
+        return
+    while True:
+        try:
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            file = open(lock, "a")  # noqa: SIM115  it is closed below, or with the process
+        except OSError as error:
+            raise atomic.cannot_write(lock, error, atomic.make_writable("--results_dir")) from error
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                waited = True
+                say(f"{what}: {_in_words(owner_of(lock))}: waiting for its end")
+                fcntl.flock(file, fcntl.LOCK_EX)
+            except OSError as error:
+                say(f"warning: {lock} cannot be locked ({error.strerror}): see to it that only one process works on it")
+                yield waited
+                return
+            if not _is_still(file, lock):  # its owner has just ended and taken it away
+                continue
+            file.truncate(0)
+            file.write(json.dumps({"host": socket.gethostname(), "process": os.getpid(),
+                                   "since": datetime.datetime.now(datetime.timezone.utc).isoformat("T", "seconds")}))
+            file.flush()
+            try:
+                yield waited
+            finally:
+                lock.unlink(missing_ok=True)
+            return
+
+
+def owner_of(lock) -> dict | None:
+    """{"host", "process", "since"} of who holds `owned`, {} where that is not known; None where nobody does."""
+    if isinstance(lock, paths.Remote) or not lock.exists() or not _is_held(lock):
+        return None
+    try:
+        owner = json.loads(lock.read_text("utf-8"))
+        return owner if set(owner) == {"host", "process", "since"} else {}
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def _in_words(owner: dict | None) -> str:
+    if not owner:
+        return "another process works on it"
+    return f"process {owner['process']} on {owner['host']} works on it since {owner['since']}"
+
+
+def _is_still(file, path) -> bool:
+    """Whether an open file is what lies at its path."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def wait_until_visible(is_visible, what: str, flag: str = "--results_dir") -> None:

@@ -53,6 +53,11 @@ def work_dir(results_dir, spec: dict) -> paths.Path:
     return as_path(results_dir) / "work" / name_of(spec)
 
 
+def lock_path(results_dir, spec: dict, part: str = "") -> paths.Path:
+    """The file by which processes know that one works on the run that `spec` describes, or on a part of it."""
+    return as_path(results_dir) / "rows" / f".{name_of(spec)}{part}.lock"
+
+
 # ---- trials of a search that is not finished -------------------------------------------------------
 
 

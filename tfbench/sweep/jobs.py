@@ -29,6 +29,8 @@ from tfbench.sweep.worker import code_hash, custom_code, data_hash
 from tfbench.training import halving
 from tfbench.wording import brief_duration
 
+NOMINAL_RATE = 1e12  # by which tasks divide a study: every machine must come to the same parts
+
 
 @dataclasses.dataclass(frozen=True)
 class Run:
@@ -116,6 +118,33 @@ def plan_runs(options, rate: float | dict[str, float]) -> list[Run]:
                                 *((regime, dataset) for dataset in options.datasets for regime in trained)]:
             planned(regime, network, dataset)
     return runs
+
+
+def part_of(runs: list[Run], number: int, of: int) -> list[Run]:
+    """The runs of one of several tasks that share a study; they take about as long, on whatever machine this is asked.
+
+    What shares traced graphs and features, the runs of one network on one data set, stays together; where networks are
+    pretrained first, all of a network's. The longest come first, each to the task that has least so far.
+
+    Args:
+      number: of the task, from 1 to `of`.
+
+    Raises:
+      UserError: there are more tasks than such parts.
+    """
+    pretrains = any(run.config.regime == PRETRAIN.name for run in runs)
+    parts: dict[tuple, float] = {}
+    keys = [(run.config.model, None if pretrains else run.config.dataset) for run in runs]
+    for key, run in zip(keys, runs, strict=True):
+        parts[key] = parts.get(key, 0.0) + plan.cost(run.config, NOMINAL_RATE).seconds
+    if of > len(parts):
+        what = "a network each, with its pretraining" if pretrains else "a network on a data set each"
+        raise UserError(f"expected at most {len(parts):,} tasks, {what}, found --task={number}/{of}: start so many")
+    loads, task_of = [0.0] * of, {}
+    for key in sorted(parts, key=lambda key: -parts[key]):
+        task_of[key] = loads.index(min(loads))
+        loads[task_of[key]] += parts[key]
+    return [run for key, run in zip(keys, runs, strict=True) if task_of[key] == number - 1]
 
 
 def notes(runs: list[Run]) -> list[str]:

@@ -1,11 +1,13 @@
 """Runs configs: what the programs of the regimes and the jobs of a study share."""
 
 import dataclasses
+import os
 import time
 
 from tfbench.cli import app, flags
 from tfbench.cli.progress import Display
 from tfbench.config import ALL, RunConfig, settings_of
+from tfbench.files import sharing
 from tfbench.files.paths import as_path
 from tfbench.inputs import resolve
 from tfbench.regimes import REGIMES, RUNS
@@ -55,7 +57,14 @@ def execute(config: RunConfig, progress, *, by_hand: bool = False, keep_model: b
         return None, False
     if config.keep_model is None:
         inputs = dataclasses.replace(inputs, config=dataclasses.replace(inputs.config, keep_model=keep_model))
-    return config.kind.run(inputs, progress), True
+    if os.environ.get("TF_CONFIG"):  # several hosts work on it together
+        return config.kind.run(inputs, progress), True
+    part = "" if config.trial == ALL else f"-{config.trial}"
+    lock = store.lock_path(config.results_dir, inputs.spec, part)
+    with sharing.owned(lock, f"{config.regime} {config.model} {config.dataset}", progress.line) as waited:
+        if waited and not config.keep_model and (record := store.finished(config.results_dir, inputs.spec)):
+            return record, False
+        return config.kind.run(inputs, progress), True
 
 
 def execute_all(config: RunConfig) -> list[Record]:

@@ -78,8 +78,17 @@ def states(results_dir, runs: list[jobs.Run], work: dict | None = None) -> list[
             jobs.keep_weights(config, spec, weights)
         folder = store.work_dir(results_dir, spec) if spec and not record else None
         names = (config.regime, config.model, config.dataset, run.variant)
-        states.append(state_of(names, run.cost, record, folder, spec))
+        state = state_of(names, run.cost, record, folder, spec)
+        owner = sharing.owner_of(store.lock_path(results_dir, spec)) if spec and not record else None
+        states.append(state if owner is None else _worked_on(state, owner))
     return states if work is None else with_work(states, work)
+
+
+def _worked_on(state: State, owner: dict) -> State:
+    """A state that is not finished, of a run that `owner` (sharing.owner_of) is working on."""
+    text = state.text.removesuffix(f": {CONTINUES}").removesuffix(": not begun")
+    where = f" on {owner['host']} since {owner['since']}" if owner else ""
+    return dataclasses.replace(state, state="running", text=f"{text}: running{where}")
 
 
 def state_of(names: tuple[str, str, str, str], cost: Cost, record: Record | None, work: Path | None,
@@ -206,7 +215,8 @@ def with_work(states: list[State], work: dict) -> list[State]:
     """
     titles = {state.title: index for index, state in enumerate(states) if state.state != "finished"}
     changes: dict[int, tuple[str, str | None]] = {
-        titles[title]: ("set aside", reason) for title, reason in work["set_aside"].items() if title in titles}
+        titles[title]: ("set aside", reason) for title, reason in work["set_aside"].items()
+        if title in titles and states[titles[title]].state != "running"}  # it is tried again
     if work["report"]:
         # A job's title begins with its run's; what is running makes no less of what is set aside.
         for name, new in (("running", "running"), ("set_aside", "set aside")):
@@ -217,7 +227,7 @@ def with_work(states: list[State], work: dict) -> list[State]:
                 if index is not None:  # of the reasons the first, the others follow from it
                     changes[index] = new, changes.get(index, (None, None))[1] or job.get("reason")
     begun = [index for index, state in enumerate(states) if state.state == "begun"]
-    if work["at_work"] == "local" and begun:
+    if work["at_work"] == "local" and begun and not any(state.state == "running" for state in states):
         changes[begun[0]] = "running", None
     for index, (new, reason) in changes.items():
         text = states[index].text.removesuffix(f": {CONTINUES}").removesuffix(": not begun")

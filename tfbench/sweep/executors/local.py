@@ -44,9 +44,12 @@ def run(options, runs: list[jobs.Run]) -> int | None:
               for planned in runs}
     processes = min(options.processes, len(chains))
     set_aside: dict[str, str] = {}  # title -> reason
-    with (sharing.exclusive_lock(options.results_dir, say), Display(sum(costs.values()), stages=False) as progress):
-        for path in (jobs.report_path(options.results_dir), jobs.set_aside_path(options.results_dir)):
-            path.unlink(missing_ok=True)  # an earlier study's
+    part = f"-{options.task.replace('/', '-of-')}" if options.task else ""
+    with (sharing.exclusive_lock(options.results_dir, say, part),
+          Display(sum(costs.values()), stages=False) as progress):
+        if not part:
+            for path in (jobs.report_path(options.results_dir), jobs.set_aside_path(options.results_dir)):
+                path.unlink(missing_ok=True)  # an earlier study's
         results = one_after_another(runs, progress) if processes < 2 else side_by_side(chains, processes, progress)
         for number, result in enumerate(results, start=1):
             if processes > 1:  # nothing was told before
@@ -56,7 +59,7 @@ def run(options, runs: list[jobs.Run]) -> int | None:
             if result.set_aside:
                 set_aside[result.title] = line
                 line = f"{result.title} is set aside: {line}"
-                atomic.write_json(jobs.set_aside_path(options.results_dir), set_aside)
+                _keep(options, set_aside, bool(part))
             progress.line(f"[{number}/{len(runs)}] {line}")
     for title, reason in set_aside.items():
         say(f"set aside: {title}: {reason}", error=True)
@@ -134,3 +137,15 @@ def _work(todo, results) -> None:
             for result in one_after_another(runs, Silent()):
                 results.put(result)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # done: the results are on their way
+
+
+def _keep(options, set_aside: dict[str, str], shared: bool) -> None:
+    """Writes why runs are set aside, for --status; `shared`: beside what other tasks of the study wrote."""
+    path = jobs.set_aside_path(options.results_dir)
+    if not shared:
+        atomic.write_json(path, set_aside)
+        return
+    with sharing.exclusive_lock(options.results_dir, lambda line: None, "-of-what-is-set-aside"):
+        cure = "move it away, it only tells why runs are set aside"
+        others = atomic.read_json(path, cure=cure) if path.exists() else {}
+        atomic.write_json(path, others | set_aside)
