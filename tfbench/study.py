@@ -7,6 +7,7 @@ kept, interrupted ones continued: the same command again is always right.
   python -m tfbench.study --flagfile=flags/miniature.flags
   python -m tfbench.study --flagfile=flags/miniature.flags --status      what is there of it
   python -m tfbench.study --flagfile=flags/paper_v3.flags --plan         what the whole paper takes
+  python -m tfbench.study --flagfile=flags/paper_v3.flags --plan --accelerator=a100 --gpus=8
   python -m tfbench.study --flagfile=flags/paper_v3.flags --executor=commands      a line per job, in stages
   python -m tfbench.study --flagfile=flags/paper_v3.flags --task=3/64 --yes      a part, as of a job array
   python -m tfbench.study --flagfile=flags/paper_v3.flags --flagfile=flags/cluster.flags --yes      on a cluster
@@ -27,7 +28,7 @@ from tfbench.files.paths import as_path
 from tfbench.linear import cache
 from tfbench.regimes import REGIMES, RUNS
 from tfbench.results import archive, store
-from tfbench.sweep import best, executors, jobs, plan, status, time_budget
+from tfbench.sweep import accelerators, best, executors, jobs, plan, status, time_budget
 from tfbench.wording import count, say
 
 CLUSTER, LOOK = "executor", "only look"  # groups of --help
@@ -77,6 +78,9 @@ SETTINGS = {
     "plan": Setting(False, "switch", "only say what there is to do, what it takes and what is missing for it", LOOK),
     "throughput": Setting(None, "text", "file that `benchmark --what=training --output=FILE` wrote on the machine that "
                           "will do the work, to estimate its time; unset: this machine's processor", LOOK),
+    "accelerator": Setting(None, "choice", "device of --plan's table of times, which need not be here; unset: all of "
+                           "them", LOOK, choices=accelerators.ACCELERATORS),
+    "gpus": Setting(1, "integer", "how many of them share the work in that table (our choice)", LOOK, minimum=1),
     "status": Setting(False, "switch", "only say which runs are finished, running, begun, set aside and left, what "
                       "they took and will take, on which hosts, and which features are kept on disk", LOOK),
     "watch": Setting(0, "integer", "--status again and again, every so many seconds, until all runs are finished (0, "

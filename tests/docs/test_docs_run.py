@@ -65,6 +65,7 @@ NOT_RUN = {  # these are parsed, in test_docs.py
     "study --flagfile=flags/choose_finetune.flags": "needs a ranking of the reader's images",
     "study --flagfile=flags/choose.flags": "needs public weights, and images of the reader's",
     "study --flagfile=flags/paper_v3.flags --flagfile=flags/cluster.flags": "needs a Ray cluster and the paper's data",
+    "study --flagfile=flags/paper_v3.flags --task=": "needs the paper's data; the script is run below",
     "study --flagfile=flags/halving.flags": "takes an hour",
 }
 # What these ask for, with exit code 2: nothing of the paper's is here.
@@ -178,12 +179,32 @@ wc -l < sbatch
 """
 
 
+def slurm_script(word: str) -> str:
+    """The manual's script that has this word."""
+    blocks = re.findall(r"```bash\n(.*?)```", test_docs.TEXTS[MANUAL], re.DOTALL)
+    return next(block for block in blocks if word in block)
+
+
+@pytest.mark.parametrize(("code", "requeued"), [(0, []), (1, []), (75, ["requeue 4711"])])
+def test_the_array_script_requeues_what_was_preempted(tmp_path, code, requeued):
+    for name, text in (("srun", '"$@"'), ("python", f'echo "$*" > told; exit {code}'),
+                       ("scontrol", 'echo "$*" >> requeued')):
+        (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    done = subprocess.run(["bash", "-c", slurm_script("--task")], cwd=tmp_path, timeout=60, env=os.environ | {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_COUNT": "64",
+        "SLURM_JOB_ID": "4711"})
+    assert done.returncode == code and "--task=3/64 --yes" in (tmp_path / "told").read_text()
+    found = tmp_path / "requeued"
+    assert (found.read_text().splitlines() if found.exists() else []) == requeued
+
+
 def test_the_slurm_script_runs_the_stages_in_order(tmp_path):
     (tmp_path / "bin").mkdir()
     for name, text in (("python", STUDY), ("sbatch", SBATCH)):
         (tmp_path / "bin" / name).write_text(text)
         (tmp_path / "bin" / name).chmod(0o755)
-    script = next(block for block in re.findall(r"```bash\n(.*?)```", test_docs.TEXTS[MANUAL], re.DOTALL))
+    script = slurm_script("stage")
     (tmp_path / "stage_100").write_text("of an earlier study")
     done = subprocess.run(["bash", "-c", script], cwd=tmp_path, text=True, capture_output=True, timeout=60,
                           env=os.environ | {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"})

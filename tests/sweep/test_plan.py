@@ -18,7 +18,7 @@ from tfbench.models import weights
 from tfbench.models.catalog import NETWORKS, PAPER
 from tfbench.results import archive, store
 from tfbench.results.record import Record
-from tfbench.sweep import jobs, plan, status
+from tfbench.sweep import accelerators, jobs, plan, status
 
 ROOT = pathlib.Path(__file__).parents[2]
 WHOLE = ["--models=paper", "--datasets=paper", "--source=imagenet"]
@@ -122,6 +122,55 @@ def test_a_measured_throughput_gives_the_hours(tmp_path):
         file.write_text(content)
         with pytest.raises(UserError, match="--what=training --output"):
             plan.measured_rates(file)
+
+
+def test_accelerators_by_hand():
+    """Worked out on paper: 57 trainings of 19,531 steps of 256 images, each three forward passes of 2 * 3.856e9
+    operations; 56 trials at two crops of 740 validation images, 3,669 test images."""
+    flags = options("--models=resnet_50", "--datasets=pets", "--source=imagenet",
+                    "--regimes=finetune,logistic_regression", "--gpus=8")
+    regression, tuning = sorted(jobs.plan_runs(flags, 1e12), key=lambda run: run.cost.trained)
+    assert (tuning.cost.trained, tuning.cost.evaluated) == (284_996_352, 86_549)
+    assert tuning.cost.operations == pytest.approx(6.594343066e18, rel=1e-9) and tuning.cost.solver == 0
+    assert regression.cost.operations == pytest.approx(7349 * 7.712e9)
+    assert regression.cost.solver == pytest.approx(4.7675 + 4.3529, rel=1e-3)  # products, eigenbasis
+    work = [(run.cost.operations, run.cost.solver, run.config.precision) for run in (tuning, regression)]
+    for name, expected in (("a100", 281_821), ("v100", 763_692), ("tpu_v4", 133_229)):
+        assert accelerators.seconds(accelerators.ACCELERATORS[name], work) == pytest.approx(expected, rel=1e-4)
+    text = plan.describe(flags, [tuning, regression])
+    assert re.search(r"A100 +3 d 6 h +9 h 47 min +15 % of 156", text) and text.count("% of ") == 6
+    flags.accelerator = "a100"
+    assert plan.describe(flags, [tuning, regression]).count("% of ") == 1
+    halved = accelerators.seconds(accelerators.ACCELERATORS["a100"], [(work[0][0], 0, "bfloat16")])
+    assert halved == pytest.approx(6.594343066e18 / (312e12 * 0.2))
+
+
+@pytest.mark.parametrize(("shape", "measured"), [
+    ((3680, 2048, 37), 11.4), ((3760, 1536, 47), 8.1), ((50000, 1024, 100), 128)])
+def test_the_solvers_model_is_what_was_measured(shape, measured):
+    assert plan.solver_seconds(*shape, 46) == pytest.approx(measured, rel=0.12)
+
+
+def test_cheaper_searches_stand_beside_the_papers():
+    flags = options("--models=resnet_50", "--datasets=pets", "--source=imagenet", "--regimes=finetune")
+    runs = jobs.plan_runs(flags, 1e12)
+    _, planned, halving, small = (re.split(" {2,}", line.strip()) for line in plan.alternatives(runs))
+    assert planned == ["as planned", "57", "284,996,352", "100 %"]
+    assert small == ["--grid=3x2", "7", f"{7 * 19531 * 256:,}", "12 %"]
+    flags.search = "halving"
+    cheaper, = jobs.plan_runs(flags, 1e12)
+    assert halving[1:3] == [f"{cheaper.cost.fits:,}", f"{cheaper.cost.trained:,}"]
+    assert plan.alternatives([cheaper]) == []  # it is one of them already
+
+
+def test_flagfiles_say_the_plans_numbers():
+    said = {}
+    for path in sorted((ROOT / "flags").glob("paper_*.flags")):
+        if match := re.search(r"(\d\.\d) \* 10\^(\d+) images", path.read_text(encoding="utf-8")):
+            runs = jobs.plan_runs(parse(study, [f"--flagfile={path}"]), 1e12)
+            assert f"{sum(run.cost.trained for run in runs):.1e}" == f"{match[1]}e+{match[2]}", path
+            said[path.stem] = len(runs)
+    assert said == {"paper_finetune": 192, "paper_from_scratch": 192, "paper_v3": 576}
 
 
 # ---- status --------------------------------------------------------------------------------------

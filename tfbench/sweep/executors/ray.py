@@ -9,7 +9,8 @@ from tfbench.files import sharing
 from tfbench.sweep import jobs
 from tfbench.wording import count, say
 
-READ_ONLY_FLAGS = ("status", "watch", "json", "export", "plan", "throughput", "yes")  # they decide nothing of a study
+READ_ONLY_FLAGS = (  # they decide nothing of a study
+    "status", "watch", "json", "export", "plan", "throughput", "accelerator", "gpus", "yes")
 
 
 def run(options, runs: list[jobs.Run]) -> int | None:
