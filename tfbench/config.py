@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from tfbench import paper
-from tfbench.data.catalog import DATASETS, Dataset
+from tfbench.data.catalog import DATASETS, VOC_MAP, Dataset
 from tfbench.errors import UserError
 from tfbench.models.catalog import SWITCHES, Network
 from tfbench.regimes import RUNS, Regime
@@ -22,6 +22,7 @@ from tfbench.wording import brief_duration, count
 SCHEMA = 6  # version of the layout of records and specifications
 READING = "JPEG by the accurate integer transform, resized as TensorFlow 1 did"  # data/pipeline.py
 SUBSET = 'by SHA-256 of "subset|SEED|KEY"; no refit on train + validation'  # of runs on few examples
+FIRST_METRICS = ("top1", VOC_MAP)  # of own data with one label and with several, before there were others
 UPDATE = "Nesterov momentum as TensorFlow 1's, the learning rate outside the velocity"  # training/trainer.py
 
 WHAT, SEARCH, TRAINING, EXAMPLES, READS, MACHINE, FOLDERS = (
@@ -430,6 +431,7 @@ class RunConfig:
             "image_size": self.image_size or source.get("image_size") or network.image_size,
             **{name: _plain(getattr(self, name)) for name, facts in known.items()
                if facts.in_spec or facts.changes_spec and getattr(self, name) != facts.default}}
+        spec |= metric_of(dataset)
         if self.kind.trains:
             spec["update"] = UPDATE
         if network.custom:
@@ -460,6 +462,12 @@ class RunConfig:
             spec |= {"steps": steps, "epochs": epochs, "learning_rate": self.learning_rate,
                      "weight_decay": self.weight_decay}
         return spec
+
+
+def metric_of(dataset: Dataset) -> dict[str, str]:
+    """What a specification says of the metric: nothing where a data set has the one that it always had."""
+    always = dataset.metric in FIRST_METRICS if dataset.custom else True
+    return {} if always else {"metric": dataset.metric}
 
 
 def _plain(value):

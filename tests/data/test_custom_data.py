@@ -1,6 +1,7 @@
 """A data set of the user: folders of images, TFDS data sets that are not the paper's."""
 
 import contextlib
+import dataclasses
 import io
 import itertools
 import json
@@ -15,10 +16,12 @@ from helpers import archives
 from helpers.programs import execute
 
 from tfbench import UserError, finetune, logistic_regression, prepare_data, pretrain
+from tfbench.config import RunConfig
 from tfbench.data import examples, folders, index, lookup, manifests, prepare, revisions, verify
 from tfbench.data.catalog import DATASETS
 from tfbench.data.pipeline import decode
 from tfbench.images import decoding, reading
+from tfbench.models.catalog import NETWORKS
 from tfbench.results import store
 
 
@@ -381,9 +384,13 @@ def test_labels_csv_of_several_labels_is_prepared_and_learnt(tmp_path):
     (root / "labels.csv").write_text("\n".join(lines))
     dataset = row(root)
     loaded = parts(dataset, tmp_path)
-    assert dataset.multi_label and dataset.metric == "voc_map"
+    assert dataset.multi_label and dataset.metric == "mean_average_precision"
     assert [len(part.keys) for part in loaded.values()] == [26, 6, 8]
     opened = examples.open_dataset(dataset, tmp_path)
+    config = RunConfig.from_flags("train_from_scratch", {"model": "mobilenet_v1", "dataset": dataset.name}).settled(26)
+    spec, earlier = (config.spec(NETWORKS["mobilenet_v1"], dataclasses.replace(dataset, metric=metric), opened.manifest,
+                                 None) for metric in ("mean_average_precision", "voc_map"))
+    assert spec == earlier | {"metric": "mean_average_precision"} and "metric" not in earlier  # as it was hashed
     assert opened.class_names == ("blue", "green", "red")
     for part in loaded.values():
         assert (part.labels > 0).any(0).all()

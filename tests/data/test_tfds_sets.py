@@ -1,6 +1,7 @@
 """Data sets of TFDS that the user names: configurations, versions, splits and features of every kind."""
 
 import functools
+import json
 
 import numpy as np
 import pytest
@@ -143,7 +144,14 @@ def test_a_sequence_of_classes_is_a_multi_label_set(tmp_path):
     made(tmp_path, "several", features={"image": IMAGE(), "tags": several},
          label=lambda split, i: [[0], [1, 2], [2], []][i % 4])
     dataset, notes = prepared("tfds:several", tmp_path)
-    assert dataset.multi_label and "an image has several labels: scored by mean average precision" in notes
+    assert dataset.multi_label and dataset.metric == "mean_average_precision"
+    path = manifests.folder(dataset, tmp_path) / manifests.MANIFEST
+    manifest = json.loads(path.read_text())
+    manifest["row"] |= {"metric": "voc_map"}
+    del manifest["row"]["multi_label"]
+    path.write_text(json.dumps(manifest))  # as prepared by an earlier version
+    assert lookup.get_dataset("tfds:several", tmp_path) == dataset
+    assert "an image has several labels: scored by mean average precision" in notes
     loaded = {split: examples.load_split(dataset, split, tmp_path).labels for split in manifests.SPLITS}
     assert [len(part) for part in loaded.values()] == [16, 4, 20]
     assert {tuple(row) for row in loaded["test"].tolist()} == {(1, -1, -1), (-1, 1, 1), (-1, -1, 1), (-1, -1, -1)}

@@ -16,13 +16,14 @@ def make_study(folder, *, metric="top1", networks=4, regimes=("finetune", "logis
     """Rows and predictions of ever better networks on one data set; returns them as read_records gives them."""
     rng, dataset = np.random.default_rng(0), "dtd"
     labels = rng.integers(CLASSES, size=N)
-    if metric == "voc_map":
+    several = metrics.METRICS[metric].multi_label
+    if several:
         labels = rng.choice([-1, 0, 1], size=(N, CLASSES), p=[0.7, 0.1, 0.2])
     (folder / "rows").mkdir(parents=True, exist_ok=True)
     for number, (regime, m) in enumerate(itertools.product(regimes, range(networks))):
-        if metric == "voc_map":
+        if several:
             arrays = {"labels": labels, "scores": labels * (0.3 + 0.2 * m) + rng.normal(size=labels.shape)}
-            accuracy = metrics.voc_map(arrays["scores"], labels)
+            accuracy = metrics.score(metric, arrays["scores"], labels)
         else:
             right = rng.random(N) < 0.5 + 0.1 * m
             arrays = {"labels": labels, "predictions": np.where(right, labels, (labels + 1) % CLASSES)}

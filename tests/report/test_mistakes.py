@@ -120,8 +120,9 @@ def test_a_perfect_run_has_no_mistakes(tmp_path, run_program):
     assert "There is none." in page.text and not len(pd.read_csv(folder / "mistakes.csv"))
 
 
-def test_several_labels_have_precisions_and_both_kinds_of_mistakes(tmp_path, run_program):
-    make_study(tmp_path, metric="voc_map", networks=1, regimes=("finetune",))
+@pytest.mark.parametrize("metric", ["voc_map", "mean_average_precision"])
+def test_several_labels_have_precisions_and_both_kinds_of_mistakes(metric, tmp_path, run_program):
+    make_study(tmp_path, metric=metric, networks=1, regimes=("finetune",))
     (tmp_path / "page").mkdir()
     (tmp_path / "page" / "confusion.csv").write_text("of another run")
     _, page, folder = shown(run_program, tmp_path)

@@ -5,6 +5,7 @@ import pytest
 from sklearn import metrics as sklearn_metrics
 
 from tfbench.stats import confusion, intervals
+from tfbench.stats.metrics import METRICS
 
 
 def test_counts_are_scikit_learns_matrix_without_its_zeros():
@@ -31,13 +32,16 @@ def test_classes_without_images_or_predictions():
     assert (table["low"][0], table["high"][0]) == (low, high) and table[["low", "high"]][2:].isna().all(axis=None)
 
 
-def test_average_precision_of_each_class_is_that_of_the_mean():
+@pytest.mark.parametrize("metric", [metric for metric in METRICS.values() if metric.multi_label],
+                         ids=lambda metric: metric.name)
+def test_average_precision_of_each_class_is_that_of_the_mean(metric):
     rng = np.random.default_rng(1)
     labels = rng.choice([-1, 0, 1], size=(200, 3), p=[.6, .1, .3])
     labels[:, 2] = -1
     scores = labels + rng.normal(size=labels.shape)
-    table = confusion.per_label(labels, scores)
+    table = confusion.per_label(metric, labels, scores)
     assert table["n"].tolist() == (labels > 0).sum(axis=0).tolist() and np.isnan(table["value"][2])
-    assert np.nanmean(table["value"]) == pytest.approx(confusion.metrics.voc_map(scores, labels))
+    mean = np.nanmean(table["value"]) if metric.name == "voc_map" else table["value"].fillna(0).mean()
+    assert mean == pytest.approx(metric.score(scores, labels))
     known = table[:2]
     assert ((known["low"] <= known["value"]) & (known["value"] <= known["high"])).all()

@@ -54,42 +54,52 @@ def test_mean_per_class_holds_its_accuracy_even_at_the_ends():
     assert low == 0 and 0.01 < high < 0.2
 
 
-def test_weights_of_one_give_the_metric():
+PRECISIONS = [(intervals.eleven_points, "voc_map"), (intervals.average_precision, "mean_average_precision")]
+
+
+@pytest.mark.parametrize(("precision", "metric"), PRECISIONS)
+def test_weights_of_one_give_the_metric(precision, metric):
     rng = np.random.default_rng(1)
     labels = rng.choice([-1, 0, 1], size=(200, 6), p=[0.8, 0.1, 0.1])
     scores = np.round(rng.normal(size=labels.shape) + (labels > 0), 1)  # with ties
     ones = np.ones((200, 1), np.float32)
-    each = [intervals.eleven_points(scores[:, c], labels[:, c], ones)[0] for c in range(6)]
-    assert np.mean(each) == pytest.approx(metrics.voc_map(scores, labels))
+    each = [precision(scores[:, c], labels[:, c], ones)[0] for c in range(6)]
+    assert np.mean(each) == pytest.approx(metrics.score(metric, scores, labels))
 
 
-def test_whole_weights_are_repeated_images():
+@pytest.mark.parametrize(("precision", "metric"), PRECISIONS)
+def test_whole_weights_are_repeated_images(precision, metric):
     rng = np.random.default_rng(2)
     labels, scores = rng.choice([-1, 1], size=80, p=[0.8, 0.2]), rng.normal(size=80)
+    if metric == "mean_average_precision":
+        scores = np.round(scores, 1)  # of equal ones it takes none first
     weights = rng.integers(0, 4, size=(80, 3))
-    found = intervals.eleven_points(scores, labels, weights.astype(np.float32))
+    found = precision(scores, labels, weights.astype(np.float32))
     for b in range(3):
         again = np.repeat(np.arange(80), weights[:, b])
-        assert found[b] == pytest.approx(metrics.voc_map(scores[again][:, None], labels[again][:, None]), abs=1e-6)
+        assert found[b] == pytest.approx(
+            metrics.score(metric, scores[again][:, None], labels[again][:, None]), abs=1e-6)
     nothing = np.where(labels > 0, 0, 1)[:, None].astype(np.float32)
-    assert np.isnan(intervals.eleven_points(scores, labels, nothing)).all()
+    assert np.isnan(precision(scores, labels, nothing)).all()
 
 
-def test_voc_covers_what_test_sets_of_this_size_give():
+@pytest.mark.parametrize("metric", ["voc_map", "mean_average_precision"])
+def test_precision_covers_what_test_sets_of_this_size_give(metric):
     rng = np.random.default_rng(3)
     labels = np.where(rng.random((60_000, 4)) < 0.1, 1, -1)
     scores = rng.normal(size=labels.shape) + 1.5 * (labels > 0)
     draws = [rng.integers(len(labels), size=500) for _ in range(120)]
-    expected = np.mean([metrics.voc_map(scores[draw], labels[draw]) for draw in draws])
-    ends = np.array([METRICS["voc_map"].interval(labels[draw], scores[draw], seed=i) for i, draw in enumerate(draws)])
+    expected = np.mean([metrics.score(metric, scores[draw], labels[draw]) for draw in draws])
+    ends = np.array([METRICS[metric].interval(labels[draw], scores[draw], seed=i) for i, draw in enumerate(draws)])
     assert 0.9 <= np.mean((ends[:, 0] <= expected) & (expected <= ends[:, 1])) <= 1
 
 
-def test_voc_at_its_limits():
+@pytest.mark.parametrize(("metric", "most"), [("voc_map", 1), ("mean_average_precision", 0.5)])
+def test_precision_at_its_limits(metric, most):
     labels = np.array([[1, -1], [-1, -1], [1, 0]])
-    low, high = METRICS["voc_map"].interval(labels, labels.astype(float))
-    assert 0 < low <= 1 and high == 1
-    assert METRICS["voc_map"].interval(-np.ones((3, 2), int), np.zeros((3, 2))) == (0, 1)
+    low, high = METRICS[metric].interval(labels, labels.astype(float))
+    assert 0 < low <= metrics.score(metric, labels.astype(float), labels) == most <= high <= 1
+    assert METRICS[metric].interval(-np.ones((3, 2), int), np.zeros((3, 2))) == (0, 1)
 
 
 @pytest.mark.parametrize(("function", "arguments"), [

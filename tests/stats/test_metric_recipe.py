@@ -9,6 +9,7 @@ from sklearn.metrics import f1_score
 
 from tfbench import UserError
 from tfbench.analysis import analyse
+from tfbench.data.catalog import DATASETS, own_metric
 from tfbench.stats import accuracies, metrics, pairs
 from tfbench.stats.metrics import METRICS, Metric
 
@@ -85,10 +86,16 @@ def test_a_metric_without_a_row_is_named(tmp_path, monkeypatch):
     records = make_study(tmp_path, metric="weighted")
     monkeypatch.undo()
     assert len(accuracies.from_records(records)) == 8
-    with pytest.raises(UserError, match="a metric among top1, mean_per_class, voc_map, found 'weighted'"):
+    with pytest.raises(UserError, match=f"a metric among {', '.join(METRICS)}, found 'weighted'"):
         pairs.on_data_sets(records)
 
 
 def test_every_row_goes_by_its_name():
     assert all(name == metric.name and metric.title for name, metric in METRICS.items())
-    assert [name for name, metric in METRICS.items() if metric.multi_label] == ["voc_map"]
+    assert [name for name, metric in METRICS.items() if metric.multi_label] == [
+        "voc_map", "mean_average_precision"]
+
+
+def test_data_sets_have_metrics_of_as_many_labels():
+    assert all(METRICS[dataset.metric].multi_label == dataset.multi_label for dataset in DATASETS.values())
+    assert all(METRICS[own_metric(several)].multi_label == several for several in (False, True))

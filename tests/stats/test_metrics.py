@@ -1,8 +1,10 @@
 """Metrics against scikit-learn and against the devkit's definition written as naive loops."""
 
+import warnings
+
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, balanced_accuracy_score
+from sklearn.metrics import accuracy_score, average_precision_score, balanced_accuracy_score
 
 from tfbench.stats import metrics
 
@@ -84,12 +86,44 @@ def test_class_without_positives_is_left_out():
     assert metrics.voc_map(scores, labels) == pytest.approx((6 * 1 + 5 * 2 / 3) / 11)
 
 
+@pytest.mark.parametrize("decimals", [0, 1, 9])  # with many ties, some, none
+def test_mean_average_precision_is_scikit_learns(decimals):
+    rng = np.random.default_rng(decimals)
+    for _ in range(60):
+        labels = rng.choice([-1, 1], p=[.7, .3], size=rng.integers(1, [60, 5]))
+        labels[rng.integers(len(labels)), 0] = 1
+        scores = np.round(rng.normal(size=labels.shape) + labels, decimals)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of classes without positives, which count as 0
+            theirs = average_precision_score(labels > 0, scores, average="macro")
+        assert metrics.mean_average_precision(scores, labels) == pytest.approx(theirs, abs=1e-12)
+
+
+def test_examples_that_do_not_count_are_left_out_of_mean_average_precision():
+    rng = np.random.default_rng(0)
+    labels, scores = rng.choice([-1, 0, 1], size=(2, 40, 3))
+    each = [average_precision_score(labels[counts, c] > 0, scores[counts, c])
+            for c, counts in enumerate((labels != 0).T)]
+    assert metrics.mean_average_precision(scores, labels) == pytest.approx(np.mean(each), abs=1e-12)
+
+
+def test_a_class_that_no_image_shows_is_said_with_what_becomes_of_it():
+    labels = np.array([[1, -1, 0], [-1, -1, -1]])
+    assert metrics.absent_classes("mean_average_precision", labels, ["a", "b\x1b", "c"]) == [
+        "2 classes that no test image shows: b?, c; counted as 0 in the mean, as in scikit-learn"]
+    assert metrics.absent_classes("voc_map", labels, ()) == [
+        "2 classes that no test image shows: 1, 2; left out of the mean"]
+    assert metrics.absent_classes("voc_map", labels[:, :1], "a") == metrics.absent_classes("top1", [0, 1], "ab") == []
+    assert metrics.mean_average_precision(labels, labels) == pytest.approx(1 / 3)
+
+
 def test_score_chooses_by_name():
     scores, labels = random_single(2)
     signs = 2 * np.eye(7, dtype=int)[labels] - 1
     assert metrics.score("top1", scores, labels) == metrics.top1(scores, labels)
     assert metrics.score("mean_per_class", scores, labels) == metrics.mean_per_class(scores, labels)
     assert metrics.score("voc_map", scores, signs) == metrics.voc_map(scores, signs)
+    assert metrics.score("mean_average_precision", scores, signs) == metrics.mean_average_precision(scores, signs)
 
 
 @pytest.mark.parametrize(("metric", "scores", "labels", "text"), [
@@ -103,6 +137,7 @@ def test_score_chooses_by_name():
     ("voc_map", [[1.0]], [[2]], "labels"),
     ("voc_map", [[1.0]], [[-1]], "positive"),
     ("voc_map", [[1.0]], [1], "shape"),
+    ("mean_average_precision", [[1.0]], [[0]], "positive"),
 ])
 def test_nonsense_is_refused(metric, scores, labels, text):
     with pytest.raises(ValueError, match=text):

@@ -49,7 +49,8 @@ def test_the_best_and_those_like_it(tmp_path):
 
 
 @pytest.mark.parametrize(("metric", "test"), [
-    ("mean_per_class", "permutation"), ("voc_map", "permutation of class decisions")])
+    ("mean_per_class", "permutation"), ("voc_map", "permutation of class decisions"),
+    ("mean_average_precision", "permutation of class decisions")])
 def test_other_metrics_are_permuted(metric, test, tmp_path, monkeypatch):
     monkeypatch.setattr(pairs.significance.permutation, "__kwdefaults__", {"resamples": 2000, "seed": 0})
     rows = make_study(tmp_path, metric=metric)

@@ -10,6 +10,8 @@ import dataclasses
 from tfbench.data import sources
 from tfbench.data.sources import Source
 
+VOC_MAP = "voc_map"  # 11 points, as the paper has it; own data with several labels had it too
+
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
@@ -20,7 +22,8 @@ class Dataset:
       title: the name in figures and tables.
       tfds: TFDS builder and version, "builder[/config]:version".
       classes: number of classes.
-      metric: "top1", "mean_per_class" or "voc_map" (11 points); see stats/metrics.py.
+      metric: name of a row of METRICS (stats/metrics.py). multi_label: whether an image can show several classes, which
+        takes a metric of several labels.
       train, validation, test: numbers of images. Hyperparameters are chosen on `validation` after
         training on `train`; the final model is refitted on both and tested once. Without validation images it
         is a source only: pretraining chooses nothing, every other program refuses it.
@@ -82,6 +85,7 @@ class Dataset:
     banner: int = 0
     variant_of: str = ""
     folder: str = ""
+    multi_label: bool = False
     train_split: str = "train"
     validation_split: str = "validation"
     label_key: str = ""
@@ -90,11 +94,6 @@ class Dataset:
     split_seed: int = 0
     difficult: str = "ignore"
     crop_banner: bool = False
-
-    @property
-    def multi_label(self) -> bool:
-        """Whether an image can show several classes (scored by mean average precision)."""
-        return self.metric == "voc_map"
 
     @property
     def custom(self) -> bool:
@@ -116,7 +115,13 @@ class Dataset:
     def from_json(cls, kept: dict) -> "Dataset":
         """The data set of which `to_json` wrote the fields."""
         kept = kept | {"label_values": tuple(kept.get("label_values", ()))}
+        kept.setdefault("multi_label", kept["metric"] == VOC_MAP)  # of manifests from before it was a field
         return cls(**{"folder" if name == "source" else name: value for name, value in kept.items()})
+
+
+def own_metric(multi_label: bool) -> str:
+    """The metric of data that the user brings: mean average precision as scikit-learn has it, or top-1 accuracy."""
+    return "mean_average_precision" if multi_label else "top1"
 
 
 # No custom data set has them.
@@ -137,8 +142,8 @@ PAPER_DATASETS = (
     Dataset("aircraft", "FGVC Aircraft", "fgvc_aircraft/variant:1.0.0", 100, "mean_per_class", 3334, 3333, 3333,
             sources.AIRCRAFT, builder="tfbench.data.builders.fgvc_aircraft:FgvcAircraft", official_validation=True,
             copy_key="{stem}", banner=20),
-    Dataset("voc2007", "VOC2007", "voc/2007:5.0.0", 20, "voc_map", 2501, 2510, 4952, sources.VOC2007,
-            official_validation=True, key="image/filename"),  # no copy: folders cannot give two classes
+    Dataset("voc2007", "VOC2007", "voc/2007:5.0.0", 20, VOC_MAP, 2501, 2510, 4952, sources.VOC2007,
+            official_validation=True, key="image/filename", multi_label=True),  # no copy
     Dataset("dtd", "DTD", "dtd:3.0.1", 47, "top1", 1880, 1880, 1880, sources.DTD, official_validation=True,
             key="file_name", copy_key="{label}/{name}"),
     Dataset("pets", "Oxford-IIIT Pets", "oxford_iiit_pet:4.0.0", 37, "mean_per_class", 2940, 740, 3669, sources.PETS,
@@ -171,8 +176,8 @@ EMBEDDED_DATASETS = (
             builder="tfbench.data.embedded.glyphs:Glyphs", embedded=True, mirror=False),
     Dataset("digits", "Digits", "digits:1.0.0", 10, "top1", 1078, 360, 359, official_validation=True,
             builder="tfbench.data.embedded.digits:Digits", embedded=True, mirror=False),
-    Dataset("digits_grid", "Digits grid", "digits_grid:1.0.0", 10, "voc_map", 1000, 500, 1000, official_validation=True,
-            builder="tfbench.data.embedded.digits_grid:DigitsGrid", embedded=True, mirror=False),
+    Dataset("digits_grid", "Digits grid", "digits_grid:1.0.0", 10, VOC_MAP, 1000, 500, 1000, official_validation=True,
+            builder="tfbench.data.embedded.digits_grid:DigitsGrid", embedded=True, mirror=False, multi_label=True),
     Dataset("diacritics", "Diacritics", "diacritics:1.0.0", 12, "mean_per_class", 1000, 250, 1000,
             builder="tfbench.data.embedded.diacritics:Diacritics", embedded=True, mirror=False),
 )

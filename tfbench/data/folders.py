@@ -8,7 +8,7 @@ import collections
 import functools
 import re
 
-from tfbench.data.catalog import Dataset
+from tfbench.data.catalog import Dataset, own_metric
 from tfbench.errors import UserError
 from tfbench.images.reading import FOLDER, Reading, hash_lines, meaning, read
 from tfbench.images.split_names import SPLITS
@@ -40,7 +40,9 @@ def dataset_of(reading: Reading) -> Dataset:
     for split in SPLITS:
         unpaired = set(classes) - set(counts[split])
         if reading.multi_label and split != "train":
-            continue  # the metrics leave out a class without positives
+            if numbers[split] and not counts[split]:
+                raise UserError(f"no {split} image of {shown} shows any class: nothing to score, add some that do")
+            continue  # the metrics say what becomes of a class without positives
         if numbers[split] and unpaired:
             raise UserError(_unpaired(reading, counts, split))
     if len(classes) < 2:
@@ -59,7 +61,7 @@ def dataset_of(reading: Reading) -> Dataset:
     slug = re.sub(r"\W+", "_", root.name.lower()).encode()[:200].decode(errors="ignore") or "root"
     return Dataset(
         f"{FOLDER}{name}", name, f"folder/{slug}-{hash_lines(lines)[:12]}:1.0.0",
-        len(classes), "voc_map" if reading.multi_label else "top1", key="key",
+        len(classes), own_metric(reading.multi_label), key="key", multi_label=reading.multi_label,
         test_split="test" if numbers["test"] else "", folder=str(root),
         **sizes_with_held_out(*(numbers[split] for split in SPLITS)))
 

@@ -12,7 +12,7 @@ import fnmatch
 import json
 import pathlib
 
-from tfbench.data.catalog import DATASETS, Dataset
+from tfbench.data.catalog import DATASETS, Dataset, own_metric
 from tfbench.data.folders import read_once
 from tfbench.errors import UserError
 from tfbench.files import atomic
@@ -159,7 +159,8 @@ def _tfds_dataset(name: str, data_dir) -> Dataset:
         if "row" not in manifest:
             raise UserError(f"{folder / MANIFEST} does not say how the images of {name} are read: prepare it again in "
                             "another --data_dir")
-        return Dataset.from_json(manifest["row"])
+        dataset = Dataset.from_json(manifest["row"])
+        return dataclasses.replace(dataset, metric=own_metric(dataset.multi_label))  # whenever it was prepared
     place = pathlib.Path(data_dir).expanduser() / split_tfds_name(name)[0]
     raise UserError(f"the data set {name} is not prepared in {place}: run `python -m tfbench.prepare_data "
                     f"--dataset={name} --data_dir={data_dir}`")

@@ -13,7 +13,7 @@ import numpy as np
 
 from tfbench.data import index
 from tfbench.data.builders import common
-from tfbench.data.catalog import Dataset
+from tfbench.data.catalog import Dataset, own_metric
 from tfbench.data.folders import sizes_with_held_out
 from tfbench.data.lookup import TFDS, refuse_catalog_name, split_tfds_name, tfds_folder
 from tfbench.errors import UserError
@@ -83,9 +83,8 @@ def describe(builder, name: str, label_key: str | None) -> Dataset:
         classes = features[key].num_classes
     if key == ("labels" if multi_label and "labels_no_difficult" in features else "label"):
         key = ""
-    metric = "voc_map" if multi_label else "top1"
-    return Dataset(name, builder.name, f"{place}:{builder.version}", classes, metric, 0, 0, 0, key="",
-                   image_key=image_key, label_key=key)
+    return Dataset(name, builder.name, f"{place}:{builder.version}", classes, own_metric(multi_label), 0, 0, 0, key="",
+                   multi_label=multi_label, image_key=image_key, label_key=key)
 
 
 def with_splits(builder, dataset: Dataset) -> tuple[Dataset, list[str]]:

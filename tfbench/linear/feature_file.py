@@ -229,7 +229,7 @@ def read_labels(y: np.ndarray, path) -> Labels:
 def _several(y: np.ndarray, ones: np.ndarray) -> str:
     bare = f", {count(int((ones == 0).sum()), 'row')} without any" if (ones == 0).any() else ""
     return (f"y: [n, {y.shape[1]}] is multi-label, {ones.mean():.2g} labels per example{bare}: a regression per class, "
-            "scored by 11-point mean average precision")
+            "scored by mean average precision")
 
 
 def _one_class(y: np.ndarray, path, column: bool) -> Labels:
@@ -292,8 +292,8 @@ def _check_classes(path, labels: Labels, rows: dict[str, np.ndarray]) -> list[st
             raise UserError(f"y of {path}: no {noun} example shows any class: nothing to score: add some")
         elif len(absent):
             notes.append(f"y: no {noun} example shows class {', '.join(map(str, absent[:5]))}"
-                         f"{' and others' if len(absent) > 5 else ''}: their precision is undefined, the mean is over "
-                         f"the other {labels.classes - len(absent):,} classes")
+                         f"{' and others' if len(absent) > 5 else ''}: precision that is undefined counts as 0 in the "
+                         "mean, as in scikit-learn")
     return notes
 
 

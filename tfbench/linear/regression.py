@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tfbench.config import SCHEMA, RunConfig
-from tfbench.data.catalog import Dataset
+from tfbench.config import SCHEMA, RunConfig, metric_of
+from tfbench.data.catalog import Dataset, own_metric
 from tfbench.data.examples import Examples, join, subset
 from tfbench.data.splits import split_hash
 from tfbench.errors import UserError
@@ -71,6 +71,7 @@ def run(inputs: RunInputs, progress) -> Record:
         chosen["warnings"].append("--precision=bfloat16 changed nothing: this processor has no such instructions, so "
                                   "TensorFlow computed in float32")
     accuracy = metrics.score(data.dataset.metric, scores, test.labels)
+    chosen["warnings"] += metrics.absent_classes(data.dataset.metric, test.labels, data.class_names)
     if finished:
         keep(inputs, refit, finished, accuracy)
         return finished
@@ -114,9 +115,9 @@ def fixed_features(inputs: RunInputs, progress) -> FixedFeatures:
 def run_file(config: RunConfig, file: FeatureFile, progress) -> tuple[Record, bool]:
     """The same for --features=FILE: no network, no data set. Returns (record, whether it was computed now)."""
     sizes = {split: len(numbers) for split, numbers in file.rows.items()}
-    metric = "voc_map" if file.labels.ndim == 2 else "top1"
-    dataset = Dataset(f"features:{file.name}", file.name, "", file.classes, metric, sizes["train"],
-                      sizes["validation"], sizes["test"])
+    several = file.labels.ndim == 2
+    dataset = Dataset(f"features:{file.name}", file.name, "", file.classes, own_metric(several), sizes["train"],
+                      sizes["validation"], sizes["test"], multi_label=several)
     keys = {split: [f"{number:09d}" for number in numbers] for split, numbers in file.rows.items()}
     splits: dict[str, dict] = {split: {"n": sizes[split], "sha256": split_hash(keys[split])} for split in sizes}
     manifest = {"splits": splits, "content": file.sha256, "verification": {}}
@@ -124,7 +125,7 @@ def run_file(config: RunConfig, file: FeatureFile, progress) -> tuple[Record, bo
         "schema": SCHEMA, "regime": config.regime, "network": CUSTOM_FEATURES, "dataset": dataset.name,
         "data": {split: facts["sha256"] for split, facts in splits.items()} | {"content": file.sha256},
         "source_dataset": None, "weights_sha256": None, "image_size": None, "precision": None,
-        "l2": list(config.l2), "max_iterations": config.max_iterations}
+        "l2": list(config.l2), "max_iterations": config.max_iterations, **metric_of(dataset)}
     if file.reading:  # else a record of an earlier reading of the same file would be taken for this one
         spec["labels"] = file.reading
     if config.standardize:
@@ -143,6 +144,7 @@ def run_file(config: RunConfig, file: FeatureFile, progress) -> tuple[Record, bo
     chosen["warnings"] += [file.scale_problem] if file.scale_problem else []
     scores = refit.scores(parts["test"][0])
     test = Examples(np.empty(0, object), parts["test"][1], keys["test"], splits["test"]["sha256"])
+    chosen["warnings"] += metrics.absent_classes(dataset.metric, test.labels, file.class_names)
     record = make_record(spec, None, dataset, manifest, accuracy=metrics.score(dataset.metric, scores, test.labels),
                          test_split=splits["test"], seconds=time.monotonic() - start, **chosen)
     return store.write_record(config.results_dir, record, test_predictions(scores, test, file.class_names),

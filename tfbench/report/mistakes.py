@@ -221,10 +221,10 @@ def _confused(counts: pd.DataFrame, named: pd.DataFrame, names: Sequence[str]) -
     return _section("Confused classes", drawn + table)
 
 
-def _classes(classes: pd.DataFrame, names: Sequence[str], what: str) -> str:
-    """What each class comes to, the worst first."""
+def _classes(classes: pd.DataFrame, names: Sequence[str], what: str, absent: str = "") -> str:
+    """What each class comes to, the worst first; `absent`: what becomes of those without a test image."""
     lines = []
-    for kind, column in (("without a test image", "n"), ("never predicted", "predicted")):
+    for kind, column in ((f"without a test image{absent}", "n"), ("never predicted", "predicted")):
         if numbers := np.flatnonzero(classes[column] == 0).tolist() if column in classes else []:
             listed = ", ".join(printable(names[number]) for number in numbers[:NAMED])
             more = ", …" if len(numbers) > NAMED else ""
@@ -297,8 +297,9 @@ def several(outcome: Outcome) -> tuple[list[str], dict[str, pd.DataFrame]]:
     """Sections of the page, and the tables beside it, where an image shows several classes."""
     labels, probabilities, names = outcome.labels, outcome.probabilities, np.array(outcome.names, object)
     assert probabilities is not None
-    classes = confusion.per_label(labels, outcome.outputs)
-    parts, found = [_classes(classes, outcome.names, "average precision")], []
+    metric = METRICS[outcome.record["metric"]]
+    classes = confusion.per_label(metric, labels, outcome.outputs)
+    parts, found = [_classes(classes, outcome.names, "average precision", f", {metric.absent}")], []
     there, predicted = labels > 0, probabilities >= PRESENT
     for kind, heading, legend, wrong, sign in (
             ("false positive", "Classes that are predicted and not there", "What the image shows → <strong>the class "

@@ -188,7 +188,7 @@ def _check_metrics(records: Sequence[Mapping[str, Any]]) -> None:
         if record["metric"] != other["metric"]:
             raise UserError(f"results on {record['dataset']} are not comparable: {other['metric']} "
                             f"({record_label(other)}) against {record['metric']} ({record_label(record)}). Expected "
-                            "one metric: repeat the wrong runs")
+                            "one metric: move the records of the other to a results folder of their own")
 
 
 def mismatches(records: Sequence[Mapping[str, Any]]) -> list[str]:

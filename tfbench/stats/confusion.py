@@ -40,10 +40,11 @@ def per_class(labels, predictions, classes: int) -> pd.DataFrame:
     return frame
 
 
-def per_label(labels, scores) -> pd.DataFrame:
-    """Average precision (metrics.voc_map) of each class where an image has several, with intervals.voc_interval.
+def per_label(metric: metrics.Metric, labels, scores) -> pd.DataFrame:
+    """Average precision of each class where an image has several, with its 95 % interval.
 
     Args:
+      metric: whose average precision and interval it is.
       labels: [n, classes] in {+1, 0, -1}, 0 being ignored. scores: [n, classes].
 
     Returns:
@@ -53,6 +54,6 @@ def per_label(labels, scores) -> pd.DataFrame:
     rows = []
     for c in range(labels.shape[1]):
         column, n = (slice(None), slice(c, c + 1)), int((labels[:, c] > 0).sum())
-        ends = intervals.voc_interval(labels[column], scores[column]) if n else (np.nan, np.nan)
-        rows.append((n, metrics.voc_map(scores[column], labels[column]) if n else np.nan, *ends))
+        low, high = metric.interval(labels[column], scores[column]) if n and metric.interval else (np.nan, np.nan)
+        rows.append((n, metric.score(scores[column], labels[column]) if n else np.nan, low, high))
     return pd.DataFrame(rows, columns=["n", "value", "low", "high"])

@@ -9,7 +9,7 @@ from scipy import special, stats
 from statsmodels.stats.proportion import proportion_confint
 
 RESAMPLES = 2000  # of mean per-class accuracy
-VOC_RESAMPLES = 100  # of mean average precision, of which only a standard error is taken
+PRECISION_RESAMPLES = 100  # of mean average precision, of which only a standard error is taken
 
 
 def clopper_pearson(k, n, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
@@ -62,7 +62,7 @@ def mean_per_class_interval(labels, predictions, *, seed: int = 0) -> tuple[floa
 
 
 def voc_interval(labels, scores, *, seed: int = 0) -> tuple[float, float]:
-    """Normal interval of the log-odds of mean average precision (11 points), images resampled for its standard error.
+    """Interval of mean average precision by VOC2007's 11 points, over the classes with a positive (metrics.voc_map).
 
     It is an interval of what test sets of this size give on average: interpolated precision is a little too high on
     small sets (.42 becomes .425 with 2,000 images, 7 % of them positive), which no paper's figures are corrected for.
@@ -75,20 +75,43 @@ def voc_interval(labels, scores, *, seed: int = 0) -> tuple[float, float]:
     Returns:
       (low, high), fractions in [0, 1]; (0, 1) where no class has a positive.
     """
+    return _precision_interval(eleven_points, labels, scores, seed)
+
+
+def average_precision_interval(labels, scores, *, seed: int = 0) -> tuple[float, float]:
+    """Interval of metrics.mean_average_precision, where a class without a positive counts as 0.
+
+    It is made as voc_interval's. A class of which a resample draws no positive is left out of that resample: how often
+    a test set lacks a rare class is not in the interval. In simulations it covered the average in 93 to 96 % of sets of
+    500 and 2,000 images and in 92 % of sets of 100; where nearly all is right (mAP .98, 100 images) in 73 %.
+
+    Args, Returns: see voc_interval.
+    """
+    present = float(np.mean((np.asarray(labels) > 0).any(axis=0)))
+    return _precision_interval(average_precision, labels, scores, seed, present)
+
+
+def _precision_interval(precision, labels, scores, seed: int, present: float = 1.0) -> tuple[float, float]:
+    """Normal interval of the log-odds of mean average precision, images resampled for its standard error.
+
+    Args:
+      precision: (scores [n], labels [n], weights [n, B]) → [B], average precision of one class.
+      present: share of the classes that have a positive; the others count as 0. 1: they are left out.
+    """
     labels, scores = np.asarray(labels), np.asarray(scores)
     n, classes = labels.shape
     rng = np.random.default_rng(seed)
-    weights = np.ones((n, 1 + VOC_RESAMPLES), np.float32)
-    for b in range(1, 1 + VOC_RESAMPLES):
+    weights = np.ones((n, 1 + PRECISION_RESAMPLES), np.float32)
+    for b in range(1, 1 + PRECISION_RESAMPLES):
         weights[:, b] = np.bincount(rng.integers(n, size=n), minlength=n)
     precisions = np.full((classes, weights.shape[1]), np.nan)
     for c in range(classes):
         if (labels[:, c] > 0).any():
-            precisions[c] = eleven_points(scores[:, c], labels[:, c], weights)
+            precisions[c] = precision(scores[:, c], labels[:, c], weights)
     known = ~np.isnan(precisions)
     if not known[:, 0].any():
         return 0.0, 1.0
-    means = np.where(known, precisions, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    means = present * np.where(known, precisions, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
     floor = 0.5 / (n + 1)  # log-odds of 0 and 1 are infinite (transforms.logit)
     x = special.logit(np.clip(means, floor, 1 - floor))
     half = stats.norm.ppf(0.975) * x[1:].std(ddof=1)
@@ -119,3 +142,30 @@ def eleven_points(scores, labels, weights) -> np.ndarray:
     # The first index at which 10 * hits reaches k * total, as metrics.voc_map counts recall.
     points = [best[np.argmax(10 * hits >= k * total, axis=0), np.arange(len(total))] for k in range(11)]
     return np.where(total > 0, np.mean(points, axis=0), np.nan)
+
+
+def average_precision(scores, labels, weights) -> np.ndarray:
+    """Average precision of one class, as scikit-learn's average_precision_score, where example i counts weights[i, b]
+    times: the sum over distinct scores of precision down to there × the recall that is new. Of equal scores none is
+    first.
+
+    Args:
+      scores, labels: [n], at least one label positive; examples with label 0 do not count. weights: [n, B] float,
+        whole numbers.
+
+    Returns:
+      [B], NaN where no positive was drawn.
+    """
+    counted = np.flatnonzero(labels != 0)
+    order = counted[np.argsort(-scores[counted], kind="stable")]
+    distinct = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)  # where a run of equal scores ends
+    hit_at = np.flatnonzero(labels[order] > 0)
+    runs, first = np.unique(np.searchsorted(distinct, hit_at), return_index=True)  # with a positive: recall changes
+    ends = distinct[runs]
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    seen = np.cumsum(np.add.reduceat(weights[order[:ends[-1] + 1]], starts, axis=0), axis=0)
+    new = np.add.reduceat(weights[order[hit_at]], first, axis=0)
+    hits = np.cumsum(new, axis=0)
+    with np.errstate(invalid="ignore"):
+        precision = np.where(hits > 0, hits / seen, 0.0)
+        return (precision * new).sum(axis=0) / hits[-1]  # 0 / 0 is NaN

@@ -6,6 +6,10 @@ The paper's three (Kornblith et al., table 1), exactly, in NumPy:
     mean_per_class  recall of each class that has examples, averaged over these classes
     voc_map         VOC2007's 11-point average precision (devkit VOCevaldet/VOCevalcls), mean over classes
 
+and, for data of one's own with several labels per image, as scikit-learn has it:
+
+    mean_average_precision  average_precision_score(…, average="macro")
+
 The same measure chooses hyperparameters on validation.
 """
 
@@ -15,7 +19,9 @@ from collections.abc import Callable
 import numpy as np
 
 from tfbench.stats import intervals, significance
+from tfbench.wording import count, printable
 
+SHOWN = 5  # names of classes in a line
 PRESENT = 0.5  # with several labels per image: from which probability on a class is predicted
 
 
@@ -36,6 +42,7 @@ class Metric:
       compare: arrays [networks, n] of contributions → an array [networks, networks] of p for each.
       test: name of the test that `compare` does.
       score_outputs: (labels, outputs) → the score again, from what is kept; None: the sum of contributions.
+      absent: of several labels: what becomes of a class that no test image shows, in words.
     """
 
     name: str
@@ -48,6 +55,7 @@ class Metric:
     compare: Callable[..., list[np.ndarray]] = significance.permutation
     test: str = "permutation"
     score_outputs: Callable[..., float] | None = None
+    absent: str = "left out of the mean"
 
     def check(self, labels, outputs) -> float | None:
         """The score as far as `outputs` tell it, else None."""
@@ -109,16 +117,37 @@ def voc_map(scores, labels) -> float:
     Raises:
       ValueError: see score; also when no class has a positive.
     """
-    scores, labels = _scores(scores), np.asarray(labels)
-    if labels.shape != scores.shape:
-        raise ValueError(f"expected labels of shape {scores.shape} like the scores, found {labels.shape}")
-    if not np.isin(labels, (-1, 0, 1)).all():
-        raise ValueError("expected labels +1, 0 or -1, found others")
-    precisions = [_eleven_points(scores[:, c], labels[:, c])
-                  for c in range(scores.shape[1]) if (labels[:, c] > 0).any()]
-    if not precisions:
-        raise ValueError("expected at least one positive label, found none")
-    return float(np.mean(precisions))
+    scores, labels = _several_labels(scores, labels)
+    return float(np.mean([_eleven_points(scores[:, c], labels[:, c])
+                          for c in range(scores.shape[1]) if (labels[:, c] > 0).any()]))
+
+
+def mean_average_precision(scores, labels) -> float:
+    """Mean over all classes of average precision, the area below the steps of precision against recall.
+
+    It is sklearn.metrics.average_precision_score(labels > 0, scores, average="macro"). As there, equal scores are one
+    step, and a class without positives counts as 0. Examples with label 0 count neither for nor against a class.
+
+    Args, Raises: see voc_map.
+    """
+    scores, labels = _several_labels(scores, labels)
+    once = np.ones((len(labels), 1))
+    return float(np.mean([intervals.average_precision(scores[:, c], labels[:, c], once)[0]
+                          if (labels[:, c] > 0).any() else 0.0 for c in range(scores.shape[1])]))
+
+
+def absent_classes(metric: str, labels, class_names) -> list[str]:
+    """A warning for people where no test image shows some of the classes, and what becomes of these; else [].
+
+    Args:
+      labels: of the test images, as the metric takes them. class_names: one for each class, or none.
+    """
+    labels = np.asarray(labels)
+    if labels.ndim != 2 or not (absent := np.flatnonzero(~(labels > 0).any(axis=0)).tolist()):
+        return []
+    names = list(map(str, class_names)) or list(map(str, range(labels.shape[1])))
+    shown = ", ".join(printable(names[number]) for number in absent[:SHOWN]) + (", …" if len(absent) > SHOWN else "")
+    return [f"{count(len(absent), 'class')} that no test image shows: {shown}; {METRICS[metric].absent}"]
 
 
 def top1_contributions(labels, predictions) -> np.ndarray:
@@ -163,6 +192,11 @@ METRICS = {metric.name: metric for metric in (
     Metric("voc_map", "11-point mean average precision (VOC2007)", voc_map, multi_label=True,
            interval=intervals.voc_interval, contributions=class_decision_contributions,
            test="permutation of class decisions", score_outputs=lambda labels, scores: voc_map(scores, labels)),
+    Metric("mean_average_precision", "mean average precision", mean_average_precision, multi_label=True,
+           interval=intervals.average_precision_interval, contributions=class_decision_contributions,
+           test="permutation of class decisions",
+           score_outputs=lambda labels, scores: mean_average_precision(scores, labels),
+           absent="counted as 0 in the mean, as in scikit-learn"),
 )}
 
 
@@ -195,6 +229,17 @@ def _single_label(scores, labels) -> tuple[np.ndarray, np.ndarray]:
     if labels.min() < 0 or labels.max() >= scores.shape[1]:
         raise ValueError(f"expected labels in [0, {scores.shape[1]}), "
                          f"found {labels.min()} to {labels.max()}")
+    return scores, labels
+
+
+def _several_labels(scores, labels) -> tuple[np.ndarray, np.ndarray]:
+    scores, labels = _scores(scores), np.asarray(labels)
+    if labels.shape != scores.shape:
+        raise ValueError(f"expected labels of shape {scores.shape} like the scores, found {labels.shape}")
+    if not np.isin(labels, (-1, 0, 1)).all():
+        raise ValueError("expected labels +1, 0 or -1, found others")
+    if not (labels > 0).any():
+        raise ValueError("expected at least one positive label, found none")
     return scores, labels
 
 

@@ -277,6 +277,7 @@ def run(inputs: RunInputs, progress) -> Record | None:
         warnings.append(f"{diverged} of {len(trials)} trials diverged; they count as the worst")
     if accuracy is None:
         warnings.append("the refit diverged, other than the trial it repeats with more images; it counts as accuracy 0")
+    warnings += metrics.absent_classes(data.dataset.metric, test.labels, data.class_names)
     record = make_record(
         spec, inputs.network, data.dataset, data.manifest, accuracy=accuracy or 0.0,
         test_split={"n": len(test.labels), "sha256": test.split_sha256}, selected=selected,
