@@ -1,15 +1,13 @@
 """Classifies images by a network that a run trained and kept.
 
-Writes a CSV file: image, predicted class, its probability, and a column of probabilities per class. If
-the images lie in folders named as the run's classes, says how many are right. The run is the one that
-ended last, or another by the path of its record or the beginning of its name or key.
+Writes a CSV file: image, predicted class, its probability, and a column of probabilities per class.
+Where labels.csv beside the images or the names of their folders tell what they show, says the run's
+metric on them. The run is the one that ended last, or another by the path of its record or the
+beginning of its name or key.
 
   python -m tfbench.predict --images=PHOTOS
   python -m tfbench.predict --run=finetune-mobilenet_v1 --images=PHOTO.jpg --output=predictions.csv
 """
-
-import pathlib
-import unicodedata
 
 from tfbench.cli import app
 from tfbench.cli.progress import Display
@@ -50,35 +48,9 @@ def table_of(names, probabilities, class_names, multi_label: bool):
     return pd.concat([first, pd.DataFrame(probabilities, columns=list(class_names))], axis=1)
 
 
-def score(names, probabilities, classifier) -> list[str]:
-    """How many are right, in words, where the images lie in folders of the run's classes; [] where none does."""
-    import numpy as np
-
-    from tfbench.stats import intervals
-
-    def written(name: str) -> str:
-        return unicodedata.normalize("NFC", name)
-
-    known = {written(name): number for number, name in enumerate(classifier.class_names)}
-    folders = [written(pathlib.PurePosixPath(name).parts[0]) if "/" in name else None for name in names]
-    labelled = [number for number, folder in enumerate(folders) if folder in known]
-    if not labelled or classifier.multi_label:
-        return []
-    labels = np.array([known[str(folders[number])] for number in labelled])
-    right = int((probabilities[labelled].argmax(axis=1) == labels).sum())
-    low, high = intervals.clopper_pearson(right, len(labelled))
-    lines = [f"{100 * right / len(labelled):.1f} % of {count(len(labelled), 'image')} in folders of the classes are "
-             f"right (top-1 accuracy, 95 % interval {100 * float(low):.1f} to {100 * float(high):.1f} %)"]
-    others = sorted({folder for folder in folders if folder is not None and folder not in known})
-    if others:
-        shown = ", ".join(map(printable, others[:5])) + (", …" if len(others) > 5 else "")
-        lines.append(f"not counted: {count(len(names) - len(labelled), 'image')} elsewhere, the run has no class "
-                     f"{shown}")
-    return lines
-
-
 def main(options) -> int | None:
     from tfbench.classify import classifier as classifiers  # and TensorFlow
+    from tfbench.classify import scoring
     from tfbench.report.write import csv_of
 
     classifier = classifiers.load(options.run, options.results_dir)
@@ -90,6 +62,13 @@ def main(options) -> int | None:
         say(note)
     if not found.files and not found.unreadable:
         raise UserError(f"expected images in {printable(options.images)}, found none: name an image or a folder")
+    try:
+        known = scoring.known_labels(options.images, [*(name for name, _ in found.files), *found.unreadable])
+    except UserError as error:
+        say(f"not scored: {error}", error=True)
+        known = scoring.Known({}, "")
+    for note in known.notes:
+        say(note)
     with Display(len(found.files)) as progress:
         progress.run("images", len(found.files), len(found.files))
         names, probabilities, unreadable = classifier.predict_files(found, batch_size=options.batch_size,
@@ -100,7 +79,7 @@ def main(options) -> int | None:
         atomic.write_atomically(path, csv_of(table).encode(), cure=atomic.make_writable("--output"))
     if len(table) == 1:
         say(f"{table['image'][0]}: {table['class'][0]} ({100 * table['probability'][0]:.1f} %)")
-    for line in score(names, probabilities, classifier):
+    for line in scoring.accuracy(names, probabilities, classifier, known):
         say(line)
     say(f"{count(len(table), 'image')}: {path}" if names else "no image could be read: nothing was written")
     if not unreadable:

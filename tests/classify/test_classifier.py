@@ -101,18 +101,20 @@ def test_the_program_writes_a_table_and_counts_what_is_right(results, photos, tm
     table = pd.read_csv(output)
     assert list(table.columns) == ["image", "class", "probability", *map(str, range(10))] and len(table) == 41
     right = sum(name.split("/")[0] == str(found) for name, found in zip(table["image"], table["class"], strict=True))
-    assert f"{100 * right / 40:.1f} % of 40 images in folders of the classes are right" in said
-    assert "not counted: 1 image elsewhere, the run has no class cat" in said
+    assert f"{100 * right / 40:.1f} % top-1 accuracy on 40 images, labels from their folders (95 % interval" in said
+    assert "not counted: 1 image elsewhere\nthe run has no class cat\n" in said
     np.testing.assert_allclose(table[list(map(str, range(10)))].sum(axis=1), 1, rtol=1e-4)
 
 
 def test_images_that_cannot_be_read_are_named_and_the_others_classified(results, photos, tmp_path, capsys):
     (photos / "cut.jpg").write_bytes(b"\xff\xd8\xff\xe0 cut")
     (photos / "a.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    (photos / "labels.csv").write_text("file,label\nnowhere.png,1\n")
     output = tmp_path / "out.csv"
     assert predict.main(parse(predict, [f"--images={photos}", f"--results_dir={results}", f"--output={output}"])) == 1
     said = capsys.readouterr().err
     assert "cannot be read: cut.jpg: damaged or cut JPEG" in said and "cannot be read: a.heic: " in said
+    assert "not scored: labels.csv names 1 file that cannot be found" in said
     assert "2 images of 42 could not be read" in said and len(pd.read_csv(output)) == 40
 
 

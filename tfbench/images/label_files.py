@@ -11,12 +11,13 @@ import collections
 import csv
 import dataclasses
 import io
+import os
 import pathlib
 import unicodedata
 
 from tfbench.errors import UserError
 from tfbench.images.split_names import split_named
-from tfbench.wording import count, printable
+from tfbench.wording import count, either, printable
 
 NAMES = ("labels.csv", "labels.tsv")  # in any case
 EXAMPLE = "expected a header and lines such as file,label / 1.jpg,cat (several labels: cat;dog), with split if you like"
@@ -57,6 +58,19 @@ class LabelFile:
     lines: list[Line]
     multi_label: bool
     notes: list[str]
+
+
+def find(root: pathlib.Path) -> pathlib.Path | None:
+    """The labels.csv of a folder; None where there is none.
+
+    Raises:
+      UserError: there are several.
+    """
+    with os.scandir(root) as entries:
+        names = sorted(entry.name for entry in entries if entry.name.lower() in NAMES and entry.is_file())
+    if len(names) > 1:
+        raise UserError(f"{printable(root)} has {either(names)} to read labels from: keep one of them there")
+    return root / names[0] if names else None
 
 
 def read(path: pathlib.Path) -> LabelFile | None:

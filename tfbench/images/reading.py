@@ -20,7 +20,7 @@ from tfbench.errors import UserError
 from tfbench.images import decoding, label_files
 from tfbench.images.split_names import SPLITS, split_named
 from tfbench.images.tree import Tree, some, text_of
-from tfbench.wording import count, either, printable
+from tfbench.wording import count, printable
 
 FOLDER = "folder:"  # --dataset=folder:PATH
 LAYOUTS = "CLASS/IMAGE or train/CLASS/IMAGE"
@@ -353,19 +353,15 @@ def _canonical(label: str) -> str:
 
 def _label_file(tree: Tree) -> tuple[label_files.LabelFile | None, list[str]]:
     """The labels.csv of a folder, None where there is none; and notes."""
-    with os.scandir(tree.root) as entries:
-        names = sorted(entry.name for entry in entries if entry.name.lower() in label_files.NAMES and entry.is_file())
-    if not names:
+    path = label_files.find(tree.root)
+    if path is None:
         return None, []
-    if len(names) > 1:
-        raise UserError(f"{printable(tree.root)} has {either(names)} to read labels from: keep one of them there")
-    path = tree.root / names[0]
     labels = label_files.read(path)
     if labels is not None:
         return labels, list(labels.notes)
     if any(len(found.parts) == 1 for found in tree.images):
         raise UserError(f"{printable(path)} has no columns of files and labels: {label_files.EXAMPLE}")
-    return None, [f"{names[0]} is not read, it has no columns of files and labels"]
+    return None, [f"{path.name} is not read, it has no columns of files and labels"]
 
 
 def _by_label_file(tree: Tree, labels: label_files.LabelFile) -> tuple[list[ImageFile], bool, list[str]]:

@@ -136,18 +136,19 @@ def mean_average_precision(scores, labels) -> float:
                           if (labels[:, c] > 0).any() else 0.0 for c in range(scores.shape[1])]))
 
 
-def absent_classes(metric: str, labels, class_names) -> list[str]:
-    """A warning for people where no test image shows some of the classes, and what becomes of these; else [].
+def absent_classes(metric: str, labels, class_names, none: str = "no test image") -> list[str]:
+    """A line for people where no test image shows some of the classes, and what becomes of these; else [].
 
     Args:
       labels: of the test images, as the metric takes them. class_names: one for each class, or none.
+      none: which images show them, in words.
     """
     labels = np.asarray(labels)
     if labels.ndim != 2 or not (absent := np.flatnonzero(~(labels > 0).any(axis=0)).tolist()):
         return []
     names = list(map(str, class_names)) or list(map(str, range(labels.shape[1])))
     shown = ", ".join(printable(names[number]) for number in absent[:SHOWN]) + (", …" if len(absent) > SHOWN else "")
-    return [f"{count(len(absent), 'class')} that no test image shows: {shown}; {METRICS[metric].absent}"]
+    return [f"{count(len(absent), 'class')} that {none} shows: {shown}; {METRICS[metric].absent}"]
 
 
 def top1_contributions(labels, predictions) -> np.ndarray:
