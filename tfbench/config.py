@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from tfbench import paper
-from tfbench.data.catalog import DATASETS, VOC_MAP, Dataset
+from tfbench.data.catalog import DATASETS, OWN_METRICS, VOC_MAP, Dataset
 from tfbench.errors import UserError
 from tfbench.models.catalog import SWITCHES, Network
 from tfbench.regimes import RUNS, Regime
@@ -210,6 +210,12 @@ class RunConfig:
     aircraft_banner: str = setting(
         "keep", "choice", "the credit line of 20 pixels in FGVC Aircraft's images (its rules ask for its removal; the "
         "paper does not say)", READS, choices=("keep", "crop"))
+
+    metric: str | None = setting(
+        None, "choice", "how a data set of your own is scored: top1 or mean_per_class where an image has one label, "
+        "mean_average_precision (as scikit-learn) or voc_map (VOC2007's 11 points) where it has several; unset: the "
+        "first of them; the data sets of the catalog have their own", READS,
+        choices=tuple(name for names in OWN_METRICS.values() for name in names))
 
     deterministic: bool = setting(
         False, "switch", "deterministic TensorFlow operations: the same bits every time on the same machine, slower",

@@ -97,7 +97,8 @@ def resolve_prepared(config: RunConfig, known: dict[Any, Any]) -> RunInputs:
         return known[key]
 
     network = once(("network", config.regime, config.model), lambda: network_of(config))
-    reading = (config.dataset, config.data_dir, config.split_seed, config.voc_difficult, config.aircraft_banner)
+    reading = (config.dataset, config.data_dir, config.split_seed, config.voc_difficult, config.aircraft_banner,
+               config.metric)
     data = once(("data", config.regime == PRETRAIN.name, *reading),
                 lambda: open_dataset(dataset_of(config), config.data_dir))
     weights, metadata = once(("weights", config.kind.pretrained, config.model, config.weights, config.weights_dir),
@@ -141,7 +142,7 @@ def dataset_of(config: RunConfig) -> Dataset:
       UserError: there is none, or the kind of run cannot use it.
     """
     dataset = get_dataset(config.dataset, config.data_dir, split_seed=config.split_seed, difficult=config.voc_difficult,
-                          crop_banner=config.aircraft_banner == "crop")
+                          crop_banner=config.aircraft_banner == "crop", metric=config.metric)
     if config.regime != PRETRAIN.name:
         if not dataset.validation and dataset.custom:
             raise UserError(f"{dataset.name} has too few training images ({dataset.train}) to hold some out for "

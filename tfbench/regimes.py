@@ -63,7 +63,7 @@ _REGULARISATION = {  # v3 figure 5; off at the default, which their specificatio
     **{name: {"in_spec": False, "changes_spec": True} for name in ("label_smoothing", "dropout", "auxiliary_head")},
     "drop_path": {}}
 _SUBSETS = _same("examples_per_class", "subset_seeds")
-_KEPT = _same("keep_model")
+_KEPT = _same("keep_model", "metric")
 
 
 def _search(search: paper.Search) -> dict[str, dict]:

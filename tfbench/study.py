@@ -49,7 +49,7 @@ SETTINGS = {
                             "'NETWORK --steps=60; NETWORK --steps=240' (our choice: all networks alike)",
                             "flags of the programs"),
     **{name: FIELDS[name] for name in (
-        "preset", "search", "image_size", "seed", "split_seed", "voc_difficult", "aircraft_banner",
+        "preset", "search", "image_size", "seed", "split_seed", "voc_difficult", "aircraft_banner", "metric",
         "deterministic", "devices", "results_dir", "data_dir")},
     "budget": dataclasses.replace(FIELDS["budget"], help=FIELDS["budget"].help + "; all runs take the same level"),
     "best": Setting(0, "integer", "take only so many of --models: those whose finished logistic regressions on the "

@@ -243,6 +243,14 @@ def test_custom_features_give_a_row(multi_label, tmp_path, run_program):
         assert estimates["logme"] == pytest.approx(transferability.logme(
             transferability.spectrum(given["X"][train]), given["y"][train]), rel=1e-9)
     assert "finished before" in run_program(logistic_regression, *flags)
+    if multi_label:
+        assert row["spec"]["metric"] == row["metric"]
+        output = run_program(logistic_regression, *flags, "--metric=voc_map")
+        assert f"finished by another metric, --metric=mean_average_precision, in {row['path']}; it is" in output
+        other, = (record for record in store.read_records(tmp_path / "r") if record.key != row.key)
+        assert other.metric == "voc_map" and other.spec | {"metric": row["metric"]} == row["spec"]  # as before hashed
+        with pytest.raises(UserError, match="--metric=mean_average_precision or voc_map for features:mine, .* top1"):
+            run_program(logistic_regression, *flags, "--metric=top1")
 
 
 def test_the_sources_classifier_gives_leep_and_nce():

@@ -1,5 +1,6 @@
 """A metric is a row: one more, added to METRICS and nowhere else, is scored, tested, given an interval and reported."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -9,7 +10,8 @@ from sklearn.metrics import f1_score
 
 from tfbench import UserError
 from tfbench.analysis import analyse
-from tfbench.data.catalog import DATASETS, own_metric
+from tfbench.config import metric_of
+from tfbench.data.catalog import DATASETS, OWN_METRICS, scored_by
 from tfbench.stats import accuracies, metrics, pairs
 from tfbench.stats.metrics import METRICS, Metric
 
@@ -98,4 +100,15 @@ def test_every_row_goes_by_its_name():
 
 def test_data_sets_have_metrics_of_as_many_labels():
     assert all(METRICS[dataset.metric].multi_label == dataset.multi_label for dataset in DATASETS.values())
-    assert all(METRICS[own_metric(several)].multi_label == several for several in (False, True))
+    assert all(METRICS[name].multi_label == several for several, names in OWN_METRICS.items() for name in names)
+
+
+def test_own_data_sets_are_scored_as_asked_and_those_of_the_catalog_as_ever():
+    folder = dataclasses.replace(DATASETS["pets"], name="folder:pets", metric="top1")
+    assert scored_by(folder, "mean_per_class").metric == "mean_per_class" and scored_by(folder, None) == folder
+    assert scored_by(DATASETS["pets"], "mean_per_class") == scored_by(DATASETS["pets"], None) == DATASETS["pets"]
+    with pytest.raises(UserError, match="--metric=top1 or mean_per_class for folder:pets, whose images have one label"):
+        scored_by(folder, "voc_map")
+    with pytest.raises(UserError, match="--metric=mean_per_class for pets, which is in the catalog, found top1"):
+        scored_by(DATASETS["pets"], "top1")
+    assert [metric_of(scored_by(folder, name)) for name in OWN_METRICS[False]] == [{}, {"metric": "mean_per_class"}]

@@ -9,6 +9,7 @@ import dataclasses
 
 from tfbench.data import sources
 from tfbench.data.sources import Source
+from tfbench.errors import UserError
 
 VOC_MAP = "voc_map"  # 11 points, as the paper has it; own data with several labels had it too
 
@@ -119,9 +120,28 @@ class Dataset:
         return cls(**{"folder" if name == "source" else name: value for name, value in kept.items()})
 
 
+# How data that the user brings can be scored, with several labels per image and with one; the first is the default.
+OWN_METRICS = {True: ("mean_average_precision", VOC_MAP), False: ("top1", "mean_per_class")}
+
+
 def own_metric(multi_label: bool) -> str:
-    """The metric of data that the user brings: mean average precision as scikit-learn has it, or top-1 accuracy."""
-    return "mean_average_precision" if multi_label else "top1"
+    """The metric of data that the user brings, unless another is asked for."""
+    return OWN_METRICS[multi_label][0]
+
+
+def scored_by(dataset: Dataset, metric: str | None) -> Dataset:
+    """The data set with the metric that --metric asks for; None: with its own.
+
+    Raises:
+      UserError: its metric is fixed, or of another number of labels.
+    """
+    choice = OWN_METRICS[dataset.multi_label] if dataset.custom else (dataset.metric,)
+    if metric not in (None, *choice):
+        what = "several labels" if dataset.multi_label else "one label"
+        why = f"whose images have {what}" if dataset.custom else "which is in the catalog"
+        raise UserError(f"expected --metric={' or '.join(choice)} for {dataset.name}, {why}, found {metric}: leave it "
+                        "out or take that")
+    return dataclasses.replace(dataset, metric=metric or dataset.metric)
 
 
 # No custom data set has them.

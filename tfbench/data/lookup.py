@@ -12,7 +12,7 @@ import fnmatch
 import json
 import pathlib
 
-from tfbench.data.catalog import DATASETS, Dataset, own_metric
+from tfbench.data.catalog import DATASETS, Dataset, own_metric, scored_by
 from tfbench.data.folders import read_once
 from tfbench.errors import UserError
 from tfbench.files import atomic
@@ -26,11 +26,12 @@ SCHEMA = 1  # version of its layout; the first manifests do not say theirs
 
 
 def get_dataset(name: str, data_dir, *, split_seed: int = 0, difficult: str = "ignore",
-                crop_banner: bool = False) -> Dataset:
-    """The data set of a name, with its options of reading (see Dataset).
+                crop_banner: bool = False, metric: str | None = None) -> Dataset:
+    """The data set of a name, with its options of reading (see Dataset) and the metric that is asked for.
 
     Raises:
-      UserError: there is no such name, the folder is no data set, or the TFDS data set is not prepared.
+      UserError: there is no such name, the folder is no data set, the TFDS data set is not prepared, or it cannot be
+        scored so.
     """
     if name.startswith(FOLDER):
         from tfbench.data import revisions  # manifests need this module
@@ -42,6 +43,7 @@ def get_dataset(name: str, data_dir, *, split_seed: int = 0, difficult: str = "i
         dataset = DATASETS[name]
     else:
         raise UserError(unknown("data set", name, DATASETS))
+    dataset = scored_by(dataset, metric)
     return dataclasses.replace(dataset, split_seed=split_seed, difficult=difficult if dataset.multi_label else "ignore",
                                crop_banner=crop_banner and dataset.banner > 0)
 

@@ -293,7 +293,7 @@ def _check_classes(path, labels: Labels, rows: dict[str, np.ndarray]) -> list[st
         elif len(absent):
             notes.append(f"y: no {noun} example shows class {', '.join(map(str, absent[:5]))}"
                          f"{' and others' if len(absent) > 5 else ''}: precision that is undefined counts as 0 in the "
-                         "mean, as in scikit-learn")
+                         "mean, as in scikit-learn (--metric=voc_map leaves it out)")
     return notes
 
 

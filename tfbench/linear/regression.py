@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tfbench.config import SCHEMA, RunConfig, metric_of
-from tfbench.data.catalog import Dataset, own_metric
+from tfbench.data.catalog import Dataset, own_metric, scored_by
 from tfbench.data.examples import Examples, join, subset
 from tfbench.data.splits import split_hash
 from tfbench.errors import UserError
@@ -116,8 +116,8 @@ def run_file(config: RunConfig, file: FeatureFile, progress) -> tuple[Record, bo
     """The same for --features=FILE: no network, no data set. Returns (record, whether it was computed now)."""
     sizes = {split: len(numbers) for split, numbers in file.rows.items()}
     several = file.labels.ndim == 2
-    dataset = Dataset(f"features:{file.name}", file.name, "", file.classes, own_metric(several), sizes["train"],
-                      sizes["validation"], sizes["test"], multi_label=several)
+    dataset = scored_by(Dataset(f"features:{file.name}", file.name, "", file.classes, own_metric(several),
+                                sizes["train"], sizes["validation"], sizes["test"], multi_label=several), config.metric)
     keys = {split: [f"{number:09d}" for number in numbers] for split, numbers in file.rows.items()}
     splits: dict[str, dict] = {split: {"n": sizes[split], "sha256": split_hash(keys[split])} for split in sizes}
     manifest = {"splits": splits, "content": file.sha256, "verification": {}}
@@ -132,6 +132,8 @@ def run_file(config: RunConfig, file: FeatureFile, progress) -> tuple[Record, bo
         spec["standardize"] = True
     if finished := store.finished(config.results_dir, spec):
         return finished, False
+    for line in store.scored_otherwise(config.results_dir, spec):
+        progress.line(line)
     check_writable(config.results_dir, cure=store.CURE)
 
     start = time.monotonic()

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfbench.config import name_of
+from tfbench.data.catalog import VOC_MAP
 from tfbench.errors import UserError
 from tfbench.files.fields import COUNT, GROUP, SWITCH, TEXT, wrong
 from tfbench.files.paths import Path, as_path, beside
@@ -72,7 +73,9 @@ def read(record: Mapping[str, Any]) -> tuple[Path, Network, dict]:
       UserError: it was not kept, with the command that makes it; it is damaged; or its custom network is not as it was.
     """
     of_record = as_path(record["path"])
-    again = (f"`python -m tfbench.{record['regime']} --flagfile={beside(of_record, '.flags')} --keep_model`, in "
+    earlier = record["metric"] == VOC_MAP and ":" in record["dataset"]  # from when it was own data's only one
+    asked = f" --metric={VOC_MAP}" if earlier else ""
+    again = (f"`python -m tfbench.{record['regime']} --flagfile={beside(of_record, '.flags')}{asked} --keep_model`, in "
              "the folder that the run was started in")
     results_dir = of_record.parent.parent
     if not is_kept(results_dir, record["spec"]):

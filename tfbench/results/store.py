@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from tfbench.config import SCHEMA, name_of
+from tfbench.data.catalog import OWN_METRICS
 from tfbench.errors import UserError
 from tfbench.files import arrays, atomic, paths, sharing
 from tfbench.files.paths import as_path
@@ -140,6 +141,18 @@ def finished(results_dir, spec: dict) -> Record | None:
     if not path.exists() or (spec["regime"] == PRETRAIN.name and not weights_path(results_dir, spec).exists()):
         return None
     return read_record(path, key=path.stem.rpartition("-")[2])
+
+
+def scored_otherwise(results_dir, spec: dict) -> list[str]:
+    """A line for each finished run that differs from the one that `spec` describes in the metric of its own data."""
+    if ":" not in spec["dataset"]:
+        return []
+    bare = {name: value for name, value in spec.items() if name != "metric"}
+    others = [bare, *(bare | {"metric": name} for names in OWN_METRICS.values() for name in names)]
+    found = [finished(results_dir, other) for other in others if other != spec]
+    return [f"this run is finished by another metric, --metric={record.metric}, in {record.path}; it is computed anew. "
+            "The analysis takes one metric per data set: take that one, or another --results_dir"
+            for record in found if record]
 
 
 def read_records(*results_dirs) -> list[Record]:

@@ -29,11 +29,12 @@ def choose(options) -> tuple[tuple[str, ...], list[str]]:
     if len(options.datasets) != 1:
         raise UserError(f"--best={options.best}: expected one data set, on which networks are ranked, found "
                         f"{len(options.datasets)}: name one with --datasets")
-    dataset = get_dataset(options.datasets[0], options.data_dir, split_seed=options.split_seed)
+    dataset = get_dataset(options.datasets[0], options.data_dir, split_seed=options.split_seed,
+                          metric=options.metric)
     prepared = find_dataset(dataset, options.data_dir)
     records = store.read_records(options.results_dir) if as_path(options.results_dir).is_dir() and prepared else []
     content = prepared.manifest["content"] if prepared else None
-    accuracies = accuracies_of(records, dataset.name, content)
+    accuracies = accuracies_of([record for record in records if record.metric == dataset.metric], dataset.name, content)
     rows = [(name, accuracies[name], get_network(name).multiply_adds) for name in options.models if name in accuracies]
     if not rows:
         raise UserError(f"--best={options.best}: expected finished logistic regressions on {dataset.name} in "

@@ -49,6 +49,9 @@ def execute(config: RunConfig, progress, *, by_hand: bool = False, keep_model: b
             return record, False
         progress.line("finished before, without its network: it is trained once more at the chosen hyperparameters, "
                       "without the search")
+    elif config.trial == ALL:
+        for line in store.scored_otherwise(config.results_dir, inputs.spec):
+            progress.line(line)
     progress.expect(plan.images_of(inputs))
     if by_hand and config.kind.search and config.trial == ALL:
         progress.line(plan.introduction(config, inputs, cost))
