@@ -27,8 +27,8 @@ RUN = {
     f"{MINIATURE} --watch=60": SHORT_STUDY,
     f"{MINIATURE} --export=archive": SHORT_STUDY,
     f"{MINIATURE} --executor=commands": SHORT_STUDY,
-    f"{MINIATURE} --results_dir=results/ablation_1": "--models=mobilenet_v1,mobilenet_v2 "
-    "--datasets=digits --regimes=logistic_regression "
+    f"{MINIATURE} --results_dir=results/ablation_1": "--models=mini_vgg,mini_resnet "
+    "--pretrain_own= --datasets=digits --regimes=logistic_regression "
     f"--logistic_regression=--l2=1,100 '--pretrain={PRETRAIN} --flagfile=flags/ablation_1.flags --noauxiliary_head'",
     "study --flagfile=flags/paper_v3.flags --plan": "",
     "study --flagfile=flags/paper_v3.flags --executor=commands": "",
@@ -46,7 +46,7 @@ RUN = {
     "analysis --results_dir=results --ablation=results/ablation_1,results/ablation_5,paper": "",
     "analysis --accuracies=": "",
     "analysis --results_dir=results --duplicates=results/duplicates/pairs.csv": "",
-    "tsne --models=mobilenet_v1,mobilenet_v2": "",
+    "tsne --models=mini_resnet,mini_vgg": "",
     "duplicates --source=glyphs": "",
     "mistakes --run=latest": "",
 }
@@ -143,7 +143,7 @@ def test_the_documents_from_top_to_bottom(clone):
     snippet = code(MANUAL, "from tfbench import build_network, correlation").replace(
         '"results/weights/FILE.weights.h5"', repr(weights["--model=mobilenet_v2"])).replace(
         '"mobilenet_v1"', '"mobilenet_v2"').replace('load_rows("results")', 'load_rows("results/miniature")')
-    assert "('mobilenet_v" in run(clone, "-c", snippet)
+    assert "('mini_" in run(clone, "-c", snippet)
     made = code(MANUAL, "np.savez")
     run(clone, "-c", "import numpy as np\nfrom sklearn import datasets\nfeatures, labels = datasets.load_iris("
         f"return_X_y=True)\npart = np.arange(150) % 3\n{made}")

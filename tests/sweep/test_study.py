@@ -97,7 +97,7 @@ SETTING_1 = f"--pretrain=--flagfile={ROOT}/flags/ablation_1.flags --steps=200"
 @pytest.mark.parametrize("pretraining", [[], [f"{SETTING_1} --noauxiliary_head"]])
 def test_the_miniature_plans_also_with_the_papers_settings_of_pretraining(pretraining):
     options = parse(study, [f"--flagfile={ROOT}/flags/miniature.flags", *pretraining])
-    assert plan.describe(options, jobs.plan_runs(options, 1e11)).startswith("study of 5 networks × 3 data sets")
+    assert plan.describe(options, jobs.plan_runs(options, 1e11)).startswith("study of 8 networks × 3 data sets")
 
 
 # (network, bn_scale, label_smoothing, dropout, auxiliary_head) of the settings of the paper's figures 3 and 5.
