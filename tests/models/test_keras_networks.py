@@ -23,7 +23,7 @@ from tfbench import UserError, finetune, prepare_models, study
 from tfbench.config import RunConfig
 from tfbench.data.pipeline import to_value_range
 from tfbench.inputs import network_of
-from tfbench.models import convert, inspection
+from tfbench.models import build, convert, inspection, weights
 from tfbench.models.build import build_network
 from tfbench.models.catalog import GROUPS, NETWORKS
 from tfbench.models.families import untouched
@@ -85,6 +85,17 @@ def kerass_features(own: keras.Model, network) -> keras.Model:
         tensor = layer.input
     assert (dropped or [0.]) == [network.dropout]
     return keras.Model(own.input, tensor)
+
+
+def test_a_file_without_classifier_is_for_features(tmp_path):
+    path, pixels = tmp_path / "w.weights.h5", images(64)
+    model = build_network("mobilenetv3_small", image_size=64)
+    weights.save(model, path, {"network": "mobilenetv3_small", "dataset": "unknown", "accuracy": None, "n_test": None,
+                               "value_range": "pixels"}, classifier=False)
+    again = build_network("mobilenetv3_small", weights=str(path), num_classes=3, image_size=64, seed=1)
+    np.testing.assert_array_equal(again(pixels)["features"], model(pixels)["features"])
+    with pytest.raises(UserError, match="has no classifier"):
+        build.load_weights(model, "mobilenetv3_small", str(path), classifier=True)
 
 
 def multiply_adds(body: keras.Model) -> int:

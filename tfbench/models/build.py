@@ -99,9 +99,12 @@ def load_weights(model: keras.Model, network: str | Network, weights: str, *, cl
     if weights == weights_files.CUSTOM:
         pairs = [(body, custom.build(network.name, size, pretrained=True))]
     else:
-        donor = build_network(network, num_classes=weights_metadata(network, weights)["classes"], image_size=size)
+        classes = weights_metadata(network, weights)["classes"]
+        if classifier and classes is None:
+            raise UserError(f"{weights} has no classifier: it is for features, and networks with another classifier")
+        donor = build_network(network, num_classes=classes or 1, image_size=size)
         try:
-            donor.load_weights(weights)
+            (donor if classes else keras.Model(donor.input, donor.output["features"])).load_weights(weights)
         except ValueError as error:
             raise UserError(f"{weights} does not fit {network.name} for images of {size} pixels a side: take the "
                             "--image_size at which it was pretrained") from error
