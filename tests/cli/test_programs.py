@@ -53,6 +53,7 @@ def test_help_is_quick_and_lists_the_programs_flags(name):
     (["finetune", "--modle=resnet_50"], "there is no flag --modle, did you mean --model=resnet_50?"),
     (["finetune", "--model=resnet50", "--dataset=digits"], "no network 'resnet50', did you mean 'resnet_50'?"),
     (["finetune", "--model=resnet_50", "--dataset=digit"], "no data set 'digit', did you mean 'digits'?"),
+    (["finetune", "--model=resnet_50", "--dataset=flags"], "but a folder: its images are folder:flags; e.g."),
     (["finetune", "--model=resnet_50"], "--dataset is missing, e.g. --dataset=digits"),
     (["finetune", "--model=resnet_50", "--dataset=digits", "--steps=-5"], "found -5; e.g. --steps="),
     (["finetune", "--model=resnet_50", "--dataset=digits", "--learning_rate=0.1,x"], "comma-separated numbers"),

@@ -69,7 +69,9 @@ class DatasetParser(NameParser):
             if is_address(argument):
                 raise ValueError(f"expected a folder of this machine, found {argument!r}: copy the images there")
             return check_printable(argument)  # whether it exists is for data/lookup.py to say
-        return super().parse(argument)
+        if argument in self.names:
+            return argument
+        raise ValueError(lookup.unknown_dataset(argument, self.names))
 
 
 class NetworkParser(NameParser):

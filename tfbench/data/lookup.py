@@ -10,6 +10,7 @@ This module imports no TensorFlow.
 import dataclasses
 import fnmatch
 import json
+import os
 import pathlib
 
 from tfbench.data.catalog import DATASETS, Dataset, own_metric, scored_by
@@ -42,10 +43,17 @@ def get_dataset(name: str, data_dir, *, split_seed: int = 0, difficult: str = "i
     elif name in DATASETS:
         dataset = DATASETS[name]
     else:
-        raise UserError(unknown("data set", name, DATASETS))
+        raise UserError(unknown_dataset(name))
     dataset = scored_by(dataset, metric)
     return dataclasses.replace(dataset, split_seed=split_seed, difficult=difficult if dataset.multi_label else "ignore",
                                crop_banner=crop_banner and dataset.banner > 0)
+
+
+def unknown_dataset(name: str, known=tuple(DATASETS)) -> str:
+    """What to say of a name that is none of the `known`; it may be that of a folder."""
+    if os.path.isdir(os.path.expanduser(name)):
+        return f"there is no data set {name!r}, but a folder: its images are {FOLDER}{name}"
+    return unknown("data set", name, known)
 
 
 def split_tfds_name(name: str) -> tuple[str, str]:
