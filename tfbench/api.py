@@ -270,7 +270,7 @@ def load_classifier(run: str = "latest", results_dir="results") -> Classifier:
     """A trained network that a run kept, to classify images with: what `python -m tfbench.predict` uses.
 
     Args:
-      run: "latest", the finished run that ended last; the path of a record; or the beginning of a run's name or key.
+      run: "latest", the last run that kept its network; the path of a record; or the beginning of a run's name or key.
       results_dir: results folder.
 
     Returns:

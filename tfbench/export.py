@@ -22,14 +22,15 @@ from tfbench.errors import UserError
 from tfbench.files import paths
 from tfbench.files.paths import as_path, beside
 from tfbench.inputs import dataset_of
-from tfbench.results import store
+from tfbench.results import kept_models, store
 from tfbench.wording import count, say
 
 WHAT = "what to export"  # group of --help
 NAMES = ("keras", "saved_model", "tflite")
 
 SETTINGS = {
-    "run": Setting("latest", "text", "the record of the run, or `latest` for the last one that kept its network", WHAT),
+    "run": Setting("latest", "text", "the run: `latest`, the last one that kept its network, the path of its record, "
+                   "or the beginning of its name or key", WHAT),
     "format": Setting(("keras",), "names", "one file format or several: Keras's own, TensorFlow's SavedModel, "
                       "TensorFlow Lite", WHAT, choices=NAMES),
     "quantize": Setting(False, "switch", "whether TensorFlow Lite's weights are stored in 8 bits, a quarter of the "
@@ -82,7 +83,7 @@ def main(options) -> None:
     # ---- the run -----------------------------------------------------------------------------------
     if options.quantize and "tflite" not in options.format:
         raise UserError("--quantize is of TensorFlow Lite: add --format=tflite, or leave it out")
-    record = store.find_run(options.results_dir, options.run)
+    record = kept_models.find_run(options.results_dir, options.run)
     output = options.output or as_path(options.results_dir) / "exports" / as_path(record.path).stem
     if paths.is_address(output):
         raise UserError(f"expected a folder of this machine for the export, found {output}: name one with --output=DIR")

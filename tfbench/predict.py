@@ -2,8 +2,8 @@
 
 Writes a CSV file: image, predicted class, its probability, and a column of probabilities per class.
 Where labels.csv beside the images or the names of their folders tell what they show, says the run's
-metric on them. The run is the one that ended last, or another by the path of its record or the
-beginning of its name or key.
+metric on them. The run is the last one that kept its network, or another by the path of its record
+or the beginning of its name or key.
 
   python -m tfbench.predict --images=PHOTOS
   python -m tfbench.predict --run=finetune-mobilenet_v1 --images=PHOTO.jpg --output=predictions.csv
@@ -19,8 +19,8 @@ from tfbench.results.titles import record_label
 from tfbench.wording import count, printable, say
 
 SETTINGS = {
-    "run": Setting("latest", "text", "the run whose network classifies: `latest`, the path of its record, or the "
-                   "beginning of its name or key", WHAT),
+    "run": Setting("latest", "text", "the run whose network classifies: `latest`, the last one that kept its "
+                   "network, the path of its record, or the beginning of its name or key", WHAT),
     "images": Setting(None, "text", "an image, or a folder of images", WHAT, required=True),
     "output": Setting("predictions.csv", "text", "CSV file to write", WHAT),
     "batch_size": Setting(64, "integer", "images at a time (our choice)", WHAT, minimum=1),

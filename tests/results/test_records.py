@@ -1,5 +1,6 @@
 """Rows on disk: names, atomic writing, damage."""
 
+import dataclasses
 import json
 import pathlib
 
@@ -9,9 +10,10 @@ import pytest
 from tfbench import UserError, config, paper
 from tfbench.data.catalog import DATASETS
 from tfbench.files import atomic
+from tfbench.models import weights
 from tfbench.models.catalog import NETWORKS
+from tfbench.results import kept_models, store
 from tfbench.results import record as records
-from tfbench.results import store
 from tfbench.results.deviations import deviations
 
 SPEC = {"regime": "finetune", "network": "resnet_50", "dataset": "digits", "seed": 0, "image_size": 32,
@@ -118,3 +120,22 @@ def test_a_record_of_a_newer_tfbench_is_refused_and_one_of_an_older_is_read(tmp_
     path.write_text(json.dumps(old))
     record, = store.read_records(tmp_path)
     assert record.trials == [] and record.source is None and record.accuracy == 0.5
+
+
+def test_the_latest_kept_network_is_that_of_an_earlier_run_where_the_last_kept_none(tmp_path):
+    first, second = (dataclasses.replace(make(seed=seed), finished=f"2026-01-0{seed}T00:00:00Z") for seed in (1, 2))
+    for record in (first, second):
+        write(tmp_path, record)
+    assert kept_models.find_run(tmp_path, "latest").key == second.key  # none was kept: the message names its command
+    weights_file = kept_models.path_of(tmp_path, first.spec)
+    weights_file.parent.mkdir()
+    for path in (weights_file, weights.metadata_path(weights_file)):
+        path.touch()
+    assert kept_models.find_run(tmp_path, "latest").key == first.key
+    assert store.find_run(tmp_path, "latest").key == second.key
+
+
+def test_results_folders_below_one_without_runs_are_named(tmp_path):
+    write(tmp_path / "results" / "choose", make())
+    with pytest.raises(UserError, match="found none: run .*, or name --results_dir=.*results/choose$"):
+        store.find_run(tmp_path / "results", "latest")

@@ -175,12 +175,12 @@ def load(run: str = store.LATEST, results_dir="results") -> Classifier:
     """The classifier of a finished run whose network was kept.
 
     Args:
-      run: see store.find_run.
+      run: see kept_models.find_run.
 
     Raises:
       UserError: there is no such run, its network was not kept, or memory does not suffice for it.
     """
-    return load_record(store.find_run(results_dir, run))
+    return load_record(kept_models.find_run(results_dir, run))
 
 
 def load_record(record: Record) -> Classifier:

@@ -17,6 +17,7 @@ from tfbench.models import weights
 from tfbench.models.catalog import CUSTOM_FEATURES, Network
 from tfbench.models.lookup import get_network
 from tfbench.results import record as records
+from tfbench.results import store
 from tfbench.results.store import CURE
 
 METADATA = {"regime": TEXT, "key": TEXT, "image_size": COUNT, "resize": TEXT, "test_crop": TEXT, "precision": TEXT,
@@ -33,6 +34,11 @@ def is_kept(results_dir, spec: dict) -> bool:
     """Whether it was."""
     path = path_of(results_dir, spec)
     return path.exists() and weights.metadata_path(path).exists()
+
+
+def find_run(results_dir, run: str) -> records.Record:
+    """store.find_run, where "latest" is the last run that kept its network, if any did."""
+    return store.find_run(results_dir, run, lambda record: is_kept(results_dir, record.spec))
 
 
 def save(model, inputs: RunInputs, record: records.Record, accuracy: float, *, resize: str, test_crop: str) -> Path:

@@ -20,7 +20,7 @@ gs://bucket/study (files/paths.py).
 import dataclasses
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -194,11 +194,12 @@ def without_copies(found: Iterable[Record]) -> list[Record]:
     return list(records.values())
 
 
-def find_run(results_dir, run: str) -> Record:
+def find_run(results_dir, run: str, prefer: Callable[[Record], bool] = lambda record: True) -> Record:
     """The record of one finished run of a regime.
 
     Args:
       run: "latest", the one that ended last; the path of a record; or the beginning of its name or key.
+      prefer: "latest" is the last of those of which this holds, where there are any.
 
     Raises:
       UserError: there is none, or there are several.
@@ -208,14 +209,17 @@ def find_run(results_dir, run: str) -> Record:
         return read_record(path)
     records = [record for record in read_records(results_dir) if record.regime in REGIMES]
     if run == LATEST and records:
-        return max(records, key=lambda record: (record.finished or "", record.key))
+        return max(filter(prefer, records) if any(map(prefer, records)) else records,
+                   key=lambda record: (record.finished or "", record.key))
     found = [record for record in records
              if as_path(record.path).stem.startswith(run) or record.key.startswith(run)]
     if len(found) == 1:
         return found[0]
     if not records:
+        others = [str(folder.parent) for folder in sorted(as_path(results_dir).glob("*/rows"), key=str)][:SHOWN]
         raise UserError(f"expected records of finished runs in {results_dir}/rows, found none: run "
-                        "logistic_regression, finetune or train_from_scratch, or correct --results_dir")
+                        "logistic_regression, finetune or train_from_scratch, or "
+                        + (f"name --results_dir={' or '.join(others)}" if others else "correct --results_dir"))
     names = sorted(as_path(record.path).stem for record in found or records)
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     raise UserError(f"expected {LATEST}, the path of a record, or the beginning of one run's name or key, found {run!r}"

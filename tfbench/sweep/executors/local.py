@@ -65,7 +65,8 @@ def run(options, runs: list[jobs.Run]) -> int | None:
         say(f"set aside: {title}: {reason}", error=True)
     if not set_aside:
         return None
-    say(f"{count(len(set_aside), 'run')} of {len(runs)} set aside, everything else is finished; the same command tries "
+    say(f"{count(len(set_aside), 'run')} of {len(runs)} set aside"
+        f"{', everything else is finished' if len(set_aside) < len(runs) else ''}; the same command tries "
         "again", error=True)
     return 1
 
