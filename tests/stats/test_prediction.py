@@ -44,6 +44,14 @@ def test_estimates_are_compared_with_each_regime_on_each_data_set():
     assert "LogME 1.00" in text and "H-score -1.00 (mean over 2 data sets, 5 networks)" in text
 
 
+def test_an_estimate_that_differs_by_rounding_ranks_nothing():
+    rows = records(datasets=("dtd",))
+    for number, row in enumerate(row for row in rows if "estimates" in row):
+        row["estimates"]["h_score"] = 3 + 1e-14 * number
+    lines, _ = prediction.agreement(accuracies.from_records(rows), rows)
+    assert set(lines["estimate"]) == {"source_accuracy", "validation_accuracy", "logme"}
+
+
 def test_two_networks_and_records_of_before_have_none():
     rows = records(networks=2)
     assert prediction.agreement(accuracies.from_records(rows), rows)[0].empty

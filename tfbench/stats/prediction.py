@@ -27,6 +27,7 @@ SOURCE, VALIDATION = "source_accuracy", "validation_accuracy"
 TITLES = {SOURCE: "source accuracy", VALIDATION: "validation accuracy of the logistic regression", **ESTIMATES}
 LEAST = 3  # networks, with fewer of which there is no correlation
 COLUMNS = ("regime", "dataset", "estimate", "tau", "r", "networks", "datasets")
+ROUNDING = 1e-9  # of the largest, by which values that are equal may differ
 EDGE = 1e-3  # validation accuracies nearer to 0 or 1 are drawn to here before log-odds are taken
 
 
@@ -60,7 +61,7 @@ def agreement(table: pd.DataFrame, records: Sequence[Mapping[str, Any]]) -> tupl
         for dataset in table["dataset"].unique():
             for name in TITLES:
                 rows = groups.get((regime, dataset, name), ())
-                if len(rows) >= LEAST and np.ptp(values[rows]) > 0 and np.ptp(log_odds[rows]) > 0:
+                if len(rows) >= LEAST and _vary(values[rows]) and _vary(log_odds[rows]):
                     tau = stats.weightedtau(values[rows], log_odds[rows]).statistic
                     r = stats.pearsonr(values[rows], log_odds[rows]).statistic
                     of_regime.append((regime, dataset, name, tau, r, len(rows), 1))
@@ -81,6 +82,11 @@ def agreement(table: pd.DataFrame, records: Sequence[Mapping[str, Any]]) -> tupl
         notes.append(f"{', '.join(map(dataset_title, several))}: no LogME, H-score, LEEP or NCE, which need one class "
                      "for each image")
     return pd.concat(lines, ignore_index=True) if lines else pd.DataFrame(columns=COLUMNS), notes
+
+
+def _vary(values: np.ndarray) -> bool:
+    """Whether values differ by more than rounding: the order of what is equal but for it means nothing."""
+    return bool(np.ptp(values) > ROUNDING * np.abs(values).max())
 
 
 def in_words(lines: pd.DataFrame, regime_title: str) -> str:
