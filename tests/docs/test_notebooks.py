@@ -1,18 +1,35 @@
 """The three notebooks are run from top to bottom, with little work, in a kernel of their own."""
 
+import io
+import re
+import zipfile
+
 import nbclient
 import nbformat
+import numpy as np
 import pytest
-from helpers.readers import PRETRAIN, ROOT, SHORT_STUDY, make_clone
+from helpers import stand_in_weights
+from helpers.readers import ROOT, SHORT_STUDY, make_clone
+from PIL import Image
 
 
-def run(clone, name: str, **parameters) -> list:
-    """Runs a notebook of the clone with other values of its parameters; returns its code cells with their outputs."""
+def run(clone, name: str, until: str = "", **parameters) -> list:
+    """Runs a notebook of the clone; returns its code cells with their outputs.
+
+    Args:
+      until: text of the last cell that is run; "": all are.
+      parameters: other values for the fields, lines `NAME = VALUE`, each where it comes first.
+    """
     notebook = nbformat.read(clone / "colab" / f"{name}.ipynb", as_version=4)
-    (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ())]
-    known = {line.partition(" = ")[0] for line in cell.source.splitlines()}
-    assert set(parameters) <= known
-    cell.source += "".join(f"\n{parameter} = {value!r}" for parameter, value in parameters.items())
+    if until:
+        last = next(number for number, cell in enumerate(notebook.cells) if until in cell.source)
+        notebook.cells = notebook.cells[:last + 1]
+    for parameter, value in parameters.items():
+        line = re.compile(rf"^{parameter} = .*$", re.MULTILINE)
+        cell = next(cell for cell in notebook.cells if cell.cell_type == "code" and line.search(cell.source))
+        assert "parameters" in cell.metadata.get("tags", ()) or "# @param" in line.search(cell.source).group()
+        field = f"{parameter} = {value!r}"
+        cell.source = line.sub(lambda match, field=field: field, cell.source, count=1)
     client = nbclient.NotebookClient(notebook, timeout=600, kernel_name="python3",
                                      resources={"metadata": {"path": str(clone / "colab")}})
     client.execute()
@@ -47,15 +64,45 @@ def test_quickstart(clone):
     assert shown(cells, "text/html")[0].startswith("<div><iframe srcdoc=")
 
 
+@pytest.fixture
+def photographs(clone):
+    """A zip file as one makes it of a folder: all in one folder, with what the system left there."""
+    draw, path = np.random.default_rng(0), clone / "my photos.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("__MACOSX/photos/._0.png", b"")
+        for name, color in (("cat", 60), ("dog", 180)):
+            for number in range(12):
+                content = io.BytesIO()
+                Image.fromarray((color + draw.integers(-40, 40, [32, 48, 3])).astype(np.uint8)).save(content, "PNG")
+                archive.writestr(f"photos/{name}/{number}.png", content.getvalue())
+    return path.name
+
+
 @pytest.mark.slow
-def test_your_dataset(clone):
-    cells = run(clone, "your_dataset", networks="mobilenet_v1,mobilenet_v2", pretraining=PRETRAIN,
-                finetuning="--steps=2 --learning_rate=0.01 --weight_decay=0")
-    assert "error" not in printed(cells)
-    tables = [html for html in shown(cells, "text/html") if "<table" in html]
-    assert len(tables) == 2 and all(">mobilenet_v1<" in html and ">mobilenet_v2<" in html for html in tables)
+def test_your_dataset(clone, photographs):
+    stand_in_weights.write(clone / "weights", ["mobilenet_v1", "mobilenet_v2"], image_size=32)
+    cells = run(clone, "your_dataset", photographs=photographs, networks="mobilenet_v1,mobilenet_v2", image_size=32,
+                more="--steps=2 --learning_rate=0.01 --weight_decay=0", format="tflite")
+    text = printed(cells)
+    assert "error" not in text and "set aside" not in text and "drawn" not in text
     regimes = [path.name.partition("-")[0] for path in clone.glob("results/mine/rows/*.json")]
-    assert {name: regimes.count(name) for name in regimes} == {"pretrain": 2, "logistic_regression": 2, "finetune": 1}
+    assert {name: regimes.count(name) for name in regimes} == {"logistic_regression": 2, "finetune": 1}
+    (table,) = [html for html in shown(cells, "text/html") if "<table" in html and "iframe" not in html]
+    assert ">mobilenet_v1<" in table and ">mobilenet_v2<" in table and "like the best" in table
+    assert len(shown(cells, "image/png")) >= 3  # the photographs, the frontier where speeds differ, the new photograph
+    (page,) = [html for html in shown(cells, "text/html") if "iframe" in html]
+    assert "gets wrong on" in page
+    assert "model.tflite" in shown(cells, "text/markdown")[0]
+    with zipfile.ZipFile(clone / "results" / "mine" / "export.zip") as archive:
+        assert {"model.tflite", "README.md", "labels.txt"} <= set(archive.namelist())
+
+
+@pytest.mark.slow
+def test_your_dataset_draws_photographs_where_none_are_named(clone):
+    cells = run(clone, "your_dataset", until="load_dataset")
+    assert "drawn fruit at 64 pixels" in printed(cells) and len(shown(cells, "image/png")) == 1
+    assert {path.name: len(list(path.iterdir())) for path in (clone / "fruit").iterdir()} == dict.fromkeys(
+        ("apple", "banana", "lemon", "orange"), 40)
 
 
 @pytest.mark.slow
