@@ -135,6 +135,12 @@ def test_the_latest_kept_network_is_that_of_an_earlier_run_where_the_last_kept_n
     assert store.find_run(tmp_path, "latest").key == second.key
 
 
+def test_a_run_is_found_by_its_title_as_programs_print_it(tmp_path):
+    written = write(tmp_path, make(dataset="folder:my fruit"))
+    for run in ("finetune-resnet_50-folder:my fruit", "finetune-resnet_50-folder_my_fruit-", written.key[:5]):
+        assert store.find_run(tmp_path, run).key == written.key
+
+
 def test_results_folders_below_one_without_runs_are_named(tmp_path):
     write(tmp_path / "results" / "choose", make())
     with pytest.raises(UserError, match="found none: run .*, or name --results_dir=.*results/choose$"):

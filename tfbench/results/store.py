@@ -211,8 +211,9 @@ def find_run(results_dir, run: str, prefer: Callable[[Record], bool] = lambda re
     if run == LATEST and records:
         return max(filter(prefer, records) if any(map(prefer, records)) else records,
                    key=lambda record: (record.finished or "", record.key))
+    name = re.sub(r"[^\w.-]+", "_", run)  # as in names of files, also of a title that a program printed
     found = [record for record in records
-             if as_path(record.path).stem.startswith(run) or record.key.startswith(run)]
+             if as_path(record.path).stem.startswith(name) or record.key.startswith(run)]
     if len(found) == 1:
         return found[0]
     if not records:
