@@ -90,6 +90,9 @@ def weights_file(weights: str, network: str) -> str:
     metadata = {path: atomic.read_json(path, cure="move it and its weights elsewhere and pretrain the network again",
                                       schema=SCHEMA)
                 for path in ending_in(folder / "weights", ".json")}
+    for path, facts in metadata.items():
+        if not isinstance(facts, dict):
+            raise UserError(f"{path} is no metadata of weights: move it elsewhere")
     files = [str(beside(path, ENDING)) for path, facts in metadata.items()
              if facts.get("network") == network]
     if len(files) != 1:

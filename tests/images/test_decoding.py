@@ -226,6 +226,20 @@ def test_a_profile_that_cannot_be_applied_is_left_with_a_word(image, profile, re
     assert stored.content is content and stored.remark == remark and not decoding.changes_colours(content)
 
 
+def test_heic_is_read_as_a_viewer_shows_it():
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pillow_heif.register_heif_opener()
+    smooth = np.linspace(0, 255, 48 * 64 * 3).reshape(48, 64, 3).astype(np.uint8)
+    image, fade = PIL.Image.fromarray(smooth), np.tile(np.arange(64, dtype=np.uint8) * 4, (48, 1))
+    for one, options, expected in (
+            (image, {}, smooth), (image, {"exif": TURNED}, np.rot90(smooth, -1)),
+            (image, {"icc_profile": WIDE}, as_meant(smooth, P3, 2.2)),
+            (PIL.Image.fromarray(np.dstack([smooth, fade])), {}, on_white(smooth, fade))):
+        content = encoded(one, "HEIF", quality=95, **options)
+        assert decoding.sniff(content[:decoding.HEAD_BYTES]) == "HEIC"
+        assert np.abs(decode(stored_form(content).content).numpy() - expected).max() <= 4
+
+
 def test_pixels_and_not_their_compression_tell_images_apart():
     first, other = (stored_form(encoded(RGB, "TIFF", compression=how)) for how in (None, "tiff_lzw"))
     assert first.pixels_sha256 == other.pixels_sha256

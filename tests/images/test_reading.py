@@ -260,6 +260,8 @@ FILES = tuple(f"{i}.jpg" for i in range(12))
     ("path,label\n" + "".join(f"C:\\me\\{row}\n" for row in ROWS.split()), "utf-8"),
     ("file,cat,dog\n" + "".join(f"{i}.jpg,{i % 2},{1 - i % 2}\n" for i in range(12)), "utf-8"),
     ('"file" , "label"\n\n' + ROWS + "0.jpg,dog\n", "utf-8"),
+    ("sep=;\nfile;label\n" + ROWS.replace(",", ";"), "utf-8"), ("file,label\n" + ROWS, "utf-16-le"),
+    ("file,label\n" + ROWS, "utf-16-be"), ("file,label\n" + ROWS.replace("dog", "dog;"), "utf-8"),
 ])
 def test_labels_csv_of_one_label_per_image(text, encoding, tmp_path):
     root = table(tmp_path / "x", text, *FILES, encoding=encoding)
@@ -304,6 +306,10 @@ def test_labels_csv_gives_splits_or_folders_do(tmp_path):
     ("file,label,split\n" + ROWS.replace("\n", ",some\n"), "line 2: expected train, validation or test as split"),
     (ROWS, "no columns of files and labels: expected a header"),
     ("file,width\n0.jpg,3\n", "no columns of files and labels"),
+    ("file,label\n" + ROWS.replace("3.jpg,cat", '3.jpg,"cat'), "from line 13 on .unexpected end of data.: close its"),
+    ("file,label\n" + ROWS.replace("3.jpg,cat", "3.jpg," + "c" * 200_000), "from line 5 on .field larger"),
+    ("file,label,Label\n" + ROWS.replace("\n", ",x\n"), "has two columns 'Label': expected each name once"),
+    ("file,label\n" + ROWS.replace("dog", "1").replace("3.jpg,cat", "3.jpg,1.0"), "line 5: the label '1.0' is '1' in"),
     ("", "no columns of files and labels"),
     ("file,label\n", "no lines of images"),
     ("file,label,split\n" + ROWS.replace("\n", ",test\n"), "no lines with the split train"),

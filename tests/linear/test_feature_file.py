@@ -182,6 +182,28 @@ def test_tables_that_are_no_features(frame, words, tmp_path):
         feature_file.read(tmp_path / "t.csv")
 
 
+def test_tables_may_call_the_split_otherwise_and_hold_truth_values(tmp_path):
+    to_csv(table(on=Y > 1).rename(columns={"split": "Subset"}), tmp_path / "t.csv")
+    file = feature_file.read(tmp_path / "t.csv")
+    assert file.features.shape == (N, 9) and len(file.rows["test"]) == 80
+
+
+@pytest.mark.parametrize("names", [["cat", "cat ", "dog", "cow"], ["caf\u00e9", "cafe\u0301", "dog", "cow"]])
+def test_names_of_classes_that_look_alike_are_refused(names, tmp_path):
+    with pytest.raises(UserError, match="which look alike"):
+        read(tmp_path, y=np.array(names)[Y])
+
+
+def test_two_columns_of_labels_are_refused(tmp_path):
+    to_csv(table(target=Y), tmp_path / "t.csv")
+    with pytest.raises(UserError, match="the columns 'y' and 'target' that may both be the labels"):
+        feature_file.read(tmp_path / "t.csv")
+
+
+def test_floats_of_more_than_64_bits_are_read_as_64(tmp_path):
+    assert read(tmp_path, X=X.astype(np.longdouble)).features.dtype == np.float64
+
+
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_one_of_two_arrays_of_a_name_is_not_guessed(tmp_path):
     np.savez(tmp_path / "t.npz", X=X, y=Y)

@@ -96,6 +96,11 @@ def test_a_key_that_stands_twice_is_refused(line, key, rows):
     refused(lambda: store.read_records(rows.parent), str(path), f"found {key} twice", "move it to another folder")
 
 
+def test_half_a_character_is_refused_which_no_table_could_hold(rows):
+    change(rows / f"{DIGITS}.json", warnings=["\ud800"])
+    refused(lambda: store.read_records(rows.parent), f"{DIGITS}.json is damaged")
+
+
 def test_files_whose_endings_a_system_wrote_in_upper_case_are_read(rows):
     before, = store.read_records(rows.parent)
     predictions = store.read_predictions(before)

@@ -173,6 +173,47 @@ def test_a_workbook_is_read(tmp_path):
         read_table(tmp_path / "cut.xlsx")
 
 
+def workbook(path, *sheets):
+    """A workbook of (lines, state) sheets."""
+    book = openpyxl.Workbook()
+    for lines, state in sheets:
+        sheet = book.create_sheet()
+        for line in lines:
+            sheet.append(line)
+        sheet.sheet_state = state
+    del book["Sheet"]
+    book.save(path)
+    return path
+
+
+LINES = [["network", "imagenet", "pets"], ["net1", 75.2, 88], ["net2", 71, 80], ["net3", 70, 81]]
+
+
+def test_titles_above_a_header_and_hidden_sheets_are_passed_over(tmp_path):
+    other = [["network", "imagenet", "pets"], ["net1", 1.5, 2.5]]
+    path = workbook(tmp_path / "t.xlsx", (other, "hidden"), ([["Results of May", None, None], *LINES], "visible"))
+    assert sorted(from_csv(path, regime="finetune")["accuracy"].round(2)) == [.8, .81, .88]
+
+
+def test_a_formula_without_its_value_is_no_missing_result(tmp_path):
+    path = workbook(tmp_path / "t.xlsx", ([*LINES[:2], ["net2", 71, "=C2-5"], LINES[3]], "visible"))
+    with pytest.raises(UserError, match="cell C3: expected a value, found the formula '=C2-5' without one: open the"):
+        read_table(path, regime="finetune")
+
+
+def test_lines_that_sum_up_others_are_no_networks(tmp_path):
+    table = from_csv(write(tmp_path, text_of(*(LINES[0], [*LINES[1:], ["Mean", 72.1, 83]]))), regime="finetune")
+    assert sorted(set(table["network"])) == ["net1", "net2", "net3"]
+
+
+@pytest.mark.parametrize("head, lines, told", [
+    (["network", "imagenet (%)", "pets (%)"], [["net1", .752, .88], ["net2", .71, .8]], "percent as its heading says"),
+    (["network", "imagenet", "", ""], [["net1", 75, 88, 1], ["net2", 71, 80, 1]], "found none for 2 of them")])
+def test_headings_that_do_not_fit_their_numbers_are_refused(head, lines, told, tmp_path):
+    with pytest.raises(UserError, match=told):
+        from_frame(pd.DataFrame(lines, columns=head), regime="finetune")
+
+
 def test_without_openpyxl_a_workbook_is_named(tmp_path, monkeypatch):
     with zipfile.ZipFile(tmp_path / "table.xlsx", "w") as archive:
         archive.writestr("xl/workbook.xml", "")

@@ -127,9 +127,13 @@ def parse_json(text: str):
     """The value of a JSON text.
 
     Raises:
-      ValueError: it is no whole JSON, or holds NaN. KeyTwice: a key stands twice, so that one value would be lost.
+      ValueError: it is no whole JSON, or holds NaN or half a character, which no other file could hold. KeyTwice: a key
+        stands twice, so that one value would be lost.
     """
-    return _DECODER.decode(text)
+    value = _DECODER.decode(text)
+    if "\\ud" in text.lower():
+        json.dumps(value, ensure_ascii=False).encode()  # a UnicodeEncodeError is a ValueError
+    return value
 
 
 def _refuse(constant: str):

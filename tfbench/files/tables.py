@@ -7,6 +7,7 @@ This module imports no TensorFlow.
 """
 
 import csv
+import importlib
 import io
 import re
 import zipfile
@@ -199,6 +200,7 @@ def _workbook(path, content: bytes) -> Sheet:
     try:
         sheets = pd.read_excel(io.BytesIO(content), sheet_name=None, header=None, dtype=object, keep_default_na=False,
                                na_filter=False, engine="openpyxl")
+        book = importlib.import_module("openpyxl").load_workbook(io.BytesIO(content))  # with formulas, not their values
     except ImportError as error:
         raise UserError(f"{path} is an Excel workbook, which openpyxl reads: install it with `pip install openpyxl`, "
                         "or save the sheet as CSV") from error
@@ -210,12 +212,29 @@ def _workbook(path, content: bytes) -> Sheet:
     filled = {name: sheet for name, sheet in filled.items() if len(sheet)}
     if not filled:
         raise UserError(f"{path}: expected a table with a header, found empty sheets: fill one")
-    name, sheet = next(iter(filled.items()))
+    visible = [name for name in filled if book[name].sheet_state == "visible"]
+    name = next(iter(visible or filled))
+    sheet = filled[name]
+    _refuse_formulas(path, book[name], cleaned[name])
+    notes = []
+    while len(sheet) > 2 and sheet.iloc[0].map(_is_filled).sum() == 1 < sheet.iloc[1].map(_is_filled).sum():
+        notes.append(f"without the title {printable(next(filter(_is_filled, sheet.iloc[0])))!r}")
+        sheet = sheet.iloc[1:]
     frame = sheet.iloc[1:].set_axis([str(value) for value in sheet.iloc[0]], axis=1)
     frame = frame.set_axis(frame.index + 1, axis=0)
     others = [printable(other) for other in filled if other != name]
-    notes = [f"sheet {printable(name)!r}, not {', '.join(others)}"] if others else []
+    notes += [f"sheet {printable(name)!r}, not {', '.join(others)}"] if others else []
     return Sheet(_without_blank_columns(frame), ["Excel workbook", *notes])
+
+
+def _refuse_formulas(path, sheet, values: pd.DataFrame) -> None:
+    """Raises UserError for a formula without its value, as programs other than spreadsheets write it."""
+    for cell in (cell for row in sheet.iter_rows() for cell in row if cell.data_type == "f"):
+        row, column = cell.row - 1, cell.column - 1
+        inside = row < values.shape[0] and column < values.shape[1]
+        if not (inside and _is_filled(values.iat[row, column])):
+            raise UserError(f"{path}, cell {cell.coordinate}: expected a value, found the formula {cell.value!r:.60} "
+                            "without one: open the file in a spreadsheet program and save it, or write the number")
 
 
 def _is_filled(value) -> bool:

@@ -285,5 +285,5 @@ _MODES = {"P": "a palette", "1": "one bit a pixel", "CMYK": "CMYK colours", "YCb
 
 
 def _first_line(error: Exception) -> str:
-    text = re.sub(r"\{\{.*?\}\}\s*", "", str(error)).strip() or type(error).__name__
+    text = re.sub(r"\{\{.*?\}\}\s*| <_io\.BytesIO[^>]*>", "", str(error)).strip() or type(error).__name__
     return text.splitlines()[0][:150]

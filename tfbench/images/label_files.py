@@ -13,6 +13,7 @@ import dataclasses
 import io
 import os
 import pathlib
+import re
 import unicodedata
 
 from tfbench.errors import UserError
@@ -80,13 +81,19 @@ def read(path: pathlib.Path) -> LabelFile | None:
       UserError: a line cannot be understood; it is named.
     """
     text = _text(path)
-    header = text.split("\n", 1)[0]
-    delimiter = max(",;\t", key=header.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
-    rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(cell.strip() for cell in row)]
+    hint = re.match(r'"?sep=(.)"?[ \t]*\n', text, re.IGNORECASE)  # a line of spreadsheets
+    header = text.split("\n", 2)[1 if hint else 0]
+    delimiter = hint[1] if hint else max(",;\t", key=header.count)
+    rows = _rows(path, text, delimiter)
+    if any("\n" in cell for _, row in rows for cell in row):  # meant so, or a quotation mark is open
+        _rows(path, text, delimiter, strict=True)
+    rows = [(number, row) for number, row in rows[1 if hint else 0:] if any(row)]
     if not rows:
         return None
     names = rows[0][1]
+    folded = [name.casefold() for name in names]
+    if twice := [name for i, name in enumerate(names) if name and folded[i] in folded[:i]]:
+        raise UserError(f"{path} has two columns {twice[0]!r}: expected each name once: rename one")
     columns = {name.casefold().replace(" ", "_").replace("-", "_"): number
                for number, name in reversed(list(enumerate(names))) if name}
     file, label, split = (next((name for name in known if name in columns), None) for known in (_FILE, _LABEL, _SPLIT))
@@ -113,13 +120,24 @@ def read(path: pathlib.Path) -> LabelFile | None:
     else:
         cells = [(number, row[columns[label]]) for number, row in rows[1:]]
         labels, multi_label = _labels(path, cells)
-        notes = [f"{shown}, labels from {names[columns[label]]}"]
+        notes = [f"{shown}, labels from {names[columns[label]]}"
+                 + (", one each" if not multi_label and any(";" in cell or "|" in cell for _, cell in cells) else "")]
         surplus = [names[c] for c in classes if c != columns[label]]
         if surplus:
             notes[0] += f"; not read: {', '.join(surplus)}"
     lines = [Line(number, row[columns[file]], shows, part)
              for (number, row), shows, part in zip(rows[1:], labels, splits, strict=True)]
     return LabelFile(path.name, lines, multi_label, [printable(note) for note in notes])
+
+
+def _rows(path, text: str, delimiter: str, strict: bool = False) -> list[tuple[int, list[str]]]:
+    """Numbers of lines and their cells; UserError where the text is no CSV."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=strict)
+    try:
+        return [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+    except csv.Error as error:
+        raise UserError(f"{path} cannot be read as CSV from line {reader.line_num} on ({error}): close its quotation "
+                        'marks, and write one inside a cell as ""') from error
 
 
 def match(labels: LabelFile, paths: list[str]) -> tuple[dict[str, Line], list[str]]:
@@ -181,6 +199,8 @@ def _text(path: pathlib.Path) -> str:
     try:
         content = path.read_bytes()
         encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+        if encoding != "utf-16" and content[:100].count(0) > 25:  # without the mark at its beginning
+            encoding = "utf-16-le" if content[1:100:2].count(0) > 25 else "utf-16-be"
         return content.decode(encoding).replace("\r\n", "\n").replace("\r", "\n").lstrip("\n")
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not encoded as UTF-8 (byte {error.start:,}): save it as CSV UTF-8") from error
@@ -206,10 +226,22 @@ def _labels(path, cells: list[tuple[int, str]]) -> tuple[list[tuple[str, ...]], 
         number = next(number for number, cell in cells if "|" in cell)
         raise UserError(f"{path} joins labels by ; and by | (line {number}): take one of them")
     if not separators:
+        _refuse_two_forms(path, cells)
         for number, cell in cells:
             if not cell:
                 raise UserError(f"{path}, line {number}: no label; fill it in, or take the line out")
         return [(cell,) for _, cell in cells], False
     split = [tuple(dict.fromkeys(label for part in cell.split(separators[0]) if (label := part.strip())))
              for _, cell in cells]
-    return split, True
+    return split, any(len(labels) != 1 for labels in split)
+
+
+def _refuse_two_forms(path, cells: list[tuple[int, str]]) -> None:
+    """Raises UserError where one number is written in two ways, such as 1 and 1.0, which spreadsheets do."""
+    forms: dict[float, tuple[int, str]] = {}
+    for number, cell in cells:
+        if re.fullmatch(r"\d{1,15}(\.\d+)?", cell):
+            first, text = forms.setdefault(float(cell), (number, cell))
+            if text != cell:
+                raise UserError(f"{path}, line {number}: the label {cell!r} is {text!r} in line {first}: expected one "
+                                "form of a class's number: write it in one way")

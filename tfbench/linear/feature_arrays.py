@@ -25,6 +25,7 @@ NAMES = ("X", "y", "split")
 EXPECTED = ("X [n, width] float, y [n] int or [n, classes] of 0 and 1 (multi-label), split [n] of train, validation, "
             "test")
 LABELS = ("y", "label", "labels", "target", "class")  # what the column of the labels may be called
+SPLITS = ("split", "set", "subset", "partition")  # and that of the split, if it holds names
 COPIES = 3  # of X in float64 that the fits need at once
 
 
@@ -227,8 +228,13 @@ def _of_table(path, frame, kind: str) -> Arrays:
     if doubled := [name for i, name in enumerate(header) if name in header[:i]]:
         raise UserError(f"{path} has two columns {doubled[0]!r}: rename one")
     several = [name for name in header if name.startswith(("y_", "y:"))]
-    labels = next((name for wanted in LABELS for name in header if name.casefold() == wanted), None)
-    split = next((name for name in header if name.casefold() == "split"), None)
+    known = [name for wanted in LABELS for name in header if name.casefold() == wanted]
+    labels = known[0] if known else None
+    if len(known) > 1:
+        raise UserError(f"{path} has the columns {known[0]!r} and {known[1]!r} that may both be the labels: expected "
+                        "one, as the other would be a feature: leave it out")
+    split = next((name for wanted in SPLITS for name in header if name.casefold() == wanted
+                  and (wanted == "split" or frame[name].dtype.kind not in "fiub")), None)
     if not labels and not several:
         raise UserError(f"{path} lacks y: expected a column y (or y_0, y_1, … of 0 and 1), a column split and one per "
                         f"feature, found {', '.join(map(printable, header[:8]))}")
@@ -238,7 +244,7 @@ def _of_table(path, frame, kind: str) -> Arrays:
     if left == ["X"]:
         features = np.array(frame["X"].tolist())  # lists
     else:
-        odd = [name for name in left if frame[name].dtype.kind not in "fiu"]
+        odd = [name for name in left if frame[name].dtype.kind not in "fiub"]
         if odd:
             raise UserError(f"column {printable(odd[0])!r} of {path} holds {frame[odd[0]].iloc[0]!r:.40}, no numbers: "
                             "expected numbers in all columns but y and split: leave it out")

@@ -8,6 +8,7 @@ A file is an .npz, a folder of X.npy, y.npy and split.npy, a Parquet file or a C
 """
 
 import dataclasses
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
@@ -108,7 +109,7 @@ def read(path, split_seed: int = 0, standardize: bool = False) -> FeatureFile:
     if labels.note:
         notes.append(labels.note)
     notes += _check_classes(path, labels, rows)
-    features = features.astype(np.promote_types(features.dtype, np.float32), copy=False)
+    features = features.astype(np.float32 if features.dtype.itemsize <= 4 else np.float64, copy=False)
     mean, deviation = scales(features[rows["train"]])
     problem = "" if standardize else scale_problem(mean, deviation)
     if standardize:
@@ -248,6 +249,14 @@ def _one_class(y: np.ndarray, path, column: bool) -> Labels:
     if y.dtype.kind == "S":
         y = np.char.decode(y, "utf-8", "replace")
     names, numbers = np.unique(y, return_inverse=True)
+    if y.dtype.kind in "US":
+        alike: dict[str, str] = {}
+        for name in names.tolist():
+            other = alike.setdefault(unicodedata.normalize("NFC", name).strip(), name)
+            if other != name:
+                raise UserError(f"y of {path} holds {other!r} and {name!r}, which look alike: expected one form "
+                                "of each class's name: save np.char.strip(y), and Unicode in one form "
+                                "(unicodedata.normalize)")
     if y.dtype.kind == "i" and names[0] < 0 and names.tolist() != [-1, 1]:
         raise UserError(f"y of {path} holds {names[0]}: expected classes from 0; where that is no class, leave the "
                         "rows out: keep = y >= 0, X[keep], y[keep], split[keep]; else save np.unique(y, "

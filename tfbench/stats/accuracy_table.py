@@ -40,6 +40,7 @@ FORMULA = "=+-@＝＋－＠"  # a spreadsheet takes text that begins with one of
 MISSING = {"", "-", "–", "—", "n/a", "na", "nan", "null", "none", "?", "#n/a", ".", "--", "n.a.", "<na>"}
 NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 THOUSANDS = re.compile(r"[1-9]\d{0,2},\d{3}", re.ASCII)  # whose comma may be a thousands sign
+SUMMARIES = {"mean", "average", "avg", "avg.", "median", "total", "sum", "std", "stdev", "min", "max"}  # no networks
 FEW = 0.2  # of a column's cells: at most so many of 1 or less are taken for percent where the others are
 NUMBER_FIELDS = ("accuracy", "source_accuracy")
 
@@ -247,6 +248,10 @@ def _wide(table: Table, regime: str | None, *, source_column, datasets,
     _need_regime(table, columns.regime, regime)
     cells, taken = [], {}
     for label, line in _lines(table):
+        if no_network := line[columns.network].casefold() in SUMMARIES:
+            columns.passed_over.append((f"line {label}", line[columns.network]))
+        if no_network:
+            continue
         text = line[columns.regime] if columns.regime else ""
         shared: dict[str, Any] = {
             "regime": regime or _regime(table, label, text),
@@ -360,6 +365,11 @@ def _as_fractions(table: Table, cells: list[Cell]) -> tuple[list[Cell], list[str
                  if 0 < value <= 1 and (line, column) not in table.certain}
         large = {line: value for line, value in known.items() if value > 1 or (line, column) in table.certain}
         percent[column] = bool(large) or table_columns.says_percent(column)
+        if small and not large and table_columns.says_percent(column):
+            line, value = next(iter(small.items()))
+            raise UserError(f"{table.origin}, column {column!r}: expected percent as its heading says, found only "
+                            f"numbers up to 1, such as {value:g} (line {line}): multiply the column by 100, or take "
+                            "the sign out of the heading")
         if not (small and large) or table_columns.says_percent(column):
             continue
         (a, first), (b, second) = next(iter(large.items())), next(iter(small.items()))

@@ -153,6 +153,9 @@ def columns_of(frame: pd.DataFrame, origin: str, *, source_column: str | None, d
     ignored = {found for name in ignore_columns for found in _match(header, name)}
     passed_over = [(name, "--ignore_columns") for name in header if name in ignored]
     left = [name for name in header if name not in ignored]
+    if left.count("") > 1:
+        raise UserError(f"{origin}: expected a name of its own for every column, found none for {left.count('')} of "
+                        "them: name them, or leave the columns out")
     regime, network = heading(left, REGIME), heading(left, NETWORK)
     left = [name for name in left if name not in (regime, network)]
     row_numbers = [name for name in left if is_row_number(name, frame[name])]
