@@ -8,6 +8,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from scipy.special import expit
 
 from tfbench.regimes import REGIMES
 from tfbench.report.plots import (
@@ -26,6 +27,7 @@ from tfbench.report.plots import (
     percent_axis,
     shortened,
     style_axes,
+    titled,
 )
 from tfbench.results.titles import dataset_title, network_title
 from tfbench.stats import accuracies, published
@@ -241,7 +243,9 @@ def _against(axes, table, pair: tuple[str, str], cells: pd.DataFrame, datasets: 
     axes.plot(ends, ends, color=INK, linewidth=0.8, alpha=0.6, zorder=2)
     for i, dataset in enumerate(datasets):
         points = cells[cells["dataset"] == dataset]
-        axes.plot(points["x"], points["y"], linestyle="none", markersize=5.5, alpha=0.85, zorder=3, **_mark(i))
+        marks, = axes.plot(points["x"], points["y"], linestyle="none", markersize=5.5, alpha=0.85, zorder=3, **_mark(i))
+        titled(marks, [f"{network_title(point.network)} on {dataset_title(dataset)}: {100 * expit(point.y):.1f} % "
+                       f"against {100 * expit(point.x):.1f} %" for point in points.itertuples()])
     axes.set(xlim=ends, ylim=ends)
     percent_axis(axes.xaxis, *ends)
     percent_axis(axes.yaxis, *ends)

@@ -17,6 +17,7 @@ from tfbench.report.plots import (
     percent_axis,
     shortened,
     style_axes,
+    titled,
 )
 from tfbench.results.titles import dataset_title, network_title
 from tfbench.stats.findings import cost_of
@@ -73,8 +74,10 @@ def _draw(axes, dataset: str, cost: str, group: pd.DataFrame) -> None:
         y, low, high = (_height(rows, name) for name in ("accuracy", "low", "high"))
         axes.errorbar(rows[cost], y, yerr=(y - low, high - y), fmt="none", ecolor=colour, elinewidth=1, alpha=.5)
         on = rows["frontier"].fillna(False).to_numpy(bool)
-        axes.plot(rows[cost][~on], y[~on], "o", color=colour, markersize=6, markerfacecolor=PAPER)
-        axes.plot(rows[cost][on], y[on], "o", color=colour, markersize=6, label=REGIMES[str(regime)].title)
+        for chosen, face in ((~on, {"markerfacecolor": PAPER}), (on, {"label": REGIMES[str(regime)].title})):
+            points, = axes.plot(rows[cost][chosen], y[chosen], "o", color=colour, markersize=6, **face)
+            titled(points, [f"{network_title(row.network)}: {100 * row.accuracy:.1f} %, {getattr(row, cost):.3g} "
+                            f"{COSTS[cost]}" for row in rows[chosen].itertuples()])
         line = rows[on].assign(y=y[on]).sort_values([cost, "y"])
         if len(line) > 1:
             axes.step(line[cost], line["y"], where="post", color=colour, linewidth=1.2, alpha=.6)

@@ -25,9 +25,11 @@ from tfbench.report.plots import (
     legend_columns,
     limits,
     new_figure,
+    on_hover,
     percent_axis,
     shortened,
     style_axes,
+    titled,
 )
 from tfbench.results.titles import network_title
 from tfbench.wording import decimal, printable
@@ -222,8 +224,10 @@ def _panel(axes, panel: Panel, ends: tuple[float, float], large: bool):
     like = np.zeros(len(x), bool) if panel.like_best is None else panel.like_best[points]
     for key, these in (("other" if panel.like_best is not None else "untested", ~like), ("best", like)):
         if these.any():
-            axes.plot(x[these], y[these], linestyle="none", zorder=3 + (key == "best"),
-                      **_style(key, (6.5 if large else 3.8) + 0.2 * (key == "best")))
+            line, = axes.plot(x[these], y[these], linestyle="none", zorder=3 + (key == "best"),
+                              **_style(key, (6.5 if large else 3.8) + 0.2 * (key == "best")))
+            names = np.array(panel.networks, dtype=object)[points][these]
+            titled(line, [on_hover(name, *at) for name, *at in zip(names, x[these], y[these], strict=True)])
     text = None if panel.r is None else _write_r(axes, panel.r, x, y, size)
     percent_axis(axes.yaxis, *axes.get_ylim(), most=most)
     return text

@@ -17,7 +17,9 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from scipy.special import expit
 
+from tfbench.results.titles import network_title
 from tfbench.stats.transforms import logit
 from tfbench.wording import printable
 
@@ -56,6 +58,11 @@ def titled(line, titles) -> None:
       titles: n texts.
     """
     line.set_gid(TITLES + urllib.parse.quote(json.dumps([printable(title) for title in titles])))
+
+
+def on_hover(network: str, x: float, y: float) -> str:
+    """What a point of source against transfer accuracy, in log-odds, says on hover."""
+    return f"{network_title(network)}: source {100 * expit(x):.1f} %, transfer {100 * expit(y):.1f} %"
 
 
 def _with_titles(svg: str) -> str:

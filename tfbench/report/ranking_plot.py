@@ -10,8 +10,11 @@ import pandas as pd
 from tfbench.report import tables
 from tfbench.results.titles import network_title
 
-WIDTH, NAMES, VALUES, LINE, DOT = 640, 190, 60, 20, 4.5  # pixels: whole, room for names and numbers, height, radius
-TICKS = 5  # on the axis, about
+WIDTH, NAMES, VALUES, LINE, DOT = 480, 172, 46, 20, 4.5  # pixels: whole, room for names and numbers, height, radius
+TICKS = 4  # on the axis, about
+LONGEST = 24  # characters of a name
+CAPTION = ("Test accuracy in % with 95 % intervals. Filled dots: the best, in bold, and those not significantly "
+           "different from it (p > .05).")
 
 
 class Dot(NamedTuple):
@@ -33,19 +36,18 @@ class Dot(NamedTuple):
     bold: bool = False
 
 
-def ranking(rows: pd.DataFrame, label: str) -> str:
+def ranking(rows: pd.DataFrame, label: str, caption: str = CAPTION) -> str:
     """A <figure> element; "" for a single network.
 
     Args:
       rows: of one data set and regime in Findings.rankings: network, regime, accuracy, low, high (fractions, NaN
         without interval), like_best, p_best.
-      label: what it shows, for those who cannot see it.
+      label: what it shows, for those who cannot see it. caption: below it.
     """
     if len(rows) < 2:
         return ""
     lines = [_dot(row, best=row["accuracy"] == rows["accuracy"].max()) for row in rows.to_dict("records")]
-    return dots(lines, label, f"var(--{rows.iloc[0]['regime']})", "Test accuracy in % with 95 % intervals. Filled: the "
-                "best, and those not significantly different from it (p > .05).")
+    return dots(lines, label, f"var(--{rows.iloc[0]['regime']})", caption)
 
 
 def dots(lines: Sequence[Dot], label: str, color: str, caption: str) -> str:
@@ -101,7 +103,7 @@ def _line(line: Dot, y: float, x) -> str:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= 28 else f"{name[:27]}…"
+    return name if len(name) <= LONGEST else f"{name[:LONGEST - 1]}…"
 
 
 def _step(width: float) -> float:

@@ -12,9 +12,11 @@ from tfbench.report.plots import (
     least_squares,
     limits,
     new_figure,
+    on_hover,
     percent_axis,
     shortened,
     style_axes,
+    titled,
 )
 from tfbench.results.titles import network_title, source_title
 from tfbench.stats.correlation import Correlation, Correlations
@@ -88,7 +90,8 @@ def _draw(axes, correlation: Correlation, regime: str) -> None:
     if correlation.r is not None:
         axes.plot(*_line(correlation)[[0, -1]].T, color=colour, alpha=0.5, linewidth=1.5, zorder=1)
     axes.errorbar(x, y, yerr=errors, fmt="none", ecolor=colour, elinewidth=1, alpha=0.7, zorder=2)
-    axes.plot(x, y, "o", color=colour, markersize=6, markeredgecolor=PAPER, markeredgewidth=0.8, zorder=3)
+    line, = axes.plot(x, y, "o", color=colour, markersize=6, markeredgecolor=PAPER, markeredgewidth=0.8, zorder=3)
+    titled(line, [on_hover(*point) for point in zip(correlation.networks, x, y, strict=True)])
     _scale(axes, x, y, errors)
     datasets = count(len(correlation.datasets), "data set")
     axes.set_xlabel("source accuracy (%, logit scale)", color=INK)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from tfbench.regimes import REGIMES
-from tfbench.report import plots, ranking_plot, tables
+from tfbench.report import answer, plots, ranking_plot, tables
 from tfbench.report.figures import FIGURES, ReportFigure
 from tfbench.report.tables import Table
 from tfbench.report.text import Words
@@ -21,11 +21,21 @@ from tfbench.wording import count, printable
 MOST_ROWS = 2000  # of a table on the page
 
 
-def summary(findings: Findings, words: Words) -> str:
-    """The findings in words, before any figure."""
-    if not findings.origin:
-        return _items(words.summary)
-    return _items(words.summary) + f"<p>From {escape(printable(findings.origin))}, by tfbench {__version__}.</p>"
+def head(findings: Findings, words: Words, figures: dict[str, str]) -> tuple[str, str]:
+    """The answer with the main figure, and the name of the latter, "" where it is none of FIGURES.
+
+    Of one data set the figure is its rankings, drawn; of fewer networks than a correlation takes, the bars.
+    """
+    sentences = f"<div class=\"answer\">{''.join(f'<p>{escape(printable(line))}</p>' for line in words.answer)}</div>"
+    if len(words.choices) == 1:
+        name, drawn = "", _drawn(findings.rankings)
+        drawn += f'<p class="caption">{escape(ranking_plot.CAPTION)}</p>' if drawn else ""
+    else:
+        correlated = any(c.r is not None for c in findings.correlations.values())
+        name = next((name for name in (("main", "bars") if correlated else ("bars", "main")) if name in figures), "")
+        drawn = figures.get(name, "")
+    origin = f"<p><small>From {escape(printable(findings.origin))}, by tfbench {__version__}.</small></p>"
+    return sentences + drawn + (origin if findings.origin else ""), name
 
 
 def all_of(findings: Findings, words: Words, all_tables: dict[str, Table],
@@ -38,7 +48,8 @@ def all_of(findings: Findings, words: Words, all_tables: dict[str, Table],
     """
     html = {name: html_table(table, name) for name, table in all_tables.items()}
     ranking = all_tables["ranking"]._replace(frame=findings.rankings)
-    parts = [("choice", "Which network for which data set", _choices(words, ranking)),
+    parts = [("words", "All findings in words", _items(words.summary)),
+             ("choice", "Which network for which data set", _choices(words, ranking)),
              ("figure", "Does a better network transfer better?", "")]
     parts += [("placement", "On the published figure",
                html["placement"] + html["placement_lines"] + html["not_placed"])]
@@ -72,7 +83,10 @@ def all_of(findings: Findings, words: Words, all_tables: dict[str, Table],
 def figure(row: ReportFigure, findings: Findings, svg: str) -> str:
     """A drawn figure as a <figure> element with its caption."""
     label = escape(f"{row.label}; the tables have the numbers")
-    inlined = inline(svg, row.name).replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+    size = ""
+    if width := re.search(r'<svg[^>]* width="([\d.]+)pt"', svg):
+        size = f' style="--natural-width: {width[1]}pt"'
+    inlined = inline(svg, row.name).replace("<svg", f'<svg role="img" aria-label="{label}"{size}', 1)
     caption = row.caption if isinstance(row.caption, str) else row.caption(findings)
     wide = ' class="wide"' if row.wide else ""
     return (f'<figure{wide}><div class="scroll" tabindex="0">{inlined}</div>'
@@ -189,23 +203,33 @@ def _percent_cell(fraction: float, is_best: bool = False, like_best: bool = Fals
             f"{f'<b>{shown}</b>' if is_best else shown}</td>")
 
 
+def _drawn(rankings: pd.DataFrame) -> str:
+    """The rankings of one data set, drawn beside each other; "" where no regime has two networks."""
+    groups = [rankings[rankings["regime"] == regime] for regime in rankings["regime"].unique()]
+    drawn = "".join(ranking_plot.ranking(
+        group, f"Ranking on {dataset_title(group['dataset'].iloc[0])}, {REGIMES[group['regime'].iloc[0]].title}",
+        answer.of_ranking(group)) for group in groups)
+    return f'<div class="rankings">{drawn}</div>' if drawn else ""
+
+
 def _choices(words: Words, ranking: Table) -> str:
-    """A part to open per data set: in words which network to take, and the ranking of each regime."""
+    """Per data set its rankings drawn, and a part to open with which network to take in words and their tables."""
     parts = []
     for dataset in ranking.frame["dataset"].unique():
-        of_dataset, sentences = ranking.where(dataset=dataset), words.choices[dataset]
-        rankings = ""
+        of_dataset, sentences, all_tables = ranking.where(dataset=dataset), words.choices[dataset], ""
         for regime in of_dataset.frame["regime"].unique():
             table = of_dataset.where(regime=regime)
             known = tuple(column for column in table.columns if not table.frame[column[0]].map(tables.is_missing).all())
-            title = REGIMES[regime].title.capitalize()
-            drawn = ranking_plot.ranking(table.frame, f"Ranking on {dataset_title(dataset)}, {title}")
-            rankings += f"<h3>{title}</h3>{drawn}{html_table(table._replace(columns=known))}"
-        if len(words.choices) == 1:  # its sentences stand at the head of the page
-            return rankings
-        parts.append(f"<details><summary>{escape(dataset_title(dataset))}</summary>"
-                     f"{_items(sentences)}{rankings}</details>")
-    return "".join(parts)
+            all_tables += f"<h3>{REGIMES[regime].title.capitalize()}</h3>{html_table(table._replace(columns=known))}"
+        if len(words.choices) == 1:  # its sentences and drawings stand at the head of the page
+            return all_tables
+        title = escape(dataset_title(dataset))
+        parts.append(f"<h3>{escape(answer.of_dataset(of_dataset.frame))}</h3>{_drawn(of_dataset.frame)}"
+                     f"<details><summary>{title}, in words and as tables</summary>{_items(sentences)}{all_tables}"
+                     "</details>")
+    if not parts:
+        return ""
+    return f'<p class="caption">{escape(ranking_plot.CAPTION)}</p>{"".join(parts)}'
 
 
 def _residuals(findings: Findings, figures: dict[str, str]) -> str:

@@ -8,6 +8,7 @@ import pandas as pd
 from tfbench import paper
 from tfbench.regimes import REGIMES
 from tfbench.report import tables
+from tfbench.report.answer import adverb, answer, told_apart
 from tfbench.results.titles import dataset_title, network_title, source_title
 from tfbench.stats import accuracies, placement, prediction, published
 from tfbench.stats.ablation import GROUP, MEAN
@@ -22,11 +23,13 @@ class Words(NamedTuple):
     """What the report says, computed once.
 
     Attributes:
+      answer: at most three sentences, for the head of the page.
       statements: the findings in sentences, the main ones first.
       choices: data set -> which network to take, a sentence per regime.
       missing: what was not measured, an item each.
     """
 
+    answer: list[str]
     statements: list[str]
     choices: dict[str, list[str]]
     missing: list[str]
@@ -42,14 +45,13 @@ def in_words(findings: Findings) -> Words:
     """All sentences on the findings."""
     rankings = dict(list(findings.rankings.groupby("dataset", sort=False)))
     choices = {dataset: choice(rankings[dataset]) for dataset in findings.table["dataset"].unique()}
-    return Words(statements(findings), choices, missing(findings))
+    return Words(answer(findings), statements(findings), choices, missing(findings))
 
 
 def statements(findings: Findings) -> list[str]:
     """The findings in sentences, the main ones first."""
     lines = [] if len(findings.table) else ["No run used all training examples: there are curves only."]
-    for regime, c in findings.correlations.items():
-        lines.append(f"{_name(regime)}: {verdict(c)}.{_numbers(c)}")
+    lines += _correlations(findings, known=True)
     lines += _placement(findings.placement) + _views(findings) + _best(findings)
     for win in findings.wins.itertuples():
         ties = f" and equal in {win.equal}" if win.equal else ""
@@ -60,7 +62,14 @@ def statements(findings: Findings) -> list[str]:
               for regime, group in findings.prediction.groupby("regime", sort=False)]
     lines += _speed(findings.speed, findings.speeds)
     lines += _ablation(findings.ablation_effects)
-    return lines + _beside_the_paper(findings.paper) + _solver(findings.solver) + _without(findings.duplicates)
+    lines += _beside_the_paper(findings.paper) + _solver(findings.solver) + _without(findings.duplicates)
+    return lines + _correlations(findings, known=False)
+
+
+def _correlations(findings: Findings, *, known: bool) -> list[str]:
+    """A sentence for each regime that has a correlation, or for each that has none."""
+    return [f"{_name(regime)}: {verdict(c)}.{_numbers(c)}" for regime, c in findings.correlations.items()
+            if (c.r is not None) == known]
 
 
 def _placement(placed: placement.Placement | None) -> list[str]:
@@ -172,9 +181,7 @@ def verdict(correlation: Correlation) -> str:
     if correlation.r is None:
         return f"no correlation: {correlation.reason}"
     size = abs(correlation.r)
-    words = "source accuracy predicts transfer accuracy "
-    words += next(word for least, word in ((.9, "very well"), (.7, "well"), (.4, "moderately"), (.2, "weakly"),
-                                          (0, "hardly at all")) if size >= least)
+    words = f"source accuracy predicts transfer accuracy {adverb(size)}"
     if correlation.r < 0 and size >= .2:
         words += ", but in reverse: better networks transfer worse"
     if correlation.interval is None:
@@ -268,7 +275,7 @@ def _alike(others: pd.DataFrame) -> str:
     if alike:
         text = f"not significantly different: {_names(alike)} (p > .05"
         if len(alike) > MOST_NAMES:
-            text = f"{len(alike)} of the {len(others)} others are not significantly different (p > .05"
+            text = f"{told_apart(len(alike), len(others))} (p > .05"
     added = _names(more) if len(more) <= MOST_NAMES else str(len(more))
     return f"{text}; Holm's correction adds {added if more else 'none'})"
 
@@ -295,7 +302,7 @@ def _state_of_the_art(table: pd.DataFrame) -> list[str]:
         return []
     better = table[table["better"]]
     names = ", ".join(f"{dataset_title(line.dataset)} ({network_title(line.network)}, {REGIMES[line.regime].title})"
-                      for line in better.itertuples())
+                      for line in better.itertuples()) if len(better) <= MOST_NAMES else ""
     return [f"Better than the state of the art before the paper on {len(better)} of {count(len(table), 'data set')}"
             f"{': ' + names if names else ''}. The paper: on {int(table['paper_better'].sum())} of these {len(table)}."]
 

@@ -79,7 +79,8 @@ def csv_of(frame: pd.DataFrame) -> str:
 def _json(findings: Findings, words: Words, all_tables: dict[str, tables.Table]) -> str:
     """All that the report shows, as plain values; what is missing is null."""
     return json.dumps({
-        "tfbench": __version__, "origin": findings.origin, "statements": words.statements, "choices": words.choices,
+        "tfbench": __version__, "origin": findings.origin, "answer": words.answer,
+        "statements": words.statements, "choices": words.choices,
         "missing": words.missing, "left_out": findings.left_out, "mismatches": findings.mismatches,
         "incomplete": findings.incomplete, "taken": findings.taken, "notes": findings.notes,
         "additive_models": {regime: {"mean": model.mean, "r2": _plain(model.r2), "residual_sd": _plain(model.sd)}
@@ -97,10 +98,11 @@ def _plain(value):
 
 def _page(findings: Findings, words: Words, all_tables: dict[str, tables.Table], drawn: dict[str, str]) -> str:
     """template.html with its comments filled in; style and script are inside, so that the page opens from disk."""
-    parts = sections.all_of(findings, words, all_tables, drawn)
+    head, shown = sections.head(findings, words, drawn)
+    parts = sections.all_of(findings, words, all_tables, {name: html for name, html in drawn.items() if name != shown})
     content = {
         "STYLE": _read("style.css") + _colors(), "SCRIPT": _read("sort.js"),
-        "SUMMARY": sections.summary(findings, words),
+        "SUMMARY": head,
         "CONTENTS": "".join(f'<li><a href="#{anchor}">{heading}</a></li>' for anchor, heading, _ in parts),
         "SECTIONS": "\n".join(f'<section id="{anchor}"><h2>{heading}</h2>{html}</section>'
                               for anchor, heading, html in parts)}
