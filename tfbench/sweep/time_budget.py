@@ -234,9 +234,10 @@ def fit(configs: Sequence[RunConfig], budget: int, progress, *, start: float, me
     number = 0 if stored else choose(seconds, budget - spent - RESERVE)
     if number is None:
         needed = least(seconds, spent)
-        raise UserError(f"--budget={brief_duration(budget)}: nothing fits, the cheapest level ({levels[-1][0].name}) "
-                        f"is expected to take {duration(min(seconds))} after {duration(spent)} of preparing: the "
-                        f"smallest that would do is --budget={brief_duration(needed)}")
+        raise UserError(f"--budget={brief_duration(budget)}: nothing fits, with all given up that can be "
+                        f"({given_up(configs, levels[-1][1], images)}) it is expected to take {duration(min(seconds))} "
+                        f"after {duration(spent)} of preparing: the smallest that would do is "
+                        f"--budget={brief_duration(needed)}")
     level, taken = levels[number]
     if measure and path and not stored and speeds:
         atomic.write_json(path, {
