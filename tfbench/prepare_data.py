@@ -22,12 +22,12 @@ from tfbench.config import FIELDS, WHAT, Setting
 from tfbench.data import folders, lookup, manifests, prepare, verify
 from tfbench.data.examples import open_dataset
 from tfbench.data.manifests import manual_folder
-from tfbench.data.sources import File
+from tfbench.data.sources import File, sizes
 from tfbench.errors import UserError
 from tfbench.files import downloads
 from tfbench.files.fetching import Wanted
 from tfbench.images.reading import FOLDER
-from tfbench.wording import count, megabytes, say
+from tfbench.wording import count, say
 
 IMAGES_SHOWN = 50  # named on the terminal; thousands of ImageNet's are grey
 ACTIONS = ("plan", "prepare", "import", "verify", "status")
@@ -136,15 +136,8 @@ def _lacking(dataset, data_dir) -> str:
     fetched, by_hand = manifests.absent_archives(dataset, data_dir)
     if by_hand:
         return (f", to be brought by hand: {', '.join(file.name for file in by_hand)} "
-                f"({_sizes(by_hand)}) into {manual_folder(data_dir)}")
-    return f", {_sizes(fetched)} to fetch" if fetched else ", archives there"
-
-
-def _sizes(files) -> str:
-    """Bytes of archives in words."""
-    known, unknown = sum(file.size for file in files), sum(not file.size for file in files)
-    words = [megabytes(known)] if known else []
-    return " and ".join(words + ([f"{count(unknown, 'file')} of unknown size"] if unknown else []))
+                f"({sizes(by_hand)}) into {manual_folder(data_dir)}")
+    return f", {sizes(fetched)} to fetch" if fetched else ", archives there"
 
 
 def prepare_one(dataset, data_dir, fetched, copy=None, skip_unreadable=False) -> None:
@@ -265,7 +258,7 @@ def look(options) -> tuple[list[str], dict[str, UserError]]:
             failed[name] = error
     parts = [(words, [file for file in files.values() if bool(file.url) == fetched])
              for words, fetched in (("to fetch", True), ("to be brought by hand", False))]
-    left = "; ".join(f"{words}: {_sizes(part)}" for words, part in parts if part)
+    left = "; ".join(f"{words}: {sizes(part)}" for words, part in parts if part)
     if options.action == "plan" and left:
         say(f"{left}; archives in {manual_folder(options.data_dir)}, and about as much again prepared below "
             f"{options.data_dir}")

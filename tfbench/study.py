@@ -13,13 +13,14 @@ kept, interrupted ones continued: the same command again is always right.
   python -m tfbench.study --flagfile=flags/paper_v3.flags --flagfile=flags/cluster.flags --yes      on a cluster
 """
 
+import contextlib
 import dataclasses
 import json
 import re
 import sys
 import time
 
-from tfbench.cli import app
+from tfbench.cli import app, flags
 from tfbench.cli.progress import Display
 from tfbench.config import FIELDS, WHAT, Setting
 from tfbench.data.catalog import DATASETS
@@ -28,7 +29,7 @@ from tfbench.files.paths import as_path
 from tfbench.linear import cache
 from tfbench.regimes import REGIMES, RUNS
 from tfbench.results import archive, store
-from tfbench.sweep import accelerators, best, executors, jobs, plan, status, time_budget
+from tfbench.sweep import accelerators, best, executors, jobs, lacking, plan, status, time_budget
 from tfbench.wording import count, say
 
 CLUSTER, LOOK = "executor", "only look"  # groups of --help
@@ -88,6 +89,9 @@ SETTINGS = {
     "json": Setting(False, "switch", "--status as JSON, for programs", LOOK),
     "export": Setting(None, "text", "only write an archive of what is finished to this new folder: records, "
                       "predictions, metadata of weights, no weights", LOOK),
+    "prepare": Setting(False, "switch", "first fetch and prepare the weights and data that the study lacks, asked "
+                       "once; the plan says their size, and what must be brought by hand; what cannot be had is set "
+                       "aside with its runs", CLUSTER),
     "yes": Setting(False, "switch", "start without asking, for scripts", CLUSTER),
 }
 
@@ -132,6 +136,33 @@ def nobody() -> UserError:
     return UserError("nobody is there to confirm the plan: add --yes to start without asking")
 
 
+def confirm(options, question: str) -> bool:
+    """Whether a person, or --yes, agrees.
+
+    Raises:
+      UserError: nobody is there.
+    """
+    if options.yes:
+        return True
+    if not sys.stdin.isatty():
+        raise nobody()
+    if input(f"{question} [Y/n] ").strip().lower() in ("", "y", "yes"):
+        return True
+    say("nothing was started")
+    return False
+
+
+def fetch_lacking(lacks: list[lacking.Lack]) -> None:
+    """Fetches and prepares what can be, whatever one part of it meets; says what could not be had."""
+    from tfbench import prepare_data, prepare_models
+
+    for part in lacking.groups(lacks):
+        program = prepare_models if part[0].weights else prepare_data
+        failed = program.prepare_all(flags.parse(program.SETTINGS, lacking.arguments(part)[1]))
+        for name, error in failed.items():
+            say(f"missing: {name}: {error}", error=True)
+
+
 def main(options) -> int | None:
     start = time.monotonic()
     if options.gpus_per_trial > 1 and options.gpus_per_trial % 1:
@@ -154,6 +185,18 @@ def main(options) -> int | None:
         say(line, error=True)
     looks = options.status or options.watch or options.plan
     level: list[str] = []
+    shown = False
+    if options.prepare and not looks and not options.export and any(
+            lacking.groups(lacks := lacking.of_study(options, runs))):
+        for line in plan.describe(options, runs).splitlines():
+            say(line, error=options.executor == "commands")
+        asked = time.monotonic()
+        if not confirm(options, f"Fetch about {lacking.size(lacks)} and start?"):
+            return 1
+        with contextlib.redirect_stdout(sys.stderr) if options.executor == "commands" else contextlib.nullcontext():
+            fetch_lacking(lacks)
+        start += time.monotonic() - asked  # this time is not the budget's
+        options.yes = shown = True
     if options.budget and not options.export:
         if not looks and not options.yes and not sys.stdin.isatty():
             raise nobody()
@@ -174,18 +217,14 @@ def main(options) -> int | None:
         return None
     if options.executor == "commands" and not options.plan:
         return executors.run(options, runs)
-    for line in [*plan.describe(options, runs).splitlines(), *(f"  {line}" for line in level)]:
+    for line in [*([] if shown else plan.describe(options, runs).splitlines()), *(f"  {line}" for line in level)]:
         say(line)
     if options.plan:
         return None
-    if not options.yes:
-        if not sys.stdin.isatty():
-            raise nobody()
-        asked = time.monotonic()
-        if input("Start? [Y/n] ").strip().lower() not in ("", "y", "yes"):
-            say("nothing was started")
-            return 1
-        start += time.monotonic() - asked  # this time is not the budget's
+    asked = time.monotonic()
+    if not confirm(options, "Start?"):
+        return 1
+    start += time.monotonic() - asked  # this time is not the budget's
 
     # ---- run, then analyse -------------------------------------------------------------------------
     with time_budget.deadline(options.budget, start, lambda: status.left(options.results_dir, runs)):

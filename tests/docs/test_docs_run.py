@@ -63,6 +63,7 @@ NOT_RUN = {  # these are parsed, in test_docs.py
     "benchmark": "takes minutes; test_benchmark.py runs each in small",
     "train_from_scratch --model=tests.helpers": "is of photographs; tests/sweep/test_time_budget.py runs it",
     "study --flagfile=flags/choose_finetune.flags": "needs a ranking of the reader's images",
+    "study --flagfile=flags/first_result.flags": "fetches weights and data; test_preparing.py plays its hosts",
     "study --flagfile=flags/choose.flags": "needs public weights, and images of the reader's",
     "study --flagfile=flags/paper_v3.flags --flagfile=flags/cluster.flags": "needs a Ray cluster and the paper's data",
     "study --flagfile=flags/paper_v3.flags --task=": "needs the paper's data; the script is run below",

@@ -17,6 +17,7 @@ import zipfile
 import numpy as np
 import PIL.Image
 import scipy.io
+import tensorflow_datasets as tfds
 from etils import epath
 from tensorflow_datasets.core.download import checksums
 from tensorflow_datasets.core.download.download_manager import DownloadManager
@@ -207,9 +208,14 @@ def voc2007(folder) -> dict:
     return truth
 
 
-def dtd(folder) -> dict:
+def class_names(dataset) -> tuple[str, ...]:
+    """All classes of a data set of TFDS, as it names them."""
+    return tuple(tfds.builder(dataset.tfds).info.features["label"].names)
+
+
+def dtd(folder, classes=("banded", "zigzagged")) -> dict:
     truth, files = {"train": {}, "validation": {}, "test": {}}, {}
-    for label, name in enumerate(("banded", "zigzagged")):
+    for label, name in enumerate(classes):
         for number in range(9):
             key = f"{name}/{name}_{number:04d}.jpg"
             truth[("train", "validation", "test")[number // 3]][key] = name
@@ -238,10 +244,10 @@ def pets(folder) -> dict:
     return truth
 
 
-def caltech101(folder) -> dict:
+def caltech101(folder, classes=("BACKGROUND_Google", "accordion", "yin_yang")) -> dict:
     files, truth = {}, {}
-    for label, name in enumerate(("BACKGROUND_Google", "accordion", "yin_yang")):
-        for number in range(33 + label):
+    for label, name in enumerate(classes):
+        for number in range(33 + label % 3):
             truth[f"{name.lower()}/image_{number:04d}.jpg"] = name.lower()
             files[f"101_ObjectCategories/{name}/image_{number:04d}.jpg"] = picture(label, number)
     inner = _tar(folder / "inner.tar.gz", files)
@@ -251,11 +257,15 @@ def caltech101(folder) -> dict:
     return {"all": truth}
 
 
-def flowers(folder) -> dict:
-    sets = {"trnid": [3, 4, 9, 10], "valid": [1, 2, 7, 8], "tstid": [5, 6, 11, 12, 13]}
-    labels = [1 + (number - 1) // 6 for number in range(1, 14)]
-    _tar(folder / "102flowers.tgz", {f"jpg/image_{number:05d}.jpg": picture(labels[number - 1], number)
-                                     for number in range(1, 14)})
+def flowers(folder, classes=2) -> dict:
+    """Six images of each class, and one of the next."""
+    labels = [1 + number // 6 for number in range(6 * classes + 1)]
+    sets = {name: [number for number in range(1, len(labels) + 1) if (number - 1) % 6 in places]
+            for name, places in (("trnid", (2, 3)), ("valid", (0, 1)), ("tstid", (4, 5)))}
+    sets["valid"], sets["tstid"] = sets["valid"][:2 * classes], sets["tstid"] + [len(labels)]
+    labels[-1] = min(labels[-1], 102)
+    _tar(folder / "102flowers.tgz", {f"jpg/image_{number:05d}.jpg": picture(label, number)
+                                     for number, label in enumerate(labels, start=1)})
     (folder / "imagelabels.mat").write_bytes(_mat(labels=np.array([labels])))
     (folder / "setid.mat").write_bytes(_mat(**{name: np.array([numbers]) for name, numbers in sets.items()}))
     return {split: {f"image_{number:05d}.jpg": labels[number - 1] - 1 for number in sets[name]}

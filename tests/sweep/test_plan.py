@@ -18,7 +18,7 @@ from tfbench.models import weights
 from tfbench.models.catalog import NETWORKS, PAPER
 from tfbench.results import archive, store
 from tfbench.results.record import Record
-from tfbench.sweep import accelerators, jobs, plan, status
+from tfbench.sweep import accelerators, jobs, lacking, plan, status
 
 ROOT = pathlib.Path(__file__).parents[2]
 WHOLE = ["--models=paper", "--datasets=paper", "--source=imagenet"]
@@ -61,8 +61,13 @@ def test_the_whole_paper_is_planned_in_two_seconds():
     lines = {line.split()[0]: line for line in text.splitlines()}
     assert "10,944" in lines["fine-tuning"] and f"{192 * 57 * 19531 * 256:,}" in lines["fine-tuning"]
     assert "8,832" in lines["logistic"]
-    assert text.count("is not prepared") == 12 and text.count("tfbench.prepare_models --model=") == 16
-    assert "food101 is not prepared (5.0 GB to fetch): python -m tfbench.prepare_data --dataset=food101" in text
+    fetched, weights, _, *by_hand = text.splitlines()[-6:]
+    assert re.match("  to fetch +9 data sets, 8.2 GB and 1 file of unknown size: python -m tfbench.prepare_data "
+                    "--dataset=food101,cifar10,", fetched)  # not the 41 GB that nobody can fetch
+    assert re.match("  to fetch +weights of 16 networks, about 1.. GB: python -m tfbench.prepare_models --model=in",
+                    weights)
+    assert [line.split()[2].rstrip(",") for line in by_hand] == ["birdsnap", "sun397", "cars"]
+    assert "39.1 GB: SUN397.tar.gz, Partitions.zip into /absent/downloads/manual. Princeton's" in by_hand[1]
 
 
 @pytest.mark.parametrize("rate", [1.0, 1e9, 1e14])
@@ -104,7 +109,7 @@ def test_retrained_and_public_weights_are_two_studies_that_share_training_from_s
 
 def test_embedded_data_and_pretrained_sources_miss_nothing():
     flags = options("--models=mobilenet_v1", "--datasets=digits", "--source=glyphs", "--image_size=32")
-    assert plan.missing(flags, jobs.plan_runs(flags, 1e12)) == []
+    assert lacking.of_study(flags, jobs.plan_runs(flags, 1e12)) == []
 
 
 def test_a_measured_throughput_gives_the_hours(tmp_path):

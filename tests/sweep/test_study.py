@@ -1,5 +1,6 @@
 """A whole study, small: plan, pretraining, three regimes, report; again; and what the plan says."""
 
+import dataclasses
 import pathlib
 import re
 import signal
@@ -11,9 +12,11 @@ import pytest
 from helpers.outcomes import outcomes
 from helpers.programs import parse, plan_runs
 
-from tfbench import UserError, pretrain, study
+from tfbench import UserError, prepare_models, pretrain, study
+from tfbench.files import downloads
 from tfbench.models import weights
 from tfbench.models.build import build_network
+from tfbench.models.catalog import NETWORKS
 from tfbench.regimes import RUNS
 from tfbench.results import store
 from tfbench.sweep import jobs, plan, status
@@ -213,18 +216,24 @@ def test_what_needs_a_failed_pretraining_is_set_aside_and_the_rest_goes_on(tmp_p
         status.read_work(tmp_path)
 
 
-def test_a_network_without_weights_is_said_beside_the_ranking(tmp_path, data_dir, capsys):
+def test_a_network_without_weights_is_said_beside_the_ranking(tmp_path, data_dir, capsys, monkeypatch):
+    """Also where --prepare asks a host that is dead for them."""
+    monkeypatch.setattr(prepare_models, "public_weights", lambda *_: dataclasses.replace(
+        NETWORKS["mobilenet_v2"].weights[0], url="http://127.0.0.1:9/x.tgz"))
+    monkeypatch.setattr(downloads, "PAUSE_SECONDS", 0.001)
     metadata = {"network": "mobilenet_v1", "dataset": "imagenet", "accuracy": 0.7, "n_test": 50_000,
                 "value_range": "inception", "source": "slim", "image_size": 32}
     weights.save(build_network("mobilenet_v1", image_size=32), weights.imagenet_path(tmp_path / "w", "mobilenet_v1"),
                  metadata)
     arguments = ["--models=mobilenet_v1,mobilenet_v2", "--datasets=digits", "--source=imagenet", "--image_size=32",
                  "--regimes=logistic_regression", f"--logistic_regression=--l2=10 --weights_dir={tmp_path}/w",
-                 f"--data_dir={data_dir}", f"--results_dir={tmp_path}/r", "--yes"]
+                 f"--data_dir={data_dir}", f"--results_dir={tmp_path}/r", "--yes", "--prepare"]
     assert study.main(parse(study, arguments)) == 1
     output = capsys.readouterr()
     ranking = output.out[output.out.index("logistic regression, test accuracy in %:"):].splitlines()
     assert ranking[1].split()[-3:] == ["MB", "ms/image", "frontier"]
     assert ranking[2].split()[:3] == ["MobileNet", "v1", "1"] and float(ranking[2].split()[-2]) > 0
     assert "set aside: logistic_regression mobilenet_v2 digits: " in output.err
+    assert "  to fetch        weights of 1 network, about" in output.out  # of two, one is there
+    assert "missing: mobilenet_v2: cannot fetch http://127.0.0.1:9/x.tgz (" in output.err
     assert "not all of the study is in this analysis" in output.err

@@ -8,6 +8,9 @@ This module imports no TensorFlow.
 """
 
 import dataclasses
+from collections.abc import Iterable
+
+from tfbench.wording import count, megabytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +47,14 @@ class Source:
     citation: str
     note: str = ""
     checked_by_builder: bool = True
+
+
+def sizes(files: Iterable[File]) -> str:
+    """Bytes of files in words: "2.0 GB and 1 file of unknown size"."""
+    files = list(files)
+    known, unknown = sum(file.size for file in files), sum(not file.size for file in files)
+    words = [megabytes(known)] if known else []
+    return " and ".join(words + ([f"{count(unknown, 'file')} of unknown size"] if unknown else []))
 
 
 def _files(address: str, *archives: tuple[str, int, str]) -> tuple[File, ...]:

@@ -8,17 +8,14 @@ import numpy as np
 
 from tfbench import paper
 from tfbench.config import ALL, PAPER, RunConfig
-from tfbench.data import manifests
 from tfbench.data.catalog import Dataset
-from tfbench.data.lookup import get_dataset
 from tfbench.errors import UserError
 from tfbench.files import atomic
 from tfbench.inputs import RunInputs, dataset_of
 from tfbench.models.catalog import NETWORKS, Network
-from tfbench.models.lookup import get_network, is_custom
-from tfbench.models.weights import imagenet_path
+from tfbench.models.lookup import get_network
 from tfbench.regimes import PRETRAIN, REGIMES, RUNS
-from tfbench.sweep import accelerators
+from tfbench.sweep import accelerators, lacking
 from tfbench.training import halving
 from tfbench.wording import aligned, count, duration
 
@@ -192,7 +189,7 @@ def describe(options, runs) -> str:
         "checkpoints at a time" + (f", {kept:.1f} GB of trained networks" if options.keep_model else ""),
         f"  results         {options.results_dir}",
         f"  data            {options.data_dir}",
-        *(f"  missing         {line}" for line in missing(options, runs))))
+        *(f"  {line}" for line in lacking.lines(lacking.of_study(options, runs)))))
 
 
 def alternatives(runs) -> list[str]:
@@ -213,30 +210,6 @@ def alternatives(runs) -> list[str]:
 
 def _sums(costs: list[Cost]) -> tuple[str, str]:
     return f"{sum(one.fits for one in costs):,}", f"{sum(one.trained for one in costs):,}"
-
-
-def missing(options, runs) -> list[str]:
-    """What must be there before the study can be run, and the command that puts it there."""
-    names = dict.fromkeys([*options.datasets, *([] if options.source == IMAGENET else [options.source])])
-    lines = []
-    for name in names:
-        dataset = get_dataset(name, options.data_dir)
-        if dataset.prepared_on_demand or manifests.read(dataset, options.data_dir) is not None:
-            continue
-        size = sum(file.size for file in dataset.source.files) / 1e9 if dataset.source else 0
-        fetched = f" ({size:.1f} GB to fetch)" if size else ""
-        lines.append(f"{name} is not prepared{fetched}: python -m tfbench.prepare_data --dataset={name} "
-                     f"--data_dir={options.data_dir} --action=prepare")
-    folders = {run.config.model: run.config.weights_dir for run in runs
-               if options.source == IMAGENET and run.config.kind.pretrained}
-    for network, folder in folders.items():
-        if is_custom(network) or imagenet_path(folder, network).exists():
-            continue
-        remedy = f"python -m tfbench.prepare_models --model={network} --weights_dir={folder}"
-        if not NETWORKS[network].weights:
-            remedy = "none are public: leave it out, or take --source=glyphs"
-        lines.append(f"weights of {network}: {remedy}")
-    return lines
 
 
 def operations(network: Network, image_size: int | None = None) -> float:
