@@ -133,7 +133,7 @@ def clear(folder):
 
 @pytest.mark.parametrize("damage, told", [
     (lambda root: truncate(root / "train/cat/3.jpeg"),
-     r"1 image of .* cannot be read: train/cat/3.jpeg \(damaged or cut JPEG: .*\); repair or remove it"),
+     r"1 image of .* cannot be read: train/cat/3.jpeg \(damaged or cut JPEG: .*\); repair it or move it elsewhere"),
     (lambda root: (root / "test/dog/0.jpeg").write_text("<html>"),
      r"cannot be read: test/dog/0.jpeg \(a web page, no image\)"),
     (lambda root: clear(root / "test/dog"), "test/dog has no images"),
@@ -332,8 +332,9 @@ def test_unreadable_images_are_left_out_where_asked_for(tmp_path, run_program):
     (root / "dog/8.jpeg").symlink_to("nowhere")
     arguments = [f"--dataset=folder:{root}", f"--data_dir={tmp_path}/data"]
     with pytest.raises(UserError, match=r"3 images of .* cannot be read: cat/3.jpeg \(damaged or cut JPEG.*dog/0.jpeg "
-                       r"\(an empty file\), dog/8.jpeg \(a link to a missing file\); repair or remove them, or "
-                       "`python -m tfbench.prepare_data --dataset=folder:.* --skip_unreadable` leaves them out"):
+                       r"\(an empty file\), dog/8.jpeg \(a link to a missing file\); repair them or move them "
+                       "elsewhere, or `python -m tfbench.prepare_data --dataset=folder:.* --skip_unreadable` leaves "
+                       "them out"):
         run_program(prepare_data, *arguments)
     output = run_program(prepare_data, *arguments, "--skip_unreadable")
     assert "folder:x: 3 unreadable images left out: cat/3.jpeg (damaged" in output and "folder:x: 9 / 2 / 3" in output

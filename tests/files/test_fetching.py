@@ -105,3 +105,18 @@ def test_a_defect_in_a_thread_is_raised_where_events_are_read(tmp_path, monkeypa
     monkeypatch.setattr(downloads, "download", lambda *_, **more: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         fetch(wanted(DEAD, tmp_path / "x"))
+
+
+def test_an_interrupted_command_keeps_what_came_and_the_same_again_goes_on(tmp_path):
+    with serve(cuts=[1_500_000]) as (url, asked):
+        file = wanted(url, tmp_path / "x")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(downloads, "PAUSE_SECONDS", 1000.0)  # the connection was cut: it waits for the next one
+            events = fetching.fetch([file])
+            came = 0
+            while came < 1_500_000:
+                came += next(events).bytes or 0
+            events.close()
+        assert file.left == 1_500_000 and not file.path.exists()
+        assert fetch(file) == {file.path: SHA256}
+    assert asked == [None, "bytes=1500000-"]

@@ -114,8 +114,9 @@ def look_through(dataset: Dataset, *, skip_unreadable: bool = False, report=lamb
     if skipped and not skip_unreadable:
         which = "it" if len(skipped) == 1 else "them"
         raise UserError(f"{count(len(skipped), 'image')} of {printable(reading.root)} cannot be read: "
-                        f"{_some(skipped, 20)}; repair or remove {which}, or `python -m tfbench.prepare_data --dataset="
-                        f"{printable(folders.FOLDER + dataset.folder)} --skip_unreadable` leaves {which} out")
+                        f"{_some(skipped, 20)}; repair {which} or move {which} elsewhere, or `python -m "
+                        f"tfbench.prepare_data --dataset={printable(folders.FOLDER + dataset.folder)} "
+                        f"--skip_unreadable` leaves {which} out")
     if skipped:
         kept = tuple(file for file in files if file.path not in skipped)
         if not kept:
