@@ -299,7 +299,7 @@ def test_of_equal_networks_the_cheaper_are_taken_and_the_others_named():
 
 def test_without_a_ranking_the_command_that_makes_it_is_named(photographs, tmp_path):
     options = types.SimpleNamespace(best=2, datasets=(photographs,), models=("mobilenet_v1",), split_seed=0,
-                                    data_dir=str(tmp_path), results_dir=str(tmp_path / "none"))
+                                    metric=None, data_dir=str(tmp_path), results_dir=str(tmp_path / "none"))
     with pytest.raises(UserError, match="rank them first, `python -m tfbench.study --flagfile=flags/choose.flags"):
         best.choose(options)
     options.datasets = (photographs, "digits")
