@@ -6,6 +6,7 @@ To add a hyperparameter: add a field here, name it in the rows of regimes.py tha
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 import re
@@ -484,8 +485,12 @@ FIELDS = {field.name: field.metadata["setting"] for field in dataclasses.fields(
           if "setting" in field.metadata}
 
 
-def settings_of(kind: Regime) -> dict[str, Setting]:
-    """The settings that a kind of run has, with what its row in regimes.py says of them, in the order of the fields."""
+@functools.cache
+def settings_of(kind: Regime) -> Mapping[str, Setting]:
+    """The settings that a kind of run has, with what its row in regimes.py says of them, in the order of the fields.
+
+    Whoever asks gets the same mapping: nobody changes it.
+    """
     return {name: dataclasses.replace(known, **changes) if changes else known
             for name, known in FIELDS.items() if (changes := kind.settings.get(name)) is not None}
 

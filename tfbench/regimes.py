@@ -8,7 +8,7 @@ from typing import Any
 from tfbench import paper
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)  # a row of a table is itself alone: it can be a key
 class Regime:
     """A kind of run: one of the paper's three regimes, or the pretraining before them.
 

@@ -15,13 +15,14 @@ kept, interrupted ones continued: the same command again is always right.
 
 import contextlib
 import dataclasses
+import datetime
 import json
 import re
 import sys
 import time
 
 from tfbench.cli import app, flags
-from tfbench.cli.progress import Display
+from tfbench.cli.progress import Display, refresh
 from tfbench.config import FIELDS, WHAT, Setting
 from tfbench.data.catalog import DATASETS
 from tfbench.errors import UserError
@@ -82,10 +83,10 @@ SETTINGS = {
     "accelerator": Setting(None, "choice", "device of --plan's table of times, which need not be here; unset: all of "
                            "them", LOOK, choices=accelerators.ACCELERATORS),
     "gpus": Setting(1, "integer", "how many of them share the work in that table (our choice)", LOOK, minimum=1),
-    "status": Setting(False, "switch", "only say which runs are finished, running, begun, set aside and left, what "
-                      "they took and will take, on which hosts, and which features are kept on disk", LOOK),
-    "watch": Setting(0, "integer", "--status again and again, every so many seconds, until all runs are finished (0, "
-                     "our choice: not at all)", LOOK, minimum=0),
+    "status": Setting(False, "switch", "only say which runs are finished, running, begun, set aside and left, as a "
+                      "matrix, what they took and will take, on which hosts, which features are kept on disk", LOOK),
+    "watch": Setting(0, "integer", "--status again and again, every so many seconds, until all runs are finished "
+                     "or ^C; a terminal is cleared before (0, our choice: not at all)", LOOK, minimum=0),
     "json": Setting(False, "switch", "--status as JSON, for programs", LOOK),
     "export": Setting(None, "text", "only write an archive of what is finished to this new folder: records, "
                       "predictions, metadata of weights, no weights", LOOK),
@@ -104,8 +105,13 @@ def show_status(options, runs: list[jobs.Run]) -> None:
         if options.json:
             say(json.dumps(status.as_json(states, caches, work)))
         else:
-            for line in status.lines(states, caches, work):
-                say(line)
+            lines = status.lines(states, caches, work)
+            if options.watch:
+                moment = datetime.datetime.now()
+                refresh([f"{moment:%Y-%m-%d %H:%M:%S}, again every {options.watch} s until all is finished", *lines])
+            else:
+                for line in lines:
+                    say(line)
         if not options.watch or all(state.state == "finished" for state in states):
             return
         time.sleep(options.watch)

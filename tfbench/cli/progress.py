@@ -1,7 +1,9 @@
 """What a person watches: in a terminal a live view, elsewhere plain lines."""
 
+import shutil
 import sys
 import time
+from collections.abc import Sequence
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -9,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 from rich.text import Text
 
-from tfbench.wording import duration, printable
+from tfbench.wording import count, duration, printable, say
 
 QUIET_SECONDS = 60.0  # without a line after which, outside a terminal, a trial says how far it is
 
@@ -139,6 +141,20 @@ class Silent:
 
     def __getattr__(self, name):
         return lambda *args, **more: None
+
+
+def refresh(lines: Sequence[str]) -> None:
+    """Prints lines that are told again and again: on a terminal in place of what it shows, as many as it has room for.
+    """
+    if sys.stdout.isatty():
+        width, height = shutil.get_terminal_size()
+        Console(force_terminal=True).clear()
+        rows = [-(-max(len(line), 1) // width) for line in lines]  # long lines are wrapped
+        if sum(rows) > height - 1:  # the cursor has a row
+            fit = max((n for n in range(min(len(lines), height)) if sum(rows[:n]) <= height - 2), default=0)
+            lines = [*lines[:fit], f"{count(len(lines) - fit, 'more line')} without room here: --status shows them"]
+    for line in lines:
+        say(line)
 
 
 def _grid_table(trials: list[dict], learning_rates, weight_decays) -> Table:

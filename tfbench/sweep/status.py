@@ -11,12 +11,15 @@ from tfbench.files import atomic, sharing
 from tfbench.files.paths import Path
 from tfbench.results import store
 from tfbench.results.record import Record, fits, images_per_second, summary
-from tfbench.sweep import jobs
+from tfbench.sweep import jobs, matrix
 from tfbench.sweep.plan import Cost
 from tfbench.wording import count, duration
 
 CONTINUES = "the same command continues it"
 STATES = ("finished", "running", "begun", "set aside", "not begun")
+TO_MIND = ("set aside", "running", "begun")  # states of which each run has a line, in this order
+FEW = 100  # runs, or cached features, up to which each has a line
+NAMED = 3  # runs that a warning names
 STALE = sharing.SEEN_WITHIN  # seconds after which what a study on Ray last wrote no longer tells what it does
 
 
@@ -308,31 +311,54 @@ def by_host(states: list[State]) -> dict[str, dict]:
 
 
 def lines(states: list[State], caches: list[str], work: dict) -> list[str]:
-    """One line per run, per host and per folder of cached features, who works on it, then what it comes to."""
-    total = totals(states)
-    text_lines = [f"[{number}/{len(states)}] {state.text}" for number, state in enumerate(states, start=1)]
+    """What it comes to, the matrix of states, then what to mind: runs, warnings, features, checkpoints, hosts."""
+    total, told = totals(states), work_lines(work)
+    text_lines = [*_summary(total, work), *told[-1:], *matrix.lines(states), *told[:-1], *_one_by_one(states)]
+    runs_of: dict[str, list[str]] = {}
     for state in states:
-        text_lines += [f"warning: {state.regime} {state.network} {state.dataset}: {text}" for text in state.warnings]
-    text_lines += [f"features {line}" for line in caches]
+        for text in state.warnings:
+            runs_of.setdefault(text, []).append(state.title)
+    for text, titles in runs_of.items():
+        more = f" and {count(len(titles) - NAMED, 'other run')}" if len(titles) > NAMED else ""
+        text_lines.append(f"warning: {text}: {', '.join(titles[:NAMED])}{more}")
+    if len(caches) > FEW:
+        text_lines.append(f"features of {len(caches):,} networks on data sets are kept; --json lists them")
+    else:
+        text_lines += [f"features {line}" for line in caches]
     if total["checkpoint_bytes"]:
         text_lines.append(f"checkpoints of what is not finished: {total['checkpoint_bytes'] / 1e6:,.1f} MB")
     for host, part in by_host(states).items():
         speed = f"{part['images_per_second']:,.0f} images/s in training, " if part["images_per_second"] else ""
         share = f"{100 * part['share']:.0f} % of the time spent"
         text_lines.append(f"host {host}: {count(part['fits'], 'fit')}, {speed}{share}")
-    text_lines += work_lines(work)
+    return text_lines
+
+
+def _summary(total: dict, work: dict) -> list[str]:
+    """How much is finished, spent and left, and how many fits to mind."""
     others = "".join(f", {total[name.replace(' ', '_')]:,} {name}" for name in STATES[1:]
                      if name == "begun" or total[name.replace(" ", "_")])
     at_once = len(work["report"]["running"]) if work["at_work"] == "ray" else 1
     shared = f" ({duration(3600 * total['hours_left'] / at_once)} with {at_once} jobs at a time)" if at_once > 1 else ""
     left = f"about {duration(3600 * total['hours_left'])} left{shared}" if total["hours_left"] else "nothing left"
-    text_lines.append(f"{total['finished']:,} of {count(len(states), 'run')} finished{others}, {total['fits_done']:,} "
-                      f"of {count(total['fits'], 'fit')}; {duration(3600 * total['hours_spent'])} of device time "
-                      f"spent, {left}")
+    text_lines = [f"{total['finished']:,} of {count(total['runs'], 'run')} finished{others}, {total['fits_done']:,} "
+                  f"of {count(total['fits'], 'fit')}; {duration(3600 * total['hours_spent'])} of device time "
+                  f"spent, {left}"]
     for number, what in ((total["diverged"], "trial that diverged, it counts as the worst"),
                          (total["uncertified"], "regression that is not certified to be solved")):
         if number:
             text_lines.append(f"warning: {number:,} × a {what}")
+    return text_lines
+
+
+def _one_by_one(states: list[State]) -> list[str]:
+    """A line per run, with its number in the plan: first those to mind; the others only where there are few."""
+    shown = TO_MIND if len(states) > FEW else (*TO_MIND, "finished", "not begun")
+    text_lines = [f"[{number}/{len(states)}] {state.text}" for name in shown
+                  for number, state in enumerate(states, start=1) if state.state == name]
+    if len(text_lines) < len(states):
+        text_lines.append(f"{count(len(states) - len(text_lines), 'run')} finished or not begun without a line here; "
+                          "--json lists each")
     return text_lines
 
 
