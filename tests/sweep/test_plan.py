@@ -1,5 +1,6 @@
 """A study's plan, its status and its archive, on flags and made-up rows: nothing is trained."""
 
+import dataclasses
 import datetime
 import json
 import pathlib
@@ -18,7 +19,8 @@ from tfbench.models import weights
 from tfbench.models.catalog import NETWORKS, PAPER
 from tfbench.results import archive, store
 from tfbench.results.record import Record
-from tfbench.sweep import accelerators, jobs, lacking, plan, status
+from tfbench.sweep import accelerators, jobs, lacking, plan, sizes, status
+from tfbench.wording import duration
 
 ROOT = pathlib.Path(__file__).parents[2]
 WHOLE = ["--models=paper", "--datasets=paper", "--source=imagenet"]
@@ -58,7 +60,7 @@ def test_the_whole_paper_is_planned_in_two_seconds():
     assert time.thread_time() - start < 2
     assert len(runs) == 16 * 12 * 3
     assert sum(run.cost.fits for run in runs if run.config.regime == "finetune") == 192 * 57
-    lines = {line.split()[0]: line for line in text.splitlines()}
+    lines = {line.split()[0]: line for line in reversed(text.splitlines())}  # of several the first
     assert "10,944" in lines["fine-tuning"] and f"{192 * 57 * 19531 * 256:,}" in lines["fine-tuning"]
     assert "8,832" in lines["logistic"]
     fetched, weights, _, *by_hand = text.splitlines()[-6:]
@@ -169,13 +171,110 @@ def test_cheaper_searches_stand_beside_the_papers():
 
 
 def test_flagfiles_say_the_plans_numbers():
-    said = {}
-    for path in sorted((ROOT / "flags").glob("paper_*.flags")):
-        if match := re.search(r"(\d\.\d) \* 10\^(\d+) images", path.read_text(encoding="utf-8")):
-            runs = jobs.plan_runs(parse(study, [f"--flagfile={path}"]), 1e12)
-            assert f"{sum(run.cost.trained for run in runs):.1e}" == f"{match[1]}e+{match[2]}", path
-            said[path.stem] = len(runs)
-    assert said == {"paper_finetune": 192, "paper_from_scratch": 192, "paper_v3": 576}
+    images, times = {}, {}
+    for path in sorted((ROOT / "flags").glob("*.flags")):
+        text = path.read_text(encoding="utf-8")
+        said = re.search(r"(\d\.\d) \* 10\^(\d+) images", text)
+        taken = re.search(r"(\d[\w. ]*) of one A100", text)
+        if not said and not taken:
+            continue
+        runs = jobs.plan_runs(parse(study, [f"--flagfile={path}"]), 1e12)
+        if said:
+            number = sum(run.cost.trained for run in runs) or sum(run.cost.evaluated for run in runs)
+            assert f"{number:.1e}" == f"{said[1]}e+{int(said[2]):02d}", path
+            images[path.stem] = len(runs)
+        assert taken, path
+        work = [(run.cost.operations, run.cost.solver, run.config.precision) for run in runs]
+        assert taken[1] == duration(accelerators.seconds(accelerators.ACCELERATORS["a100"], work)), path
+        times[path.stem] = taken[1]
+    assert images == {"paper_finetune": 192, "paper_fixed_features": 192, "paper_from_scratch": 192, "paper_v1": 468,
+                      "paper_v3": 576, "paper_v3_retrained": 592}
+    assert times.keys() - images.keys() == {
+        "convergence", "few_examples", "gpu8", *(f"figure_5_{number}" for number in range(1, 6)),
+        *(f"appendix_c2_{number}" for number in range(1, 5))}
+
+
+def test_training_in_16_bits_has_the_rate_of_16_bits():
+    a100 = accelerators.ACCELERATORS["a100"]
+    assert a100.rate("mixed_bfloat16") == a100.rate("bfloat16") == 312e12 * 0.2
+    assert a100.rate("float32") == 156e12 * 0.15
+
+
+# ---- memory and disk -------------------------------------------------------------------------------
+
+
+def test_memory_of_a_job_by_hand():
+    """Of ResNet-50 on Pets: 23,508,032 + 2,049 * 37 parameters; 1.3 * 317 roots of 3.856e9 numbers are kept of an
+    image; 3,680 images to fit; archives of 811,092,049 bytes; three batches of 256 * 224 * 224 * 3 numbers; 735 MB of
+    TensorFlow."""
+    flags = options("--models=resnet_50", "--datasets=pets", "--source=imagenet",
+                    "--regimes=finetune,logistic_regression")
+    regression, tuning = sorted((run.config for run in jobs.plan_runs(flags, 1e12)), key=lambda config: config.regime,
+                                reverse=True)
+    found = plan.memory(tuning)
+    assert found.activations == pytest.approx(62_096.7 * 1.3 * 317 * 4 * 256, rel=1e-6)
+    assert found.device - found.activations == 283_006_140
+    assert found.host == 735_000_000 + 94_335_380 + 811_092_049 + 462_422_016
+    tight = plan.memory(dataclasses.replace(tuning, accumulate=4, precision="mixed_bfloat16", image_size=112))
+    assert tight.activations == pytest.approx(found.activations / 4 / 2 / 4, abs=1)
+    assert tight.device - tight.activations == 283_006_140  # these stay in 32 bits
+    shared = plan.memory(dataclasses.replace(tuning, devices=8))
+    assert shared.activations == pytest.approx(found.activations / 8, abs=1)
+    fitted = plan.memory(regression)
+    assert fitted.activations == pytest.approx(found.activations / 5, abs=1)
+    assert fitted.device == 94_335_380 + fitted.activations
+    assert fitted.host == found.host + 12 * 30_146_560 + 1_089_280
+    few = plan.memory(dataclasses.replace(regression, examples_per_class=(1,), subset_seeds=(0,)))
+    assert few.host == found.host + (12 * 2048 + 2 * 37) * 4 * (37 + 740)
+
+
+@pytest.mark.parametrize(("network", "measured"), [
+    ("resnet_50", 99.4e6), ("mobilenet_v1", 58.4e6), ("densenet_121", 145.4e6)])
+def test_what_training_keeps_of_an_image_is_what_was_measured(network, measured):
+    assert 4 * sizes.kept_numbers(NETWORKS[network], None) == pytest.approx(measured, rel=0.15)
+
+
+def test_the_largest_job_of_each_regime_stands_in_the_plan():
+    flags = options(*WHOLE)
+    runs = jobs.plan_runs(flags, 1e12)
+    header, *lines, _, _, _ = sizes.memory_table([(run.config, plan.memory(run.config)) for run in runs])
+    assert len({len(line) for line in (header, *lines)}) == 1
+    assert [re.split(" {2,}", line.strip())[0] for line in lines] == ["logistic regression", "fine-tuning",
+                                                                      "training from scratch"]
+    assert all(line.endswith("nasnet_large birdsnap") for line in lines)
+    text = plan.describe(flags, runs)
+    assert header in text and "archives" in text and "without birdsnap, aircraft, whose size is unknown" in text
+
+
+def test_the_large_solver_is_streamed_in_blocks():
+    source = options("--models=mobilenet_v1", "--datasets=pets", "--source=imagenet", "--regimes=logistic_regression")
+    config = jobs.plan_runs(source, 1e12)[0].config
+    network, pets = NETWORKS["mobilenet_v1"], lookup.get_dataset("pets", None)
+    million = sizes.memory(config, network, dataclasses.replace(pets, classes=1000, source=None), 1_000_000)
+    fitted = 1_000_740
+    assert million.device == (4 << 30) + 8 * fitted * 1000  # features in float64 would be 8.2 GB
+    assert million.host > 12 * 4 * fitted * 1024
+
+
+def test_disk_of_a_study_by_hand():
+    flags = options("--models=resnet_50", "--datasets=pets", "--source=imagenet",
+                    "--regimes=finetune,logistic_regression")
+    runs = jobs.plan_runs(flags, 1e12)
+    assert {name: size for name, size, _ in sizes.disk(runs, keep_model=True)} == {
+        "archives": 811_092_049, "data": 811_092_049, "weights": 4 * (23_508_032 + 2_049_000),
+        "features": 4 * 2048 * 7349, "checkpoints": 376_128_512, "predictions": 2 * 2 * 3669 * 37,
+        "networks": 2 * 94_335_380}
+    first, *rest = sizes.disk_table(runs, keep_model=True)
+    assert re.search(r"disk, about +2\.3 GB  in all$", first) and len(rest) == 7
+    assert "networks" not in "".join(sizes.disk_table(runs, keep_model=False))
+
+
+def test_features_that_several_runs_share_count_once():
+    flags = options("--models=resnet_50", "--datasets=pets", "--source=imagenet", "--regimes=logistic_regression")
+    flags.logistic_regression += " --examples_per_class=1,2 --subset_seeds=0,1"
+    runs = jobs.plan_runs(flags, 1e12)
+    assert len(runs) == 4
+    assert ("features", 4 * 2048 * 7349, "") in sizes.disk(runs, keep_model=False)
 
 
 # ---- status --------------------------------------------------------------------------------------

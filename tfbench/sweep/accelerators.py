@@ -30,10 +30,12 @@ class Accelerator(NamedTuple):
 
     def rate(self, precision: str) -> float:
         """Floating-point operations per second of a training."""
-        if precision == "bfloat16":
+        if precision in BFLOAT16:
             return 1e12 * self.bfloat16_peak * self.bfloat16_sustained
         return 1e12 * self.peak * self.sustained
 
+
+BFLOAT16 = {"bfloat16", "mixed_bfloat16"}  # --precision of features, and of training
 
 ACCELERATORS = {  # T4 and V100 have no bfloat16: they compute it in float32
     "t4": Accelerator("T4", 8.1, 0.35, 8.1, 0.35, 16),
@@ -62,7 +64,7 @@ def table(work: list[tuple[float, float, str]], names, devices: int) -> list[str
         taken = seconds(device, work)
         precisions = {precision for _, _, precision in work}
         assumed = f"{100 * device.sustained:.0f} % of {device.peak:g} · 10¹²/s"
-        if precisions == {"bfloat16"}:
+        if precisions <= BFLOAT16:
             assumed = f"{100 * device.bfloat16_sustained:.0f} % of {device.bfloat16_peak:g} · 10¹²/s"
         rows.append((device.title, duration(taken), duration(taken / devices), assumed))
     return [f"  {line}" for line in aligned(rows)]

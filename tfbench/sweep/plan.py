@@ -15,7 +15,7 @@ from tfbench.inputs import RunInputs, dataset_of
 from tfbench.models.catalog import NETWORKS, Network
 from tfbench.models.lookup import get_network
 from tfbench.regimes import PRETRAIN, REGIMES, RUNS
-from tfbench.sweep import accelerators, lacking
+from tfbench.sweep import accelerators, lacking, sizes
 from tfbench.training import halving
 from tfbench.wording import aligned, count, duration
 
@@ -109,6 +109,12 @@ def images_to_train_on(config: RunConfig) -> int:
     return _images(config, dataset_of(config))
 
 
+def memory(config: RunConfig) -> sizes.Memory:
+    """What a job of a run takes of memory, about."""
+    dataset = dataset_of(config)
+    return sizes.memory(config, get_network(config.model), dataset, _images(config, dataset))
+
+
 def images_of(inputs: RunInputs) -> int:
     """How many images go through the network in a run, or in the part of it that config.trial names, about."""
     config = inputs.config
@@ -169,9 +175,7 @@ def describe(options, runs) -> str:
             getattr(config, name) == paper.PRETRAINING[name]
             for config in pretrainings for name in paper.PRETRAINING_SWITCHES):
         first += ", as in the paper's main experiment"
-    kept = sum(4 * get_network(run.config.model).parameters for run in runs if run.config.regime in REGIMES) / 1e9
     where = f"by {options.throughput}" if options.throughput else "on this machine"
-    features = sum(run.cost.kept for run in runs if run.cost.trained == 0) / 1e9
     solver = sum(run.cost.solver for run in runs)
     devices = accelerators.table(
         [(run.cost.operations, run.cost.solver, run.config.precision) for run in runs],
@@ -185,8 +189,8 @@ def describe(options, runs) -> str:
         f"  estimated time  {duration(sum(run.cost.seconds for run in runs))} {where}, less what is finished"
         + (f"; of it {duration(solver)} for solving regressions, by a model of two cores" if solver else ""),
         *devices, *alternatives(runs),
-        f"  disk            {features:.1f} GB of features, {max(run.cost.kept for run in runs) / 1e9:.1f} GB of "
-        "checkpoints at a time" + (f", {kept:.1f} GB of trained networks" if options.keep_model else ""),
+        *sizes.memory_table([(run.config, memory(run.config)) for run in runs]),
+        *sizes.disk_table(runs, keep_model=options.keep_model),
         f"  results         {options.results_dir}",
         f"  data            {options.data_dir}",
         *(f"  {line}" for line in lacking.lines(lacking.of_study(options, runs)))))
