@@ -123,7 +123,8 @@ def status(dataset, data_dir) -> str:
     remark = ""
     if sizes != expected:
         remark = f" (the paper: {expected})" if dataset.source else f" (the catalog: {expected})"
-    levels = ", ".join(f"{name} {result}" for name, result in verify.results(manifest["verification"]).items())
+    levels = ", ".join(f"{name} {result}" for name, result in verify.results(manifest["verification"]).items()
+                       if result != verify.UNKNOWN or verify.expected(dataset))  # of own data nothing is published
     if skipped := manifest.get("skipped"):
         remark += f", {count(len(skipped), 'unreadable image')} left out"
     return f"{dataset.name}: {sizes} images to train / validate / test{remark}, {megabytes:,.1f} MB; {levels}"

@@ -109,18 +109,24 @@ def loop(network: str, train: bool, batch_size: int, image_size: int, steps: int
     return (training if train else inference), parameters
 
 
+def answer(line: str) -> None:
+    """Says a line to the parent."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
 def main(work: dict) -> None:
     try:
         import timm
         import torch
     except Exception as error:  # an installation that does not load fails in many ways
-        print(json.dumps({"missing": f"{sys.executable} cannot import torch and timm ({error})"}), flush=True)
+        answer(json.dumps({"missing": f"{sys.executable} cannot import torch and timm ({error})"}))
         return
     run, parameters = loop(**work)
-    print(json.dumps({"torch": torch.__version__, "timm": timm.__version__, "parameters": parameters}), flush=True)
+    answer(json.dumps({"torch": torch.__version__, "timm": timm.__version__, "parameters": parameters}))
     for _ in sys.stdin:
         run()
-        print("done", flush=True)
+        answer("done")
 
 
 if __name__ == "__main__":
