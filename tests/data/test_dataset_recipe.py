@@ -35,7 +35,7 @@ def test_a_data_set_of_tfds_is_one_row(tmp_path, monkeypatch, run_program, liste
     told = call("plan")
     assert "tulips: Tulips, 100 images, 5 classes" in told
     assert ("CC BY 2.0" in told and "there" in told) if listed else "fetched by TFDS (tf_flowers:3.0.1)" in told
-    assert call("status") == "tulips: not prepared\n"
+    assert call("status") == f"tulips: not prepared{', archives there' if listed else ''}\n"
     assert "the data set tulips is not prepared" in str(pytest.raises(UserError, call, "verify").value)
     with pytest.raises(UserError, match="tulips cannot be imported from a copy"):
         run_program(prepare_data, "--dataset=tulips", "--action=import", f"--from={tmp_path}", f"--data_dir={tmp_path}")
