@@ -146,6 +146,8 @@ def test_accelerators_by_hand():
         assert accelerators.seconds(accelerators.ACCELERATORS[name], work) == pytest.approx(expected, rel=1e-4)
     text = plan.describe(flags, [tuning, regression])
     assert re.search(r"A100 +3 d 6 h +9 h 47 min +15 % of 156", text) and text.count("% of ") == 6
+    fitting = dict(re.findall(r"(T4|V100) .* (\d in \d+ GB)", text))
+    assert fitting == {"T4": "1 in 16 GB", "V100": "2 in 32 GB"}  # fine-tuning takes 26.5 GB
     flags.accelerator = "a100"
     assert plan.describe(flags, [tuning, regression]).count("% of ") == 1
     halved = accelerators.seconds(accelerators.ACCELERATORS["a100"], [(work[0][0], 0, "bfloat16")])

@@ -56,9 +56,13 @@ def seconds(device: Accelerator, work: list[tuple[float, float, str]]) -> float:
     return sum(operations / device.rate(precision) + solver for operations, solver, precision in work)
 
 
-def table(work: list[tuple[float, float, str]], names, devices: int) -> list[str]:
-    """A line per accelerator of `names`: device-days or -years, time with so many devices, and what is assumed."""
-    rows = [("accelerator", "device time", f"with {count(devices, 'device')}", "assumed, of peak")]
+def table(work: list[tuple[float, float, str]], memory: list[int], names, devices: int) -> list[str]:
+    """A line per accelerator of `names`: device-days or -years, time with so many, what is assumed, runs that fit.
+
+    Args:
+      work: as of `seconds`. memory: bytes that each of them takes of a device. devices: that share the work.
+    """
+    rows = [("accelerator", "device time", f"with {count(devices, 'device')}", "assumed, of peak", "runs that fit")]
     for name in names:
         device = ACCELERATORS[name]
         taken = seconds(device, work)
@@ -66,5 +70,6 @@ def table(work: list[tuple[float, float, str]], names, devices: int) -> list[str
         assumed = f"{100 * device.sustained:.0f} % of {device.peak:g} · 10¹²/s"
         if precisions <= BFLOAT16:
             assumed = f"{100 * device.bfloat16_sustained:.0f} % of {device.bfloat16_peak:g} · 10¹²/s"
-        rows.append((device.title, duration(taken), duration(taken / devices), assumed))
+        rows.append((device.title, duration(taken), duration(taken / devices), assumed,
+                     f"{sum(size <= 1e9 * device.gigabytes for size in memory):,} in {device.gigabytes} GB"))
     return [f"  {line}" for line in aligned(rows)]

@@ -177,8 +177,10 @@ def describe(options, runs) -> str:
         first += ", as in the paper's main experiment"
     where = f"by {options.throughput}" if options.throughput else "on this machine"
     solver = sum(run.cost.solver for run in runs)
+    taken = [(run.config, memory(run.config)) for run in runs]
     devices = accelerators.table(
         [(run.cost.operations, run.cost.solver, run.config.precision) for run in runs],
+        [size.device for _, size in taken],
         [options.accelerator] if options.accelerator else accelerators.ACCELERATORS, options.gpus)
     return "\n".join((
         f"study of {count(len(options.models), 'network')} × {count(len(options.datasets), 'data set')} × "
@@ -189,7 +191,7 @@ def describe(options, runs) -> str:
         f"  estimated time  {duration(sum(run.cost.seconds for run in runs))} {where}, less what is finished"
         + (f"; of it {duration(solver)} for solving regressions, by a model of two cores" if solver else ""),
         *devices, *alternatives(runs),
-        *sizes.memory_table([(run.config, memory(run.config)) for run in runs]),
+        *sizes.memory_table(taken),
         *sizes.disk_table(runs, keep_model=options.keep_model),
         f"  results         {options.results_dir}",
         f"  data            {options.data_dir}",
