@@ -57,12 +57,13 @@ def legend(states: Sequence, regimes_of: dict[str, list[str]]) -> list[str]:
         orders.setdefault(tuple(regimes), []).append(dataset)
     there = {state.state for state in states}
     shown = [f"{mark} {state}" for state, mark in MARKS.items() if state in there]
+    curves = ""
     if len({(state.network, state.dataset, state.regime) for state in states}) < len(states):
-        shown.append(f"of several runs the first of these, {MARKS['begun']} where only some are finished")
+        curves = f"; of several runs the first of these, {MARKS['begun']} where only some are finished"
     few_first = sorted(orders, key=lambda order: len(orders[order]))
     cells = [f"each cell of {', '.join(orders[order])}" for order in few_first[:-1]]
     cells.append("each other cell" if cells else "each cell")
-    return [f"marks: {', '.join(shown)}",
+    return [f"marks: {', '.join(shown)}{curves}",
             *(f"in {cell}: {', '.join(order)}" for cell, order in zip(cells, few_first, strict=True))]
 
 
