@@ -165,5 +165,6 @@ def test_a_file_of_another_keras_network_is_refused(tmp_path):
     file = tmp_path / "x.h5"
     with h5py.File(file, "w") as group:
         legacy_h5_format.save_weights_to_hdf5_group(group, keras_files.build(NETWORKS["mobilenet_v1"]))
-    with pytest.raises(UserError, match=r"is not the weights file .* keras.applications.MobileNetV2 .*--source=keras"):
+    with pytest.raises(UserError,
+                       match="is not the weights file .* keras.applications.MobileNetV2 .*--weights_source=keras"):
         keras_files.read(NETWORKS["mobilenet_v2"], file)

@@ -341,7 +341,7 @@ def test_a_study_plans_it(module, tmp_path, data_dir):
     taken = {(one.config.regime, one.config.model): one.config.weights for one in runs if one.config.kind.pretrained}
     assert taken["finetune", name] == "own" and taken["finetune", "mobilenet_v1"] == "imagenet"
     text = plan.describe(options, runs)
-    assert "study of 2 networks" in text and "weights of mobilenet_v1" in text and f"weights of {name}" not in text
+    assert "study of 2 networks" in text and "prepare_models --model=mobilenet_v1 --weights_dir=" in text
     costs = {one.config.model: one.cost.seconds for one in runs if one.config.regime == "train_from_scratch"}
     assert 0 < costs[name] < costs["mobilenet_v1"]
 

@@ -35,14 +35,13 @@ def ranking(*accuracies, like_best=None):
      "predictions nothing says how many of the others are as good."),
     ((0.9,), None, "ResNet-50 is the most accurate of 1 network (90.0 %, 95 % interval 85.0 to 95.0).")])
 def test_equally_accurate_networks_tie(accuracies, like_best, expected):
-    findings = types.SimpleNamespace(rankings=ranking(*accuracies, like_best=like_best))
-    sentence, = text.choice(findings, "digits")
+    sentence, = text.choice(ranking(*accuracies, like_best=like_best))
     assert expected in sentence
 
 
 def test_an_interval_stands_only_where_it_is_of_all_that_tie():
     rows = ranking(0.9, 0.9).assign(low=[0.8, 0.85])
-    assert "interval" not in text.choice(types.SimpleNamespace(rankings=rows), "digits")[0]
+    assert "interval" not in text.choice(rows)[0]
 
 
 @pytest.mark.parametrize("means, expected", [
