@@ -57,6 +57,16 @@ def test_a_ranking_counts_what_is_like_the_best_and_names_the_cheapest():
     assert answer.of_ranking(rows) == "Fine-tuning: 19 of the 20 others are not significantly different."
 
 
+def test_equally_accurate_networks_tie_at_the_head_too():
+    rows = pd.DataFrame({
+        "regime": "finetune", "network": ["resnet_50", "vgg_16", "vgg_19"], "accuracy": [.9, .9, .8], "low": .7,
+        "high": .95, "like_best": pd.array([pd.NA, True, False], "boolean"), "parameters": 1e6,
+        "milliseconds": [5.0, 4.0, 1.0], "multiply_adds": 1.0})
+    assert answer.take(rows) == ("ResNet-50 and VGG-16 tie as the most accurate of 3 networks (90.0 %, 95 % interval "
+                                 "70.0 to 95.0); against one of them, the other is significantly worse, and the "
+                                 "cheapest of these is VGG-16")
+
+
 @pytest.mark.parametrize(("alike", "others", "words"), [
     (0, 1, "the other is significantly worse"), (0, 5, "all others are significantly worse"),
     (1, 1, "the other is not significantly different"), (1, 5, "1 of the 5 others is not significantly different"),

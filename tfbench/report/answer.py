@@ -10,6 +10,7 @@ from tfbench.stats.findings import Findings, cost_of
 from tfbench.wording import count, decimal
 
 MOST = 3  # sentences
+MOST_NAMES = 4  # of networks in a sentence; more are counted
 
 
 def answer(findings: Findings) -> list[str]:
@@ -27,24 +28,35 @@ def answer(findings: Findings) -> list[str]:
 def take(ranking: pd.DataFrame) -> str:
     """The best of one ranking (Findings.rankings), how many cannot be told from it, and which of these is cheapest."""
     ranking = ranking.reset_index(drop=True)
-    best, others = ranking.iloc[0], ranking.iloc[1:]
-    text = f"{network_title(best['network'])} is the most accurate"
-    if len(others):
-        text += f" of {count(len(ranking), 'network')}"
-    text += f" ({tables.shown('percent', best['accuracy'])} %"
-    if not np.isnan(best["low"]):
+    is_best = ranking["accuracy"] == ranking["accuracy"].max()
+    tie, others = ranking[is_best], ranking[~is_best]
+    best, of = tie.iloc[0], f" of {count(len(ranking), 'network')}" if len(ranking) > 1 else ""
+    text = f"{leading(tie['network'], f'the most accurate{of}')} ({tables.shown('percent', best['accuracy'])} %"
+    if has_one_interval(tie):
         text += f", 95 % interval {tables.shown('percent', best['low'])} to {tables.shown('percent', best['high'])}"
     text += ")"
     tested = others[others["like_best"].notna()]
-    if not len(tested):
-        return text
     alike = tested[tested["like_best"].astype(bool)]
-    text += f"; {told_apart(len(alike), len(tested))}"
+    if len(tested):
+        text += f"; {'against one of them, ' if len(tie) > 1 else ''}{told_apart(len(alike), len(tested))}"
     cost = cost_of(ranking)
-    known = ranking.loc[[0, *alike.index]].dropna(subset=cost)
+    known = ranking.loc[[*tie.index, *alike.index]].dropna(subset=cost)
     if len(known) > 1:
         text += f", and the cheapest of these is {network_title(known.loc[known[cost].idxmin(), 'network'])}"
     return text
+
+
+def leading(networks, what: str) -> str:
+    """ "A is WHAT", or "A and B tie as WHAT" where several are equal."""
+    names = [network_title(name) for name in networks]
+    if len(names) == 1:
+        return f"{names[0]} is {what}"
+    return f"{_listed(names) if len(names) <= MOST_NAMES else f'{len(names)} networks'} tie as {what}"
+
+
+def has_one_interval(tie: pd.DataFrame) -> bool:
+    """Whether there is an interval that is of all rows of a ranking that tie."""
+    return not np.isnan(tie["low"].iloc[0]) and len(tie[["low", "high"]].round(6).drop_duplicates()) == 1
 
 
 def told_apart(alike: int, others: int) -> str:
@@ -110,11 +122,13 @@ def _best(findings: Findings) -> str:
     grouped: dict[tuple[str, str], list[str]] = {}  # the best and what is said of it -> regimes
     means = findings.networks[findings.networks["datasets"] > 1]
     for regime, group in means.groupby("regime", sort=False):
-        best = group.loc[group["mean_log_odds"].idxmax()]
-        tested = group[(group["network"] != best["network"]) & group["like_best"].notna()]
+        is_best = group["mean_log_odds"] == group["mean_log_odds"].max()
+        tie, tested = group[is_best], group[~is_best & group["like_best"].notna()]
         told = told_apart(int(tested["like_best"].astype(bool).sum()), len(tested)) if len(tested) else (
-            f"{tables.shown('percent', best['accuracy'])} %")
-        grouped.setdefault((network_title(best["network"]), told), []).append(REGIMES[str(regime)].title)
+            f"{tables.shown('percent', tie['accuracy'].iloc[0])} %")
+        names = [network_title(name) for name in tie["network"]]
+        best = _listed(names) if len(names) <= MOST_NAMES else f"{len(names)} networks that tie"
+        grouped.setdefault((best, told), []).append(REGIMES[str(regime)].title)
     if not grouped:
         return ""
     parts = [f"{name} with {_listed(those)} ({told})" for (name, told), those in grouped.items()]

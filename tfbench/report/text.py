@@ -8,15 +8,13 @@ import pandas as pd
 from tfbench import paper
 from tfbench.regimes import REGIMES
 from tfbench.report import tables
-from tfbench.report.answer import adverb, answer, told_apart
+from tfbench.report.answer import MOST_NAMES, adverb, answer, has_one_interval, leading, told_apart
 from tfbench.results.titles import dataset_title, network_title, source_title
 from tfbench.stats import accuracies, placement, prediction, published
 from tfbench.stats.ablation import GROUP, MEAN
 from tfbench.stats.correlation import ALL, Correlation
 from tfbench.stats.findings import Findings, cost_of, drawn
 from tfbench.wording import aligned, count, decimal, printable
-
-MOST_NAMES = 4  # of networks in a sentence; more are counted
 
 
 class Words(NamedTuple):
@@ -125,10 +123,10 @@ def _choice(ranking: pd.DataFrame) -> str:
     """Which network to take for one data set in one regime."""
     best, others = ranking[ranking["rank"] == 1], ranking[ranking["rank"] > 1]
     tie, best = list(best.index), best.iloc[0]
-    first = _first(ranking.loc[tie, "network"], f"the most accurate of {count(len(ranking), 'network')}")
+    first = leading(ranking.loc[tie, "network"], f"the most accurate of {count(len(ranking), 'network')}")
     text = (f"{dataset_title(best['dataset'])}, {REGIMES[best['regime']].title}: {first} "
             f"({_percent(best['accuracy'])} %")
-    if not np.isnan(best["low"]) and len(ranking.loc[tie, ["low", "high"]].round(6).drop_duplicates()) == 1:
+    if has_one_interval(ranking.loc[tie]):
         text += f", 95 % interval {_percent(best['low'])} to {_percent(best['high'])}"
     text += ")"
     if len(ranking) == 1:
@@ -153,15 +151,6 @@ def _choice(ranking: pd.DataFrame) -> str:
             f"{network_title(row['network'])} ({_percent(row['accuracy'])} %, {_cost(row, cost)})"
             for _, row in frontier.iterrows()) + "."
     return text
-
-
-def _first(networks, what: str) -> str:
-    """ "A is WHAT", or "A and B tie as WHAT" where several are equal."""
-    *most, last = map(network_title, networks)
-    if not most:
-        return f"{last} is {what}"
-    return f"{', '.join(most)} and {last} tie as {what}" if len(most) < MOST_NAMES else (
-        f"{len(most) + 1} networks tie as {what}")
 
 
 def _cost(row: pd.Series, cost: str) -> str:
@@ -257,7 +246,7 @@ def _best(findings: Findings) -> list[str]:
         if len(group) < 2:
             continue
         is_best = group["mean_log_odds"] == group["mean_log_odds"].max()
-        best = _first(group[is_best]["network"], "the best on average")
+        best = leading(group[is_best]["network"], "the best on average")
         text = f"{_name(regime)}: {best} over {int(group['datasets'].iloc[0])} data sets"
         if not is_best.all():
             against = "against one of them, " if is_best.sum() > 1 else ""
