@@ -97,9 +97,7 @@ def resolve_prepared(config: RunConfig, known: dict[Any, Any]) -> RunInputs:
         return known[key]
 
     network = once(("network", config.regime, config.model), lambda: network_of(config))
-    reading = (config.dataset, config.data_dir, config.split_seed, config.voc_difficult, config.aircraft_banner,
-               config.metric)
-    data = once(("data", config.regime == PRETRAIN.name, *reading),
+    data = once(("data", *reading_of(config)),
                 lambda: open_dataset(dataset_of(config), config.data_dir))
     weights, metadata = once(("weights", config.kind.pretrained, config.model, config.weights, config.weights_dir),
                              lambda: weights_of(config, network))
@@ -133,6 +131,12 @@ def network_of(config: RunConfig) -> Network:
         raise UserError(f"{network.name} is taken with its own batch norm: leave out --{'no' * (not config.bn_scale)}"
                         "bn_scale")
     return network
+
+
+def reading_of(config: RunConfig) -> tuple:
+    """What of a config decides which data set it is and how it is read: runs of one tuple share it."""
+    return (config.regime == PRETRAIN.name, config.dataset, config.data_dir, config.split_seed, config.voc_difficult,
+            config.aircraft_banner, config.metric)
 
 
 def dataset_of(config: RunConfig) -> Dataset:

@@ -16,7 +16,7 @@ network needs nothing else. An interrupted download goes on where it stopped.
 """
 
 from tfbench.cli import app
-from tfbench.cli.fetch import fetch_all
+from tfbench.cli.fetch import fetch_all, tell_missing
 from tfbench.cli.progress import Display
 from tfbench.config import FIELDS, WHAT, Setting
 from tfbench.data import folders, lookup, manifests, prepare, verify
@@ -270,14 +270,6 @@ def look(options) -> tuple[list[str], dict[str, UserError]]:
     return different, failed
 
 
-def tell_missing(failed: dict[str, UserError], of: int) -> None:
-    """Says what could not be had, and why."""
-    for name, error in failed.items():
-        say(f"missing: {name}: {error}", error=True)
-    say(f"{of - len(failed)} of {count(of, 'data set')} there, {len(failed)} missing; the same command fetches only "
-        "what is missing", error=True)
-
-
 def main(options) -> int | None:
     copy, names = getattr(options, "from"), options.dataset
     if (copy is not None) != (options.action == "import"):
@@ -298,7 +290,7 @@ def main(options) -> int | None:
     if different:
         say(f"not what is published: {', '.join(different)}")
     if failed:
-        tell_missing(failed, len(names))
+        tell_missing(failed, len(names), "data set")
     return 1 if different or failed else None
 
 

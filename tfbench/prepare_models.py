@@ -21,7 +21,7 @@ import tempfile
 import time
 
 from tfbench.cli import app
-from tfbench.cli.fetch import fetch_all
+from tfbench.cli.fetch import fetch_all, tell_missing
 from tfbench.cli.progress import Display
 from tfbench.config import FIELDS, WHAT, Setting
 from tfbench.errors import UserError
@@ -279,14 +279,6 @@ def status(options) -> list[str]:
     return lines + faults
 
 
-def tell_missing(failed: dict[str, UserError], of: int) -> None:
-    """Says what could not be had, and why."""
-    for name, error in failed.items():
-        say(f"missing: {name}: {error}", error=True)
-    say(f"{of - len(failed)} of {count(of, 'network')} there, {len(failed)} missing; the same command fetches only "
-        "what is missing", error=True)
-
-
 def main(options) -> int | None:
     check(options)
     if options.action == "status":
@@ -297,7 +289,7 @@ def main(options) -> int | None:
     if failed and len(options.model) == 1:
         raise failed[options.model[0]]
     if failed:
-        tell_missing(failed, len(options.model))
+        tell_missing(failed, len(options.model), "network")
         return 1
     if len(options.model) > 1:
         say(f"{count(len(options.model), 'network')} there in {options.weights_dir}")

@@ -22,6 +22,7 @@ import sys
 import time
 
 from tfbench.cli import app, flags
+from tfbench.cli.fetch import tell_failures
 from tfbench.cli.progress import Display, refresh
 from tfbench.config import FIELDS, WHAT, Setting
 from tfbench.data.catalog import DATASETS
@@ -164,9 +165,7 @@ def fetch_lacking(lacks: list[lacking.Lack]) -> None:
 
     for part in lacking.groups(lacks):
         program = prepare_models if part[0].weights else prepare_data
-        failed = program.prepare_all(flags.parse(program.SETTINGS, lacking.arguments(part)[1]))
-        for name, error in failed.items():
-            say(f"missing: {name}: {error}", error=True)
+        tell_failures(program.prepare_all(flags.parse(program.SETTINGS, lacking.arguments(part)[1])))
 
 
 def main(options) -> int | None:

@@ -1,12 +1,12 @@
 """Downloads as a person watches them: a line as each begins, one bar over all bytes, what cannot be had."""
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tfbench.cli.progress import Display
 from tfbench.errors import UserError
 from tfbench.files import fetching
-from tfbench.wording import megabytes
+from tfbench.wording import count, megabytes, say
 
 
 def fetch_all(files: Sequence[fetching.Wanted], *, cure: str) -> dict[pathlib.Path, str | UserError]:
@@ -38,3 +38,16 @@ def fetch_all(files: Sequence[fetching.Wanted], *, cure: str) -> dict[pathlib.Pa
             progress.transfer(sum(came.values()), f"{len(outcomes)} of {len(about)} files, "
                               f"{megabytes(sum(came.values()))} of about {megabytes(sum(about.values()))}")
     return outcomes
+
+
+def tell_failures(failed: Mapping[str, UserError]) -> None:
+    """Says what could not be had, and why."""
+    for name, error in failed.items():
+        say(f"missing: {name}: {error}", error=True)
+
+
+def tell_missing(failed: Mapping[str, UserError], of: int, what: str) -> None:
+    """The same at the end of a program, with how many of them there are; `what` is one of them."""
+    tell_failures(failed)
+    say(f"{of - len(failed)} of {count(of, what)} there, {len(failed)} missing; the same command fetches only what is "
+        "missing", error=True)

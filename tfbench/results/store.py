@@ -209,8 +209,7 @@ def find_run(results_dir, run: str, prefer: Callable[[Record], bool] = lambda re
         return read_record(path)
     records = [record for record in read_records(results_dir) if record.regime in REGIMES]
     if run == LATEST and records:
-        return max(filter(prefer, records) if any(map(prefer, records)) else records,
-                   key=lambda record: (record.finished or "", record.key))
+        return max(list(filter(prefer, records)) or records, key=lambda record: (record.finished or "", record.key))
     name = re.sub(r"[^\w.-]+", "_", run)  # as in names of files, also of a title that a program printed
     found = [record for record in records
              if as_path(record.path).stem.startswith(name) or record.key.startswith(run)]

@@ -16,6 +16,7 @@ from tfbench.config import REFIT, RunConfig, name_of, settings_of
 from tfbench.data.examples import PreparedDataset
 from tfbench.data.folders import FOLDER
 from tfbench.errors import UserError
+from tfbench.files import atomic
 from tfbench.files.paths import Path, as_path, is_address
 from tfbench.inputs import dataset_of, prepare_data, resolve_prepared, settle
 from tfbench.models.catalog import SWITCHES
@@ -374,3 +375,19 @@ def report_path(results_dir) -> Path:
 def set_aside_path(results_dir) -> Path:
     """Where the last study in one process tells which runs it set aside: {title: reason}."""
     return as_path(results_dir) / "set_aside.json"
+
+
+def read_set_aside(results_dir) -> dict[str, str]:
+    """What lies there, {} where nothing does.
+
+    Raises:
+      UserError: the file is damaged.
+    """
+    path = set_aside_path(results_dir)
+    if not path.exists():
+        return {}
+    cure = "move it away, it only tells what the last study set aside"
+    reasons = atomic.read_json(path, cure=cure)
+    if not isinstance(reasons, dict) or not all(isinstance(reason, str) for reason in reasons.values()):
+        raise UserError(f"{path} is damaged, expected a reason for each run: {cure}")
+    return reasons

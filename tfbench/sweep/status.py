@@ -89,9 +89,13 @@ def states(results_dir, runs: list[jobs.Run], work: dict | None = None) -> list[
 
 def _worked_on(state: State, owner: dict) -> State:
     """A state that is not finished, of a run that `owner` (sharing.owner_of) is working on."""
-    text = state.text.removesuffix(f": {CONTINUES}").removesuffix(": not begun")
     where = f" on {owner['host']} since {owner['since']}" if owner else ""
-    return dataclasses.replace(state, state="running", text=f"{text}: running{where}")
+    return dataclasses.replace(state, state="running", text=f"{_bare(state)}: running{where}")
+
+
+def _bare(state: State) -> str:
+    """A state's text without what becomes of it."""
+    return state.text.removesuffix(f": {CONTINUES}").removesuffix(": not begun")
 
 
 def state_of(names: tuple[str, str, str, str], cost: Cost, record: Record | None, work: Path | None,
@@ -179,18 +183,7 @@ def read_work(results_dir) -> dict:
             raise UserError(f"{path} is damaged, it is no report of a study on Ray ({error!r}): {cure}") from error
     live = report and age is not None and not report["ended"] and age < STALE
     return {"at_work": "ray" if live else "local" if sharing.is_locked(results_dir) else None, "age": age,
-            "report": report, "set_aside": _read_set_aside(jobs.set_aside_path(results_dir))}
-
-
-def _read_set_aside(path: Path) -> dict[str, str]:
-    """What executors/local.py wrote, {} where it wrote nothing."""
-    if not path.exists():
-        return {}
-    cure = "move it away, it only tells what the last study set aside"
-    reasons = atomic.read_json(path, cure=cure)
-    if not isinstance(reasons, dict) or not all(isinstance(reason, str) for reason in reasons.values()):
-        raise UserError(f"{path} is damaged, expected a reason for each run: {cure}")
-    return reasons
+            "report": report, "set_aside": jobs.read_set_aside(results_dir)}
 
 
 def _now() -> datetime.datetime:
@@ -233,9 +226,8 @@ def with_work(states: list[State], work: dict) -> list[State]:
     if work["at_work"] == "local" and begun and not any(state.state == "running" for state in states):
         changes[begun[0]] = "running", None
     for index, (new, reason) in changes.items():
-        text = states[index].text.removesuffix(f": {CONTINUES}").removesuffix(": not begun")
-        states[index] = dataclasses.replace(states[index], state=new,
-                                           text=f"{text}: {new}" + (f": {reason}" if reason else ""))
+        text = f"{_bare(states[index])}: {new}" + (f": {reason}" if reason else "")
+        states[index] = dataclasses.replace(states[index], state=new, text=text)
     return states
 
 

@@ -23,7 +23,7 @@ from tfbench.errors import OutOfTime, UserError
 from tfbench.files import atomic
 from tfbench.files.fields import AMOUNT, COUNT, GROUP, SWITCH, TEXT, wrong
 from tfbench.files.paths import Path, as_path
-from tfbench.inputs import RunInputs, dataset_of, network_of, prepare_data, resolve_prepared, weights_of
+from tfbench.inputs import RunInputs, dataset_of, network_of, prepare_data, reading_of, resolve_prepared, weights_of
 from tfbench.regimes import PRETRAIN
 from tfbench.results import store
 from tfbench.sweep import plan
@@ -260,8 +260,7 @@ def _opened(config: RunConfig, progress, known: dict[Any, Any]) -> RunInputs | N
       known: {} at first. It keeps data sets: a study's runs share them.
     """
     network = network_of(config)
-    key = ("opened", config.regime == PRETRAIN.name, config.dataset, config.data_dir, config.split_seed,
-           config.voc_difficult, config.aircraft_banner)
+    key = ("opened", *reading_of(config))
     if key not in known:
         dataset = dataset_of(config)
         known[key] = prepare_data(config, dataset, progress) if progress else find_dataset(dataset, config.data_dir)

@@ -147,6 +147,4 @@ def _keep(options, set_aside: dict[str, str], shared: bool) -> None:
         atomic.write_json(path, set_aside)
         return
     with sharing.exclusive_lock(options.results_dir, lambda line: None, "-of-what-is-set-aside"):
-        cure = "move it away, it only tells why runs are set aside"
-        others = atomic.read_json(path, cure=cure) if path.exists() else {}
-        atomic.write_json(path, others | set_aside)
+        atomic.write_json(path, jobs.read_set_aside(options.results_dir) | set_aside)
