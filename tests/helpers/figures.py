@@ -1,8 +1,12 @@
 """What figures' texts are and whether they keep apart, and names that try to break out of them."""
 
+import html
+import re
 import warnings
 
 import numpy as np
+
+from tfbench.report import plots
 
 HOSTILE = ("$\\frac{", "<script>alert(1)</script>", "--><b>", "a\n\x1b[31mb\x00", "網路 שלום", "x" * 300, "_a",
            "W " * 40)
@@ -31,3 +35,8 @@ def overlaps(figure, slack=1.0):
     outside = (boxes[:, :2] < -slack).any(axis=1) | (boxes[:, 2:] > np.array([width, height]) + slack).any(axis=1)
     return [tuple(drawn[i].get_text() for i in pair) for pair in pairs] + [
         drawn[i].get_text() for i in np.flatnonzero(outside)]
+
+
+def hovers(figure):
+    """The titles of a figure's marks in its SVG file, in the order they are drawn."""
+    return [html.unescape(title) for title in re.findall("<title>(.*?)</title>", plots.save(figure)[0].decode())]

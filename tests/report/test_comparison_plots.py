@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.figures import HOSTILE, overlaps, texts
+from helpers.figures import HOSTILE, hovers, overlaps, texts
 from matplotlib.colors import to_hex
 from matplotlib.patches import Rectangle
 from scipy import special
@@ -224,6 +224,25 @@ def test_residuals_of_little(frame):
 def test_residuals_of_nothing():
     with pytest.raises(ValueError, match="found none"):
         comparison_plots.residuals(pd.DataFrame(), LR)
+
+
+def test_every_mark_says_whose_it_is_and_its_value():
+    made = table(2, 2, 2).assign(accuracy=[0.61, 0.72, 0.83, 0.94] * 2)
+    said = hovers(comparison_plots.bars(made, {"Data set 1": 0.9}))
+    assert len(said) == 2 * 2 * (2 + 2) + 1  # networks, bar and its error; the state of the art
+    for words in ("network 1 on Data set 0, fine-tuning: 83.0 %", "Data set 1, previous state of the art: 90.0 %"):
+        assert said.count(words) == 1
+    assert said.count("Data set 0, fine-tuning: mean over 2 networks 73.4 %") == 2
+    frame = field(2, 2)
+    frame.iloc[:] = [[0.5, -0.25], [np.nan, 0]]
+    said = hovers(comparison_plots.residuals(frame, FT))
+    assert said[:4] == ["network 0 on Data set 0: residual 0.50 log-odds", "network 0 on Data set 1: residual -0.25 "
+                        "log-odds", "network 1 on Data set 0: no result", "network 1 on Data set 1: residual 0.00 "
+                        "log-odds"]
+    assert sorted(said) == sorted(2 * said[:4])  # cells, and the numbers in them
+    said = hovers(comparison_plots.ablation(switches(("a",)).assign(standard_error=0.1)))
+    assert "a, ours, setting 5: 74.0 %" in said and said.count("a, ours, setting 5: 62.2 %") == 2
+    assert said.count("a, ours") == 3  # between the marks of each panel
 
 
 def test_residuals_are_drawn_without_bitmaps():

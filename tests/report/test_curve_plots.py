@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
+from helpers.figures import hovers
 from helpers.studies import few, run, runs_of
 from scipy import special
 
@@ -29,6 +30,12 @@ def test_points_lie_at_log_odds_and_on_a_log_axis():
     labels = [float(text.get_text()) for text in axes.get_yticklabels()]
     np.testing.assert_allclose(100 * special.expit(axes.get_yticks()), labels)
     assert [text.get_text() for text in axes.get_xticklabels()] == ["10", "100"]
+
+
+def test_marks_say_whose_they_are_and_their_value():
+    said = hovers(steps_figure())
+    assert set(said) == {"net0, fine-tuning", "net0, fine-tuning, 10 steps: 20.0 %",
+                         "net0, fine-tuning, 100 steps: 50.0 %"}
 
 
 def test_steps_to_90_percent_of_the_best_odds_are_marked_and_epochs_stand_above():

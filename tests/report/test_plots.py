@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
+from helpers.figures import hovers
 from scipy import special
 
 from tfbench.report import plots, scatter_plot
@@ -114,3 +115,19 @@ def test_marks_have_titles_in_svg():
     assert len({use.get("{http://www.w3.org/1999/xlink}href") for use in marks}) == 1
     assert float(marks[0].get("x")) < float(marks[1].get("x"))
     assert not any(plots.TITLES in group.get("id", "") for group in svg.iter())
+
+
+def test_lines_bars_and_texts_have_titles_in_svg():
+    figure = plots.new_figure(3, 2)
+    axes = figure.add_subplot()
+    line, = axes.plot([1, 2], [1, 2], "o-")
+    plots.titled(line, ["first", "second"], whole="line")
+    plots.error_bars(axes, [1, 2], [1, 2], [np.nan, 0.1], ["no bar", "bar"], "k")
+    patch, = axes.bar([1], [1])
+    plots.titled(patch, whole="patch")
+    plots.titled(axes.text(1, 1, "1"), whole="text")
+    plots.titled(axes.plot([], [], "o")[0], [])
+    assert hovers(figure) == ["patch", "line", "first", "second", "no bar", "bar", "text"]
+    plots.titled(line, ["first", "second", "of no mark"])
+    with pytest.raises(AssertionError, match="3 titles for fewer marks"):
+        plots.save(figure)

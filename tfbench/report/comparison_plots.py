@@ -18,6 +18,7 @@ from tfbench.report.plots import (
     MARKERS,
     PAPER,
     drawn_logit,
+    error_bars,
     fitted,
     known,
     legend,
@@ -100,11 +101,13 @@ def bars(table: pd.DataFrame, state_of_the_art: dict[str, float]) -> Figure:
     for number, dataset in enumerate(datasets):
         for i, regime in enumerate(present):
             cells = points[(points["dataset"] == dataset) & (points["regime"] == regime)]
-            _bar(axes, cells.sort_values(["source_accuracy", "network"]), regime, number + (i + 0.5) * width - 0.4,
-                 width)
+            _bar(axes, cells.sort_values(["source_accuracy", "network"]), f"{dataset_title(dataset)}, "
+                 f"{REGIMES[regime].title}", regime, number + (i + 0.5) * width - 0.4, width)
         if dataset in best:
-            axes.plot([number - 0.45, number + 0.45], [best[dataset]] * 2, color=INK, linewidth=1.8, zorder=5,
-                      solid_capstyle="butt")
+            line, = axes.plot([number - 0.45, number + 0.45], [best[dataset]] * 2, color=INK, linewidth=1.8, zorder=5,
+                              solid_capstyle="butt")
+            titled(line, whole=f"{dataset_title(dataset)}, previous state of the art: "
+                               f"{100 * state_of_the_art[dataset]:.1f} %")
     _wrapped_ticks(axes.xaxis, [dataset_title(name) for name in datasets], GROUP - 0.1)
     handles: list[Artist] = [Patch(**_fill(regime)) for regime in present]
     handles += [Line2D([], [], linestyle="none", **_dot()), Line2D([], [], color=INK, linewidth=1)]
@@ -149,10 +152,12 @@ def ablation(lines: pd.DataFrame) -> Figure:
     for axes, (title, points) in zip(grid, panels, strict=False):
         for (origin, network), line in points.sort_values("setting").groupby(["origin", "network"], sort=False):
             style = _line(networks.index(network), origin)
+            name = f"{network}, {printable(origin)}"
+            words = [f"{name}, setting {point.setting}: {100 * expit(point.y):.1f} %" for point in line.itertuples()]
             if line["standard_error"].notna().any():
-                axes.errorbar(line["setting"], line["y"], yerr=line["standard_error"], fmt="none",
-                              ecolor=style["color"], elinewidth=1, alpha=0.6)
-            axes.plot(line["setting"], line["y"], **style)
+                error_bars(axes, line["setting"], line["y"], line["standard_error"], words, style["color"], alpha=0.6)
+            marks, = axes.plot(line["setting"], line["y"], **style)
+            titled(marks, words, whole=name)
         reach = points["standard_error"].fillna(0)
         axes.set_xlim(0.6, 5.4)
         axes.set_ylim(limits(points["y"] - reach, points["y"] + reach, 0.08))
@@ -187,11 +192,17 @@ def residuals(frame: pd.DataFrame, regime: str) -> Figure:
     colours = matplotlib.colormaps["PuOr_r"].resampled(SHADES)
     mesh = axes.pcolormesh(np.ma.masked_invalid(values), cmap=colours, vmin=-most, vmax=most, edgecolor=PAPER,
                            linewidth=1)
+    words = []
     for (row, column), value in np.ndenumerate(values):
         text, colour = "–", INK
         if known(value):
             text, colour = f"{round(value, 2) + 0:.2f}", _readable(colours((value / most + 1) / 2)[:3])
-        axes.text(column + 0.5, row + 0.5, text, color=colour, fontsize=LABEL_SIZE - 1, ha="center", va="center")
+        words.append(f"{network_title(frame.index[row])} on {dataset_title(frame.columns[column])}: "
+                     f"{f'residual {text} log-odds' if known(value) else 'no result'}")
+        written = axes.text(column + 0.5, row + 0.5, text, color=colour, fontsize=LABEL_SIZE - 1, ha="center",
+                            va="center")
+        titled(written, whole=words[-1])
+    titled(mesh, words)
     axes.invert_yaxis()
     axes.xaxis.tick_top()
     axes.tick_params(length=0, colors=INK)
@@ -270,17 +281,25 @@ def _fill(regime: str) -> dict:
     return {"facecolor": kind.color, "alpha": 0.75, "edgecolor": PAPER, "hatch": kind.hatch, "linewidth": 0}
 
 
-def _bar(axes, cells: pd.DataFrame, regime: str, middle: float, width: float) -> None:
-    """One regime's bar on one data set, from the axis up to the mean; its networks from left to right in order."""
+def _bar(axes, cells: pd.DataFrame, where: str, regime: str, middle: float, width: float) -> None:
+    """One regime's bar on one data set, from the axis up to the mean; its networks from left to right in order.
+
+    Args:
+      where: data set and regime in words.
+    """
     if cells.empty:
         return
     y, bottom = cells["y"].to_numpy(), axes.get_ylim()[0]
-    axes.bar(middle, y.mean() - bottom, width * 0.94, bottom, zorder=2, **_fill(regime))
+    mean = f"{where}: mean over {count(len(y), 'network')} {100 * expit(y.mean()):.1f} %"
+    bar, = axes.bar(middle, y.mean() - bottom, width * 0.94, bottom, zorder=2, **_fill(regime))
+    titled(bar, whole=mean)
     spread = np.linspace(-0.36, 0.36, len(y)) * width if len(y) > 1 else [0]
-    axes.plot(middle + np.array(spread), y, linestyle="none", zorder=3, **_dot())
+    dots, = axes.plot(middle + np.array(spread), y, linestyle="none", zorder=3, **_dot())
+    titled(dots, [f"{network_title(cell.network)} on {where}: {100 * cell.accuracy:.1f} %"
+                  for cell in cells.itertuples()])
     if len(y) > 1:
         error = y.std(ddof=1) / np.sqrt(len(y))
-        axes.errorbar(middle, y.mean(), yerr=error, fmt="none", ecolor=INK, elinewidth=1, capsize=2, zorder=4)
+        error_bars(axes, middle, y.mean(), error, [mean], INK, alpha=1, capsize=2, zorder=4)
 
 
 def _line(i: int, origin: str) -> dict:

@@ -16,15 +16,18 @@ from tfbench.report.plots import (
     MARKERS,
     PAPER,
     drawn_logit,
+    error_bars,
     legend,
     limits,
     new_figure,
     percent_axis,
     shortened,
     style_axes,
+    titled,
 )
 from tfbench.results.titles import dataset_title, network_title
 from tfbench.stats.curves import in_order
+from tfbench.wording import count
 
 DASHES = ("-", "--", ":", "-.")
 WIDTH = 7.2  # inches, as the other figures have
@@ -39,7 +42,8 @@ def convergence(lines: pd.DataFrame, speeds: pd.DataFrame | None = None) -> Figu
     Raises:
       ValueError: no lines, so nothing to draw.
     """
-    return _panels(lines.rename(columns={"steps": "x", "accuracy": "y"}).assign(error=np.nan),
+    at = [count(steps, "step") for steps in lines["steps"]]
+    return _panels(lines.rename(columns={"steps": "x", "accuracy": "y"}).assign(error=np.nan, at=at),
                    "training steps (log scale)", reached=speeds)
 
 
@@ -52,7 +56,9 @@ def few_examples(lines: pd.DataFrame) -> Figure:
     Raises:
       ValueError: no lines, so nothing to draw.
     """
-    return _panels(lines.rename(columns={"examples_per_class": "x", "mean": "y", "standard_error": "error"}),
+    at = [f"{count(examples, 'example')} per class" for examples in lines["examples_per_class"]]
+    return _panels(lines.rename(
+        columns={"examples_per_class": "x", "mean": "y", "standard_error": "error"}).assign(at=at),
                    "examples per class (log₂ scale)", base=2)
 
 
@@ -68,7 +74,7 @@ def log_ticks(values) -> list[int]:
 
 
 def _panels(lines: pd.DataFrame, along: str, *, base: int = 10, reached: pd.DataFrame | None = None) -> Figure:
-    """A panel per data set of `lines`, whose columns are regime, network, dataset, x, y, error and n.
+    """A panel per data set of `lines`, whose columns are regime, network, dataset, x, at (x in words), y, error and n.
 
     Args:
       base: of the logarithm. reached: regime, network, dataset and steps, where to mark x; with it, epochs of `lines`
@@ -114,9 +120,11 @@ def _draw(axes, lines: pd.DataFrame, networks: list[str]) -> None:
         p, error = curve["y"].to_numpy(), np.nan_to_num(curve["error"].to_numpy())
         y, bottom, top = (drawn_logit(p + shift, n) for shift in (0, -error, error))
         colour = REGIMES[regime].color
-        axes.errorbar(curve["x"], y, yerr=(y - bottom, top - y), fmt="none", ecolor=colour, elinewidth=1, alpha=0.7,
-                      zorder=2)
-        axes.plot(curve["x"], y, color=colour, zorder=3, **_style(network, networks))
+        name = f"{network_title(network)}, {REGIMES[regime].title}"
+        words = [f"{name}, {at}: {100 * value:.1f} %" for at, value in zip(curve["at"], p, strict=True)]
+        error_bars(axes, curve["x"], y, (y - bottom, top - y), words, colour, zorder=2)
+        line, = axes.plot(curve["x"], y, color=colour, zorder=3, **_style(network, networks))
+        titled(line, words, whole=name)
         low.append(bottom.min())
         high.append(top.max())
     axes.set_ylim(limits(low, high, 0.08))
@@ -127,7 +135,10 @@ def _draw(axes, lines: pd.DataFrame, networks: list[str]) -> None:
 def _mark(axes, reached: pd.DataFrame) -> None:
     """Dotted lines up to the curves, at the steps where they reach 90 % of their best odds."""
     for line in reached.itertuples():
-        axes.axvline(line.steps, color=REGIMES[line.regime].color, linestyle=":", linewidth=1, alpha=0.7, zorder=1.5)
+        kind = REGIMES[line.regime]
+        drawn = axes.axvline(line.steps, color=kind.color, linestyle=":", linewidth=1, alpha=0.7, zorder=1.5)
+        titled(drawn, whole=f"{network_title(line.network)}, {kind.title}: 90 % of its best odds after "
+                            f"{line.steps:,.0f} steps")
 
 
 def _epochs(axes, per_step: pd.Series, size: float, labelled: bool) -> None:

@@ -6,11 +6,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from tfbench.regimes import REGIMES
+from tfbench.report import tables
 from tfbench.report.plots import (
     INK,
     LABEL_SIZE,
     PAPER,
     drawn_logit,
+    error_bars,
     label_points,
     limits,
     new_figure,
@@ -66,18 +68,25 @@ def _height(rows: pd.DataFrame, name: str) -> np.ndarray:
     return drawn_logit(rows[name].fillna(rows["accuracy"]).to_numpy(float), rows["n"].to_numpy(float))
 
 
+def _words(row: dict, cost: str) -> str:
+    """A point on hover."""
+    accuracy = tables.shown("percent", row["accuracy"])
+    return (f"{network_title(row['network'])}, {REGIMES[row['regime']].title}: {accuracy} %, {row[cost]:.3g} "
+            f"{COSTS[cost]}")
+
+
 def _draw(axes, dataset: str, cost: str, group: pd.DataFrame) -> None:
     """Points with their intervals, and each regime's frontier: the best accuracy for at most so much."""
     style_axes(axes)
     for regime, rows in group.groupby("regime", sort=False):
         colour = REGIMES[str(regime)].color
         y, low, high = (_height(rows, name) for name in ("accuracy", "low", "high"))
-        axes.errorbar(rows[cost], y, yerr=(y - low, high - y), fmt="none", ecolor=colour, elinewidth=1, alpha=.5)
+        words = np.array([_words(row, cost) for row in rows.to_dict("records")], dtype=object)
+        error_bars(axes, rows[cost], y, (y - low, high - y), words, colour, alpha=.5)
         on = rows["frontier"].fillna(False).to_numpy(bool)
         for chosen, face in ((~on, {"markerfacecolor": PAPER}), (on, {"label": REGIMES[str(regime)].title})):
             points, = axes.plot(rows[cost][chosen], y[chosen], "o", color=colour, markersize=6, **face)
-            titled(points, [f"{network_title(row.network)}: {100 * row.accuracy:.1f} %, {getattr(row, cost):.3g} "
-                            f"{COSTS[cost]}" for row in rows[chosen].itertuples()])
+            titled(points, words[chosen])
         line = rows[on].assign(y=y[on]).sort_values([cost, "y"])
         if len(line) > 1:
             axes.step(line[cost], line["y"], where="post", color=colour, linewidth=1.2, alpha=.6)

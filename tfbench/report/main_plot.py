@@ -16,6 +16,7 @@ from tfbench.report.plots import (
     INK,
     LABEL_SIZE,
     PAPER,
+    error_bars,
     extent,
     fitted,
     known,
@@ -219,15 +220,16 @@ def _panel(axes, panel: Panel, ends: tuple[float, float], large: bool):
         axes.fill_between(*panel.band, color=OTHERS, alpha=0.25, linewidth=0, zorder=1)
     if panel.r is not None:
         axes.plot(*least_squares(x, y)[[0, -1]].T, color=INK, alpha=0.7, linewidth=1, zorder=2)
+    words = np.array([on_hover(*point) for point in zip(
+        np.array(panel.networks, dtype=object)[points], x, y, strict=True)], dtype=object)
     if known(errors).any():
-        axes.errorbar(x, y, yerr=errors, fmt="none", ecolor=OTHERS, elinewidth=1, alpha=0.7, zorder=2.5)
+        error_bars(axes, x, y, errors, words, OTHERS, zorder=2.5)
     like = np.zeros(len(x), bool) if panel.like_best is None else panel.like_best[points]
     for key, these in (("other" if panel.like_best is not None else "untested", ~like), ("best", like)):
         if these.any():
             line, = axes.plot(x[these], y[these], linestyle="none", zorder=3 + (key == "best"),
                               **_style(key, (6.5 if large else 3.8) + 0.2 * (key == "best")))
-            names = np.array(panel.networks, dtype=object)[points][these]
-            titled(line, [on_hover(name, *at) for name, *at in zip(names, x[these], y[these], strict=True)])
+            titled(line, words[these])
     text = None if panel.r is None else _write_r(axes, panel.r, x, y, size)
     percent_axis(axes.yaxis, *axes.get_ylim(), most=most)
     return text
@@ -254,6 +256,8 @@ def _number_points(axes, panel: Panel, networks: dict[str, int], corner) -> None
     """Writes each network's number near its point; `corner`: a text that is there already, or None."""
     points = known(panel.x, panel.y)
     x, y, errors = panel.x[points], panel.y[points], np.nan_to_num(panel.errors[points])
-    label_points(axes, x, y, errors, [str(networks[name]) for name in np.array(panel.networks, dtype=object)[points]],
+    names = np.array(panel.networks, dtype=object)[points]
+    label_points(axes, x, y, errors, [str(networks[name]) for name in names],
                  size=TEXT, line=np.empty((0, 2)) if panel.r is None else least_squares(x, y),
-                 taken=[] if corner is None else [extent(corner).extents])
+                 taken=[] if corner is None else [extent(corner).extents],
+                 titles=[on_hover(*point) for point in zip(names, x, y, strict=True)])

@@ -12,7 +12,7 @@ from tfbench.report.plots import (
     INK,
     LABEL_SIZE,
     PAPER,
-    known,
+    error_bars,
     label_points,
     legend,
     limits,
@@ -92,15 +92,14 @@ def _draw(axes, panel: Panel) -> None:
     for name, at, up in zip(panel.networks, panel.source, panel.transfer, strict=True):
         if name in theirs.networks:  # the published result of the same network
             twin = theirs.networks.index(name)
-            axes.plot([at, theirs.source[twin]], [up, theirs.transfer[twin]], color=colour, linewidth=1, linestyle=":",
-                      zorder=2)
+            between, = axes.plot([at, theirs.source[twin]], [up, theirs.transfer[twin]], color=colour, linewidth=1,
+                                 linestyle=":", zorder=2)
+            titled(between, whole=f"{network_title(name)}: from the published result to this one")
     for points, mark in ((theirs, _mark(None)), (panel, _mark(colour))):
-        bars = known(points.errors)
-        axes.errorbar(points.source[bars], points.transfer[bars], yerr=points.errors[bars], fmt="none",
-                      ecolor=mark["color"], elinewidth=1, alpha=0.7, zorder=2.5)
+        words = [_words(panel, *point) for point in zip(points.networks, points.source, points.transfer, strict=True)]
+        error_bars(axes, points.source, points.transfer, points.errors, words, mark["color"], zorder=2.5)
         line, = axes.plot(points.source, points.transfer, linestyle="none", zorder=3 + (points is panel), **mark)
-        titled(line, [_words(panel, name, *at) for name, *at in zip(
-            points.networks, points.source, points.transfer, strict=True)])
+        titled(line, words)
     axes.set_ylim(limits(y - errors, y + errors, 0.10))
     percent_axis(axes.xaxis, *axes.get_xlim())
     percent_axis(axes.yaxis, *axes.get_ylim())

@@ -16,6 +16,7 @@ import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from scipy.special import expit
 
@@ -48,16 +49,30 @@ def style_axes(axes) -> None:
     axes.spines[["left", "bottom"]].set_color(INK)
 
 
-TITLES = "titles:"  # begins the id of a group whose marks have titles in the SVG file
+TITLES = "titles:"  # begins the id of a group that has titles in the SVG file
 
 
-def titled(line, titles) -> None:
-    """Gives each mark of a Line2D, whose n points are all finite and inside, the text that shows on hover in SVG.
+def titled(artist, titles=(), whole: str = "") -> None:
+    """Gives an artist, or each of its marks, the text that shows on hover in SVG.
 
     Args:
-      titles: n texts.
+      artist: a Line2D, whose n points, all finite and inside, have markers; a collection of n paths; or, without
+        titles, any artist.
+      titles: n texts. whole: of the rest of the artist, of a line between its markers; "" for none.
     """
-    line.set_gid(TITLES + urllib.parse.quote(json.dumps([printable(title) for title in titles])))
+    if len(titles) or whole:
+        is_line = isinstance(artist, Line2D)
+        artist.set_gid(TITLES + urllib.parse.quote(json.dumps([is_line, *map(printable, (whole, *titles))])))
+
+
+def error_bars(axes, x, y, errors, titles, color, **style) -> None:
+    """Bars around n points, without the points, that say on hover what these say.
+
+    Args:
+      errors: as errorbar's yerr, NaN where there is no bar. titles: n texts.
+    """
+    bars = axes.errorbar(x, y, yerr=errors, fmt="none", ecolor=color, elinewidth=1, **{"alpha": 0.7, **style})
+    titled(bars[2][0], titles)
 
 
 def on_hover(network: str, x: float, y: float) -> str:
@@ -66,17 +81,24 @@ def on_hover(network: str, x: float, y: float) -> str:
 
 
 def _with_titles(svg: str) -> str:
-    """An SVG file with the titles of `titled` in its marks, and without the ids that brought them."""
-    first, *parts = re.split(f'<g id="{TITLES}(.*?)">', svg)
-    done = [first]
-    for titles, marks in zip(parts[::2], parts[1::2], strict=True):
-        done.append("<g>")
-        for title in json.loads(urllib.parse.unquote(titles)):
-            before, use, marks = marks.partition("<use ")
-            attributes, _, marks = marks.partition("/>")
-            done.append(f"{before}{use}{attributes}><title>{html.escape(title)}</title></use>")
-        done.append(marks)
-    return "".join(done)
+    """An SVG file with the titles of `titled`, and without the ids that brought them."""
+    def with_titles(group) -> str:
+        indent, titles, drawn = group.groups()
+        is_line, whole, *each = json.loads(urllib.parse.unquote(titles))
+        done = [f"{indent}<g>{_title(whole) if whole else ''}\n"]
+        for title in each:
+            # The markers of a line are uses of one path; the marks of a collection are that too, or paths of their own.
+            mark = re.search(r"<(use) [^>]*/>" if is_line else r"<(use|path) (?!id=)[^>]*/>", drawn)
+            assert mark, f"{len(each)} titles for fewer marks"
+            done.append(f"{drawn[:mark.end() - 2]}>{_title(title)}</{mark[1]}>")
+            drawn = drawn[mark.end():]
+        return f"{''.join(done)}{drawn}\n{indent}</g>"
+
+    return re.sub(rf'^( *)<g id="{TITLES}([^"]*)">\n(.*?)\n\1</g>$', with_titles, svg, flags=re.MULTILINE | re.DOTALL)
+
+
+def _title(text: str) -> str:
+    return f"<title>{html.escape(text)}</title>"
 
 
 def save(figure: Figure) -> tuple[bytes, bytes]:
@@ -161,13 +183,15 @@ def least_squares(x, y) -> np.ndarray:
     return np.column_stack([along, np.polyval(np.polyfit(x, y, 1), along)])
 
 
-def label_points(axes, x, y, errors, names: list[str], *, size: float, line, taken=(), bold: int = 0) -> None:
+def label_points(axes, x, y, errors, names: list[str], *, size: float, line, taken=(), bold: int = 0,
+                 titles=None) -> None:
     """Writes each name near its point, greedily where it covers least of what is there. The layout must be settled.
 
     Args:
       x, y, errors: [n] data; errors: of y, 0 where there is no bar. names: n texts. size: of the font, in points.
       line: [m, 2] data along a line that is drawn, or [0, 2].
       taken: boxes in pixels that are not to be covered. bold: how many of the names, from the first, are bold.
+      titles: n texts for hover, where the names do not say enough.
     """
     frame = axes.get_window_extent()
     points = axes.transData.transform(np.column_stack([x, y]))
@@ -178,6 +202,7 @@ def label_points(axes, x, y, errors, names: list[str], *, size: float, line, tak
     for number, ((px, py), name) in enumerate(zip(points, names, strict=True)):
         text = axes.text(0, 0, name, fontsize=size, color=INK, parse_math=False, va="bottom", transform=None, zorder=6,
                          fontweight="bold" if number < bold else "normal")
+        titled(text, whole=titles[number] if titles else "")
         box = extent(text)
         position, leader = place_label(px, py, box.width, box.height, frame, heavy, light)
         heavy.append(position)

@@ -8,6 +8,7 @@ from tfbench.report.plots import (
     INK,
     LABEL_SIZE,
     PAPER,
+    error_bars,
     label_points,
     least_squares,
     limits,
@@ -89,9 +90,10 @@ def _draw(axes, correlation: Correlation, regime: str) -> None:
     errors = np.nan_to_num(correlation.errors)
     if correlation.r is not None:
         axes.plot(*_line(correlation)[[0, -1]].T, color=colour, alpha=0.5, linewidth=1.5, zorder=1)
-    axes.errorbar(x, y, yerr=errors, fmt="none", ecolor=colour, elinewidth=1, alpha=0.7, zorder=2)
+    words = [on_hover(*point) for point in zip(correlation.networks, x, y, strict=True)]
+    error_bars(axes, x, y, errors, words, colour, zorder=2)
     line, = axes.plot(x, y, "o", color=colour, markersize=6, markeredgecolor=PAPER, markeredgewidth=0.8, zorder=3)
-    titled(line, [on_hover(*point) for point in zip(correlation.networks, x, y, strict=True)])
+    titled(line, words)
     _scale(axes, x, y, errors)
     datasets = count(len(correlation.datasets), "data set")
     axes.set_xlabel("source accuracy (%, logit scale)", color=INK)
