@@ -1,5 +1,5 @@
 // Tables sort by a click on a heading, numbers first from the largest, what is missing always last. Parts that are
-// closed open for the printer. Without scripts the page is whole all the same.
+// closed open for the printer and close again. Without scripts the page is whole all the same.
 for (const table of document.querySelectorAll("table.sortable")) {
   [...table.tHead.rows[0].cells].forEach((head, column) => {
     const button = document.createElement("button");
@@ -29,4 +29,9 @@ function sort(table, head, column) {
   });
   table.tBodies[0].append(...rows);
 }
-addEventListener("beforeprint", () => document.querySelectorAll("details").forEach(part => { part.open = true; }));
+let opened = [];
+addEventListener("beforeprint", () => {
+  opened = [...document.querySelectorAll("details:not([open])")];
+  for (const part of opened) part.open = true;
+});
+addEventListener("afterprint", () => { for (const part of opened) part.open = false; });
