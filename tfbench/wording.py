@@ -13,6 +13,11 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else plural)
 
 
+def agree(number: int, one: str, several: str) -> str:
+    """The verb for a count: agree(1, "is", "are") is "is"."""
+    return one if number == 1 else several
+
+
 def either(words) -> str:
     """ "a", "a or b", "a, b or c"."""
     *most, last = map(str, words)

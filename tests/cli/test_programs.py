@@ -168,7 +168,7 @@ def test_a_trial_that_diverges_is_the_worst_and_the_grid_goes_on(folders, tmp_pa
     row, _ = run(train_from_scratch, *flags, "--learning_rate=1e30,0.01")
     assert [trial["diverged"] for trial in row["trials"]] == [True, False]
     assert row["trials"][0]["validation_accuracy"] == 0 and row["selected"]["learning_rate"] == 0.01
-    assert row["accuracy"] > 0 and "1 of 2 trials diverged; they count as the worst" in row["warnings"]
+    assert row["accuracy"] > 0 and "1 of 2 trials diverged; it counts as the worst" in row["warnings"]
     with pytest.raises(UserError, match="all 1 trials diverged: .* try a smaller --learning_rate"):
         run(train_from_scratch, *flags, "--learning_rate=1e30")
 

@@ -54,3 +54,23 @@ def test_networks_that_are_equal_on_average_tie(means, expected):
                           "like_best": [False] * 3, "like_best_holm": [False] * 3})
     sentence, = text._best(types.SimpleNamespace(networks=frame))
     assert expected in sentence
+
+
+@pytest.mark.parametrize("better, expected", [
+    ([True], "ResNet-50 with fine-tuning is better than the state of the art before the paper on data set 0; the "
+     "paper's best was not."),
+    ([False], "ResNet-50 with fine-tuning is not better than the state of the art before the paper on data set 0"),
+    ([True, False], "on 1 of 2 data sets: data set 0 (ResNet-50, fine-tuning). The paper: on 0 of these 2.")])
+def test_the_state_of_the_art_on_one_data_set_is_not_counted(better, expected):
+    table = pd.DataFrame({"dataset": [f"data set {i}" for i in range(len(better))], "network": "resnet_50",
+                          "regime": "finetune", "better": better, "paper_better": False})
+    sentence, = text._state_of_the_art(table)
+    assert expected in sentence
+
+
+@pytest.mark.parametrize("fits, certified, expected", [
+    (1, 1, "the logistic regression is certified"), (1, 0, "the logistic regression is not certified"),
+    (3, 3, "all 3 logistic regressions are certified"), (3, 2, "1 of 3 logistic regressions is not certified"),
+    (3, 1, "2 of 3 logistic regressions are not certified")])
+def test_verbs_agree_with_the_number_of_regressions(fits, certified, expected):
+    assert expected in text._solver(pd.DataFrame({"fits": [fits], "certified": [certified]}))[0]

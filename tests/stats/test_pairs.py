@@ -79,7 +79,7 @@ def test_rows_without_predictions_have_an_interval_all_the_same(tmp_path):
     rows = make_study(tmp_path, regimes=("finetune",))
     (tmp_path / "rows/finetune-3-dtd.npz").unlink()
     cells, found, notes = pairs.on_data_sets(rows)
-    assert notes == ["1 of 4 rows on DTD have no predictions beside them: not tested"]
+    assert notes == ["1 of 4 rows on DTD has no predictions beside it: not tested"]
     assert len(found) == 3 and cells["low"].notna().all()
     assert cells["p_best"].isna().all()  # the best one is the one that was not tested
 

@@ -27,6 +27,7 @@ from tfbench.results import kept_models, store
 from tfbench.results.record import Record, edge_warnings, make_record, source_of, test_predictions
 from tfbench.stats import metrics, transferability
 from tfbench.training.devices import processor, set_determinism
+from tfbench.wording import agree
 
 if TYPE_CHECKING:
     from tfbench.linear.features import FixedFeatures
@@ -201,7 +202,8 @@ def choose(train: Labelled, validation: Labelled, both: Labelled, config: RunCon
     refit, = logistic.path(*both, [best["l2"]], classes=classes, max_iterations=config.max_iterations, start=best_fit)
     warnings = edge_warnings({"l2": config.l2}, best)
     if uncertified := sum(not trial["certified"] for trial in trials):
-        warnings.append(f"{uncertified} of {len(trials)} strengths are not certified to be solved: {remedy}")
+        warnings.append(f"{uncertified} of {len(trials)} strengths {agree(uncertified, 'is', 'are')} not "
+                        f"certified to be solved: {remedy}")
     if not refit.certified:
         warnings.append(f"the refit is not certified to be solved: {remedy}")
     return refit, {"selected": {"l2": best["l2"]}, "validation_accuracy": best["validation_accuracy"],

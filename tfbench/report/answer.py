@@ -7,7 +7,7 @@ from tfbench.regimes import REGIMES
 from tfbench.report import tables
 from tfbench.results.titles import dataset_title, network_title
 from tfbench.stats.findings import Findings, cost_of
-from tfbench.wording import count, decimal
+from tfbench.wording import agree, count, decimal
 
 MOST = 3  # sentences
 MOST_NAMES = 4  # of networks in a sentence; more are counted
@@ -67,7 +67,7 @@ def told_apart(alike: int, others: int) -> str:
         return "the other is not significantly different"
     if alike == others:
         return f"none of the {others} others is significantly different"
-    return f"{alike} of the {others} others {'is' if alike == 1 else 'are'} not significantly different"
+    return f"{alike} of the {others} others {agree(alike, 'is', 'are')} not significantly different"
 
 
 def adverb(r: float) -> str:

@@ -14,7 +14,7 @@ from tfbench.stats import accuracies, placement, prediction, published
 from tfbench.stats.ablation import GROUP, MEAN
 from tfbench.stats.correlation import ALL, Correlation
 from tfbench.stats.findings import Findings, cost_of, drawn
-from tfbench.wording import aligned, count, decimal, printable
+from tfbench.wording import agree, aligned, count, decimal, printable
 
 
 class Words(NamedTuple):
@@ -84,8 +84,9 @@ def _placement(placed: placement.Placement | None) -> list[str]:
         if len(group) > MOST_NAMES:
             above = int((group["residual"] > 0).sum())
             farthest = next(group.loc[[group["residual"].abs().idxmax()]].itertuples())
-            lines.append(f"On {title}, {REGIMES[regime].title}: {above} of {count(len(group), 'network')} lie above "
-                         f"the line, {int((~group['within']).sum())} outside its 95 % prediction band; the farthest: "
+            lines.append(f"On {title}, {REGIMES[regime].title}: {above} of {count(len(group), 'network')} "
+                         f"{agree(above, 'lies', 'lie')} above the line, {int((~group['within']).sum())} outside "
+                         f"its 95 % prediction band; the farthest: "
                          f"{_placed(farthest)}.")
     return lines + [f"{text[0].upper()}{text[1:]}." for text in (apart, *placed.notes) if text]
 
@@ -109,8 +110,9 @@ def _without(duplicates: pd.DataFrame) -> list[str]:
         low, high = (tables.shown("points", change) for change in group["difference"].agg(["min", "max"]))
         change = low if low == high else f"{low} to {high}"
         number = count(group["left_out"].max(), "near-duplicate")
+        changes = agree(len(group), "accuracy of 1 run changes", f"accuracies of {len(group):,} runs change")
         lines.append(f"{dataset_title(dataset)}: without the {number} of source images among {group['n'].max():,} test "
-                     f"images, the accuracies of {count(len(group), 'run')} change by {change} points.")
+                     f"images, the {changes} by {change} points.")
     return lines
 
 
@@ -290,9 +292,14 @@ def _state_of_the_art(table: pd.DataFrame) -> list[str]:
     if not len(table):
         return []
     better = table[table["better"]]
+    if len(table) == 1:
+        line = next(table.itertuples())
+        return [f"{network_title(line.network)} with {REGIMES[line.regime].title} is {'' if line.better else 'not '}"
+                f"better than the state of the art before the paper on {dataset_title(line.dataset)}; the paper's best "
+                f"{'was' if line.paper_better else 'was not'}."]
     names = ", ".join(f"{dataset_title(line.dataset)} ({network_title(line.network)}, {REGIMES[line.regime].title})"
                       for line in better.itertuples()) if len(better) <= MOST_NAMES else ""
-    return [f"Better than the state of the art before the paper on {len(better)} of {count(len(table), 'data set')}"
+    return [f"Better than the state of the art before the paper on {len(better)} of {len(table)} data sets"
             f"{': ' + names if names else ''}. The paper: on {int(table['paper_better'].sum())} of these {len(table)}."]
 
 
@@ -321,7 +328,8 @@ def _speed(speed: pd.DataFrame, speeds: pd.DataFrame) -> list[str]:
             f"{count(speed['curves'].iloc[0], 'curve')} of each. The paper: {tuned:,} steps ({tuned_epochs} epochs) "
             f"and {scratch:,} ({scratch_epochs}), {scratch / tuned:.0f} times as many.")
     if number := int(speeds["at_first"].sum()):
-        text += f" {count(number, 'curve')} of all were there at the first point: fewer steps may do."
+        text += (f" {count(number, 'curve')} of all {agree(number, 'was', 'were')} there at the first point: fewer "
+                 "steps may do.")
     return [text]
 
 
@@ -345,9 +353,12 @@ def _solver(solver: pd.DataFrame) -> list[str]:
     if not len(solver):
         return []
     fits, solved = int(solver["fits"].sum()), int(solver["certified"].sum())
+    if fits == 1:
+        return [f"Solver: the logistic regression is {'' if solved else 'not '}certified to be solved."]
     if solved == fits:
         return [f"Solver: all {fits:,} logistic regressions are certified to be solved."]
-    return [f"Solver: {fits - solved:,} of {fits:,} logistic regressions are not certified to be solved."]
+    return [f"Solver: {fits - solved:,} of {fits:,} logistic regressions {agree(fits - solved, 'is', 'are')} not "
+            "certified to be solved."]
 
 
 def _grid(table: pd.DataFrame, regime: str) -> list[str]:

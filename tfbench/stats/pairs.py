@@ -16,6 +16,7 @@ from tfbench.results.titles import dataset_title, record_label
 from tfbench.stats import accuracies, intervals, significance, transforms
 from tfbench.stats.correlation import named_logit
 from tfbench.stats.metrics import METRICS, Metric
+from tfbench.wording import agree
 
 MEAN = "mean over data sets"  # stands for the data set where averages are compared
 BEST_TYPES = {"p_best": float, "p_best_holm": float, "like_best": "boolean", "like_best_holm": "boolean"}
@@ -113,8 +114,8 @@ def _on_one(records: Sequence[Mapping[str, Any]]) -> tuple[list[pd.DataFrame], l
     notes = [f"the predictions beside {record_label(record)} do not give its accuracy: not tested"
              for record, arrays, checked in zip(records, kept, outputs, strict=True) if arrays and not checked]
     if absent := kept.count(None):
-        notes.append(f"{absent} of {len(records)} rows on {dataset_title(dataset)} have no predictions "
-                     "beside them: not tested")
+        notes.append(f"{absent} of {len(records)} rows on {dataset_title(dataset)} "
+                     f"{agree(absent, 'has', 'have')} no predictions beside {agree(absent, 'it', 'them')}: not tested")
     if not metric.contributions:
         notes = [f"{metric.title}, on {dataset_title(dataset)}, has no test: not tested"]
     cells, pairs = [], []

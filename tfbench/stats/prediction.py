@@ -21,7 +21,7 @@ from tfbench.stats.metrics import METRICS
 from tfbench.stats.pairs import MEAN
 from tfbench.stats.transferability import ESTIMATES
 from tfbench.stats.transforms import logit
-from tfbench.wording import count
+from tfbench.wording import agree, count
 
 SOURCE, VALIDATION = "source_accuracy", "validation_accuracy"
 TITLES = {SOURCE: "source accuracy", VALIDATION: "validation accuracy of the logistic regression", **ESTIMATES}
@@ -74,8 +74,9 @@ def agreement(table: pd.DataFrame, records: Sequence[Mapping[str, Any]]) -> tupl
     lines = [frame for frame in lines if len(frame)]
     without = [record for record in regressions
                if not record.get("estimates") and not METRICS[record["metric"]].multi_label]
-    notes = [f"{len(without)} of {count(len(regressions), 'logistic regression')} have no LogME, H-score, LEEP or NCE: "
-             "they were run before tfbench computed these; run them in another results folder to have them"
+    notes = [f"{len(without)} of {count(len(regressions), 'logistic regression')} "
+             f"{agree(len(without), 'has', 'have')} no LogME, H-score, LEEP or NCE: run before tfbench computed these; "
+             "another results folder will have them"
              ] if without else []
     if several := [name for name in table["dataset"].unique() if any(
             record["dataset"] == name and METRICS[record["metric"]].multi_label for record in regressions)]:

@@ -250,8 +250,8 @@ def work_lines(work: dict) -> list[str]:
         text_lines.append(f"running: {job['title']} on {job['host']} for {duration(max(since, 0))}")
     text_lines += [f"again: {job['title']} failed and is tried again: {job['reason']}" for job in report["again"]]
     where = f"; Ray's dashboard: {report['dashboard']}" if report["dashboard"] else ""
-    return [*text_lines, f"a study is at work on Ray: {len(report['running']):,} jobs running, {report['done']:,} of "
-            f"{report['of']:,} done since it was started, as of {ago} ago{where}"]
+    return [*text_lines, f"a study is at work on Ray: {count(len(report['running']), 'job')} running, "
+            f"{report['done']:,} of {report['of']:,} done since it was started, as of {ago} ago{where}"]
 
 
 # ---- what it comes to ----------------------------------------------------------------------------

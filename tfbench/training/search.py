@@ -25,6 +25,7 @@ from tfbench.stats import metrics
 from tfbench.training import halving, trial
 from tfbench.training.devices import is_chief, make_strategy, preempt_on_lost_host, set_determinism
 from tfbench.training.engine import Engine, shared_engine
+from tfbench.wording import agree
 
 EVAL_BATCH_FACTOR = 2  # images in a batch, times those of training: no gradients, less memory, a third faster
 ESTIMATE_AFTER = 10  # steps of a first trial, after which its time left is told
@@ -274,7 +275,8 @@ def run(inputs: RunInputs, progress) -> Record | None:
         return finished
     warnings = edge_warnings({name: spec[name] for name in ("learning_rate", "weight_decay")}, selected)
     if diverged := sum(trial["diverged"] for trial in trials):
-        warnings.append(f"{diverged} of {len(trials)} trials diverged; they count as the worst")
+        warnings.append(f"{diverged} of {len(trials)} trials diverged; "
+                        f"{agree(diverged, 'it counts', 'they count')} as the worst")
     if accuracy is None:
         warnings.append("the refit diverged, other than the trial it repeats with more images; it counts as accuracy 0")
     warnings += metrics.absent_classes(data.dataset.metric, test.labels, data.class_names)

@@ -58,7 +58,7 @@ def run(options, runs: list[jobs.Run]) -> int | None:
             line = result.line
             if result.set_aside:
                 set_aside[result.title] = line
-                line = f"{result.title} is set aside: {line}"
+                line = f"{result.title} is set aside, --status says why"
                 _keep(options, set_aside, bool(part))
             progress.line(f"[{number}/{len(runs)}] {line}")
     for title, reason in set_aside.items():
