@@ -15,7 +15,7 @@ from tfbench.data.prepare import prepare
 
 # Of everything in a set (manifests.content_hash). Another hash is another data set: raise its version.
 CONTENT = {
-    "glyphs": "e067867e5b42b59ad0ce72111131b34421c267480a9c7dedfcec4c0f42ca3db2",
+    "glyphs": "63efd0e7ee5230b0eb8a65fc5a1c466943b759b34554a55cfbdec3c7e138e151",
     "digits": "2f13c5c2661bc0cbe1faf374fbba5aa7fb033362f1e05a78f0f1618ae7277d3e",
     "digits_grid": "8df9c54fb03f2d42c1eda7619796c283e76e35da0b0a70484934e25de588343a",
     "diacritics": "f7ccfe67af44a2737eb2c65d05825d28e614df02d2580dab30ee6065132476f5",
@@ -120,6 +120,19 @@ def test_letters_are_placed_and_turned_as_asked():
     _, height, width = centre_and_spread(angle=np.pi / 2)
     assert width >= 20 and height <= 4
     assert centre_and_spread(size=10.0)[1] in (10, 11)
+
+
+def test_glyphs_have_all_sizes_and_lie_anywhere_within_the_image(monkeypatch):
+    drawn, letters = [], typefaces.letters
+    monkeypatch.setattr(typefaces, "letters", lambda letter, **where: drawn.append(where) or letters(letter, **where))
+    glyphs.draw("train", range(500))
+    first_stray, second_stray, own = drawn
+    assert own["size"].min() < 14.5 and own["size"].max() > 27.5
+    for middle in (own["x"], own["y"]):
+        assert (middle - own["size"] / 2).min() >= 0 and (middle + own["size"] / 2).max() <= 32
+        small = middle[own["size"] < 18]
+        assert small.min() < 9 and small.max() > 23  # digits_grid's places
+    assert all((stray["size"] < own["size"]).all() for stray in (first_stray, second_stray))
 
 
 def test_glyph_classes_are_equal_to_within_one():

@@ -81,6 +81,8 @@ def test_copies_of_one_run_count_once():
     ([row(), row("logistic_regression", source=0.7, key="k2")], ["2 source accuracies", "0.7000", "0.8000"]),
     ([row(), pretrain(accuracy=0.81)], ["2 source accuracies", "0.8100", "pretrain-resnet_50-glyphs-p"]),
     ([row(), pretrain("inception_v1", dataset="imagenet")], ["not comparable", "glyphs, imagenet"]),
+    ([row(), *(pretrain(name, key=name, spec={"data": {"content": name}}) for name in ("old_images", "new_images"))],
+     ["not comparable", "images of their source differ: old_images (", "new_images ("]),
     ([row(), row("logistic_regression", key="k2", n_test=358)], ["digits", "not comparable", "359", "358", "k2"]),
     ([row(), row(network="vgg", key="k2", test_split={"n": 359, "sha256": "c" * 64})],
      ["not comparable", "aaaaaaaaaaaa", "cccccccccccc"]),

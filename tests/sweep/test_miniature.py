@@ -12,7 +12,7 @@ from helpers.programs import parse
 from tfbench import load_rows, study
 
 ROOT = pathlib.Path(__file__).parents[2]
-NETWORKS = ("mini_resnet", "mini_mobilenet_v1", "mini_bn_inception")  # pretrained for 80, 120 and 200 steps
+NETWORKS = ("mini_resnet", "mini_mobilenet_v1", "mini_bn_inception")  # pretrained for 100, 160 and 260 steps
 CHANCE = {"digits": 1 / 10, "diacritics": 1 / 12}
 
 

@@ -192,7 +192,7 @@ SOURCE_DATASETS = (
 )
 
 EMBEDDED_DATASETS = (
-    Dataset("glyphs", "Glyphs", "glyphs:1.0.0", 37, "top1", 10000, 1000, 2000, official_validation=True,
+    Dataset("glyphs", "Glyphs", "glyphs:2.0.0", 37, "top1", 10000, 1000, 2000, official_validation=True,
             builder="tfbench.data.embedded.glyphs:Glyphs", embedded=True, mirror=False),
     Dataset("digits", "Digits", "digits:1.0.0", 10, "top1", 1078, 360, 359, official_validation=True,
             builder="tfbench.data.embedded.digits:Digits", embedded=True, mirror=False),

@@ -125,7 +125,8 @@ def from_records(records: Sequence[Mapping[str, Any]], *, allow_unequal: bool = 
 
     Raises:
       UserError: no transfer results; a damaged record; two runs of one cell at one budget; several source
-        accuracies of one network, or source data sets; results by different metrics or on unequal test splits.
+        accuracies of one network, source data sets or versions of one; results by different metrics or on unequal
+        test splits.
     """
     return from_runs(runs_of(records), allow_unequal=allow_unequal)
 
@@ -176,6 +177,12 @@ def _sources(records: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, int
     if len(datasets) > 1:
         raise UserError("the networks' source accuracies are not comparable, they are on different data "
                         f"sets ({', '.join(sorted(datasets))}): keep each source in a results folder of its own")
+    contents = {data["content"]: record_label(record) for record in records if record["regime"] == PRETRAIN.name
+                and "content" in (data := record["spec"].get("data") or {})}
+    if len(contents) > 1:
+        seen = "; ".join(f"{content[:12]} ({label})" for content, label in contents.items())
+        raise UserError("the networks' source accuracies are not comparable, the images of their source differ: "
+                        f"{seen}. Expected one version of it: keep each in a results folder of its own")
     return {network: (accuracy, n) for network, values in by_network.items()
             for (_, accuracy), (n, _) in values.items()}
 

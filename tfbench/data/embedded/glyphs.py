@@ -16,6 +16,7 @@ from tfbench.data.embedded import png, typefaces
 CLASSES = tuple(string.ascii_uppercase + "abdefghnqrt")
 FACES = typefaces.DEJAVU + typefaces.STIX + typefaces.COMPUTER_MODERN
 SPLITS = ("train", "validation", "test")
+SIZES = (14, 28)  # pixels, the longer side of a letter; it lies anywhere within the image
 CONTRAST = 80  # grey levels, the least difference of luminance between a letter and its ground
 
 _SEED = 1805
@@ -67,9 +68,12 @@ def draw(split: str, indices) -> np.ndarray:
         images = _stray(images, take)
 
     classes = labels(split)[np.asarray(indices)]
+    size = take(*SIZES)
+    room = (typefaces.SIZE - size) / 2  # from the middle to where the letter touches the rim
     images = typefaces.paint(images, ink, typefaces.letters(
-        _spelled(take, classes), size=take(21, 28), x=take(14, 18), y=take(14, 18), angle=take(-0.2, 0.2),
-        shear=take(-0.15, 0.15), aspect=take(0.87, 1.15)))
+        _spelled(take, classes), size=size, x=typefaces.SIZE / 2 + room * take(-1, 1),
+        y=typefaces.SIZE / 2 + room * take(-1, 1), angle=take(-0.2, 0.2), shear=take(-0.15, 0.15),
+        aspect=take(0.87, 1.15)))
     images = _scratch(images, take)
     return typefaces.finish(images, noise, amplitude=take(0, 25))
 
@@ -80,14 +84,12 @@ def _spelled(take, classes) -> list[tuple[str, str]]:
 
 
 def _stray(images, take) -> np.ndarray:
-    """Part of another letter, near the rim."""
-    angle, far = take(-np.pi, np.pi), take(15, 20)
+    """Another letter or a part of it, anywhere: smaller and fainter than the image's own, and turned."""
     cover = typefaces.letters(
-        _spelled(take, take(0, len(CLASSES)).astype(np.int64)), size=take(10, 20),
-        x=16 + far * np.cos(angle), y=16 + far * np.sin(angle), angle=take(-np.pi, np.pi),
-        shear=take(-0.3, 0.3), aspect=take(0.75, 1.33))
+        _spelled(take, take(0, len(CLASSES)).astype(np.int64)), size=take(8, SIZES[0]), x=take(0, 32), y=take(0, 32),
+        angle=take(-np.pi, np.pi), shear=take(-0.3, 0.3), aspect=take(0.75, 1.33))
     return typefaces.paint(images, _tinted(take(0, typefaces.WHITE), take),
-                           cover * take(0.1, 0.5)[:, None, None])
+                           cover * take(0.1, 0.3)[:, None, None])
 
 
 def _scratch(images, take) -> np.ndarray:
@@ -101,8 +103,9 @@ def _scratch(images, take) -> np.ndarray:
 class Glyphs(tfds.core.GeneratorBasedBuilder):
     """Letters in 37 classes, 32x32 RGB, drawn by this module."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "First version: 10,000, 1,000 and 2,000 images."}
+    VERSION = tfds.core.Version("2.0.0")
+    RELEASE_NOTES = {"1.0.0": "First version: 10,000, 1,000 and 2,000 images.",
+                     "2.0.0": "Letters anywhere and of 14 to 28 pixels, no longer in the middle and of 21 to 28."}
 
     def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(
