@@ -29,10 +29,10 @@ def test_the_miniature_finds_what_the_paper_found(tmp_path, data_dir):
         for regime in ("logistic_regression", "finetune", "train_from_scratch") for dataset in CHANCE}
 
     # Better weights transfer better, by fine-tuning them clearly so where images are few.
-    assert source == sorted(source) and source[-1] - source[0] > .4
+    assert source == sorted(source) and source[-1] - source[0] > .2
     fixed, finetuned, scratch = (accuracy[regime, "diacritics"] for regime in (
         "logistic_regression", "finetune", "train_from_scratch"))
-    assert finetuned[-1] - finetuned[0] > .1 and fixed[-1] - fixed[0] > .03
+    assert finetuned[-1] - finetuned[0] > .1 and fixed[-1] - fixed[0] > .04
     # Fine-tuning is better than fixed features; by how much better than random weights is a matter of the images.
     ahead = [accuracy["finetune", dataset] - accuracy["logistic_regression", dataset] for dataset in CHANCE]
     assert (np.array(ahead) > -.01).sum() >= 5
