@@ -67,7 +67,7 @@ NOT_RUN = {  # these are parsed, in test_docs.py
     "study --flagfile=flags/choose.flags": "needs public weights, and images of the reader's",
     "study --flagfile=flags/paper_v3.flags --flagfile=flags/cluster.flags": "needs a Ray cluster and the paper's data",
     "study --flagfile=flags/paper_v3.flags --task=": "needs the paper's data; the script is run below",
-    "study --flagfile=flags/halving.flags": "takes an hour",
+    "study --flagfile=flags/halving.flags": "takes ten minutes",
     "study --models=paper --datasets=paper": "is about thousands of made-up records, which test_plan.py makes",
 }
 # What these ask for, with exit code 2: nothing of the paper's is here.

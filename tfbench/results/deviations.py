@@ -12,10 +12,10 @@ from tfbench.regimes import PRETRAIN, RUNS
 
 IMAGENET = ("imagenet", "imagenet2012")  # as a source: the public weights, or ImageNet as pretrained on here
 
-# Figures: benchmark --what=search on the study of flags/halving.flags.
-HALVING = ("hyperparameters searched by successive halving instead of training every point of the grid in full; in six "
-           "searches of the miniature it took 32 % of the steps, chose the grid's point once and lost 1.4 points on "
-           "validation and 0.3 on test on average")
+# Figures: docs/measurements.md, "Successive halving".
+HALVING = ("hyperparameters searched by successive halving instead of training every point of the grid in full; in "
+           "eight searches of the miniature it took 33 % of the steps, chose the grid's point six times and lost 0.3 "
+           "points on validation on average")
 
 OWN_NETWORK = "the user's own network instead of one of the paper's"
 PUBLIC_WEIGHTS = ("public ImageNet weights (the paper trained all networks anew, with batch-norm scale, without label "
