@@ -245,7 +245,7 @@ def test_headers_are_checked_before_anything_is_loaded(name, shape, tmp_path):
 
 
 def test_memory_counts_the_copies_of_the_fits(tmp_path, monkeypatch):
-    monkeypatch.setattr(feature_arrays, "memory_bytes", lambda: X.size * 8 * 3 - 1)
+    monkeypatch.setattr(feature_arrays, "memory_bytes", lambda: X.size * 4 * 2 - 1)
     with pytest.raises(UserError, match=r"X of .* is \[240, 8\]: its fits need about"):
         read(tmp_path)
 

@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 
 from tfbench import UserError
 from tfbench.linear import logistic
+from tfbench.stats import row_blocks
 
 
 def problem(n, width, classes):
@@ -136,15 +137,36 @@ def test_multi_label_solves_each_class_without_its_difficult_examples():
         np.testing.assert_allclose(fit.scores(features)[:, c], oracle.decision_function(features), atol=3e-3)
 
 
+@pytest.mark.parametrize("held", ["along the axes", "as they are", "in the host's memory"])
 @pytest.mark.parametrize("kind", ["softmax", "binary"])
-def test_data_streamed_in_blocks_give_the_same(kind, monkeypatch):
+def test_blocks_change_nothing(kind, held, monkeypatch):
+    """Whole in one block; then in blocks of 30 rows, the last not full, of rows that lie out of order in an array."""
     features, labels = problem(200, 12, 4) if kind == "softmax" else three_labels()
     settings = {"classes": 4 if kind == "softmax" else 3, "max_iterations": 1000}
+    monkeypatch.setattr(logistic, "ATTEMPTS", (("float64", 1e-6),))
     whole, = logistic.path(features, labels, [0.5], **settings)
-    monkeypatch.setattr(logistic, "BLOCK_BYTES", 30 * 13 * 4)  # 30 rows: the last block is not full
-    streamed, = logistic.path(features, labels, [0.5], **settings)
-    assert streamed.certified
-    assert np.linalg.norm(streamed.weights - whole.weights) <= 1e-3 * np.linalg.norm(whole.weights)
+    order = np.random.RandomState(2).permutation(200)
+    monkeypatch.setattr(row_blocks, "ROWS", 30)
+    monkeypatch.setattr(logistic, "KEPT_BYTES", 1e9 if held == "along the axes" else 0)
+    monkeypatch.setattr(logistic, "BLOCK_BYTES", 0 if held == "in the host's memory" else 1e9)
+    blocks, = logistic.path(row_blocks.Rows(features[order], np.argsort(order)), labels, [0.5], **settings)
+    assert blocks.certified and blocks.objective == pytest.approx(whole.objective, rel=1e-11)
+    assert blocks.gap <= 1e-11 * blocks.objective
+    assert np.linalg.norm(blocks.weights - whole.weights) <= 1e-5 * np.linalg.norm(whole.weights)
+    assert logistic.objective(features, labels, 0.5, blocks.weights, blocks.bias) == pytest.approx(blocks.objective)
+
+
+def test_certificate_of_blocks_is_that_of_one(monkeypatch):
+    features, labels = problem(100, 6, 3)
+    axis_weights, found = np.random.RandomState(3).randn(6, 3), []
+    for rows in (1000, 7):
+        monkeypatch.setattr(row_blocks, "ROWS", rows)
+        data = logistic.make_problem(features.astype(np.float32), labels, 3)
+        found.append(logistic._certify(data, 1.0, data.axes.T @ axis_weights, np.zeros(3), 0, 0.0))
+    whole, blocks = found
+    assert (blocks.objective, blocks.gap) == (pytest.approx(whole.objective, rel=1e-12),
+                                              pytest.approx(whole.gap, rel=1e-9))
+    assert not whole.certified and not blocks.certified
 
 
 def test_constant_feature_and_offset_do_no_harm():

@@ -225,9 +225,10 @@ def test_memory_of_a_job_by_hand():
     fitted = plan.memory(regression)
     assert fitted.activations == pytest.approx(found.activations / 5, abs=1)
     assert fitted.device == 94_335_380 + fitted.activations
-    assert fitted.host == found.host + 12 * 30_146_560 + 1_089_280
+    features, basis = 30_146_560, 8 * 2048 * (5 * 2048 + 24 * 37)  # with 3,680 × 2,048 numbers in float64 along the axes
+    assert fitted.host == found.host + features + 2 * features + 16 * 3680 * 37 + basis
     few = plan.memory(dataclasses.replace(regression, examples_per_class=(1,), subset_seeds=(0,)))
-    assert few.host == found.host + (12 * 2048 + 2 * 37) * 4 * (37 + 740)
+    assert few.host == found.host + features + 777 * (4 * 2048 + 16 * 37 + 8 * (5 * 2048 + 24 * 37))
 
 
 @pytest.mark.parametrize(("network", "measured"), [
@@ -252,10 +253,13 @@ def test_the_large_solver_is_streamed_in_blocks():
     source = options("--models=mobilenet_v1", "--datasets=pets", "--source=imagenet", "--regimes=logistic_regression")
     config = jobs.plan_runs(source, 1e12)[0].config
     network, pets = NETWORKS["mobilenet_v1"], lookup.get_dataset("pets", None)
-    million = sizes.memory(config, network, dataclasses.replace(pets, classes=1000, source=None), 1_000_000)
-    fitted = 1_000_740
-    assert million.device == (4 << 30) + 8 * fitted * 1000  # features in float64 would be 8.2 GB
-    assert million.host > 12 * 4 * fitted * 1024
+    images = 2_000_000
+    large = sizes.memory(config, network, dataclasses.replace(pets, classes=1000, source=None, train=images), images)
+    fitted = images + 740
+    assert large.device == (4 << 30) + 16 * fitted * 1000  # the features have 8.2 GB
+    basis = 8 * 1024 * (5 * 1024 + 24 * 1000)
+    assert large.host == 735_000_000 + 4 * sizes.parameters(network, 1000) + 3 * 4 * 256 * 3 * 224 ** 2 + (
+        2 * 4 * fitted * 1024 + 16 * fitted * 1000 + basis)
 
 
 def test_disk_of_a_study_by_hand():

@@ -26,7 +26,8 @@ EXPECTED = ("X [n, width] float, y [n] int or [n, classes] of 0 and 1 (multi-lab
             "test")
 LABELS = ("y", "label", "labels", "target", "class")  # what the column of the labels may be called
 SPLITS = ("split", "set", "subset", "partition")  # and that of the split, if it holds names
-COPIES = 3  # of X in float64 that the fits need at once
+COPIES = 3  # of a table in float64 that are there at once: as it was read, its array, and what the fits make of it
+WIDE_BYTES = 32  # more of each number of X where it has fewer examples than columns (stats/transforms.eigenbasis)
 
 
 class Arrays(NamedTuple):
@@ -126,7 +127,8 @@ def _folder(path) -> Arrays:
                 with (content.open("rb") if isinstance(content, pathlib.Path)
                       else contextlib.nullcontext(content)) as opened:
                     if load:
-                        arrays[name] = _load(opened)
+                        mapped = name == "X" and isinstance(content, pathlib.Path)
+                        arrays[name] = _map(content) if mapped else _load(opened)
                     else:
                         _check_header(path, name, opened)
     return Arrays(arrays, ["a folder of .npy files"])
@@ -146,6 +148,14 @@ def _load(file) -> np.ndarray:
     return array
 
 
+def _map(path: pathlib.Path) -> np.ndarray:
+    """The array of an .npy, read from the disk where it is used."""
+    array = np.lib.format.open_memmap(path, mode="r")
+    if array.offset + array.nbytes < path.stat().st_size:
+        raise ValueError("more data than the header says")
+    return np.asarray(array)
+
+
 def _check_header(path, name: str, file) -> None:
     """Raises UserError where an array's header says that it cannot be used."""
     version = np.lib.format.read_magic(file)
@@ -158,7 +168,9 @@ def _check_header(path, name: str, file) -> None:
             name, f"{name}.astype(str)")
         raise UserError(f"{name} of {path} holds Python objects, which load only by running code in the file: save it "
                         f"as {remedy}")
-    check_memory(path, name, shape, 8 * COPIES if name == "X" else max(dtype.itemsize, 8))
+    wide = len(shape) == 2 and shape[0] < shape[1]
+    check_memory(path, name, shape, 2 * max(dtype.itemsize, 4) + (WIDE_BYTES if wide else 0) if name == "X"
+                 else max(dtype.itemsize, 8))
 
 
 def check_memory(path, name: str, shape, bytes_each: int) -> None:

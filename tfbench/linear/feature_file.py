@@ -20,6 +20,8 @@ from tfbench.errors import UserError
 from tfbench.files.paths import as_path
 from tfbench.images.split_names import split_named
 from tfbench.linear import feature_arrays
+from tfbench.stats import row_blocks
+from tfbench.stats.row_blocks import Rows, as_rows
 from tfbench.wording import count, printable
 
 # Standard deviations of columns, over the training examples, within which the fits are sure to be solved: the largest,
@@ -35,7 +37,7 @@ class FeatureFile:
     Attributes:
       name: of the file, without ending.
       sha256: of the file, in hex.
-      features: float32 or float64 [n, width], finite.
+      features: float32 or float64 [n, width], finite; mapped from X.npy where it can be.
       labels: int64 [n] in [0, classes), or float32 [n, classes] in {1, 0, -1}.
       classes: their number.
       class_names: their names in the file.
@@ -87,7 +89,7 @@ def read(path, split_seed: int = 0, standardize: bool = False) -> FeatureFile:
     """
     path = as_path(path).expanduser()
     arrays, notes = feature_arrays.read(path)
-    features = _features(path, arrays["X"], len(arrays["y"]) if arrays["y"].ndim else 0)
+    features = _features(path, arrays.pop("X"), len(arrays["y"]) if arrays["y"].ndim else 0)
     n = len(features)
     for name in ("y", "split"):
         if name in arrays and (arrays[name].ndim == 0 or len(arrays[name]) != n):
@@ -110,7 +112,7 @@ def read(path, split_seed: int = 0, standardize: bool = False) -> FeatureFile:
         notes.append(labels.note)
     notes += _check_classes(path, labels, rows)
     features = features.astype(np.float32 if features.dtype.itemsize <= 4 else np.float64, copy=False)
-    mean, deviation = scales(features[rows["train"]])
+    mean, deviation = scales(Rows(features, rows["train"]))
     problem = "" if standardize else scale_problem(mean, deviation)
     if standardize:
         features = standardized(features, mean, deviation)
@@ -136,7 +138,7 @@ def _features(path, x: np.ndarray, examples: int) -> np.ndarray:
         raise UserError(f"X of {path} is {x.dtype} {list(x.shape)}, expected float [n, width]{remedy}")
     if examples != len(x) and examples == x.shape[1]:
         raise UserError(f"X of {path} is {list(x.shape)} with {examples:,} labels, expected float [n, width]: save X.T")
-    not_finite = np.flatnonzero(~np.isfinite(x).all(axis=1))
+    not_finite = row_blocks.not_finite(Rows(x))
     if len(not_finite):
         raise UserError(f"X of {path} is not finite in {len(not_finite):,} of {len(x):,} rows, the first is row "
                         f"{not_finite[0]}: make these features anew, or leave them out: keep = "
@@ -144,25 +146,31 @@ def _features(path, x: np.ndarray, examples: int) -> np.ndarray:
     return x
 
 
-def scales(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(mean, standard deviation) of each column, float64 [width]; 0 where a column is constant but for rounding."""
-    mean, deviation = np.zeros(features.shape[1]), np.zeros(features.shape[1])
-    for i, column in enumerate(features.T):
-        largest = float(np.abs(column).max())
-        if not largest:
-            continue
-        part = column.astype(np.float64) / largest  # neither squares nor sums can overflow
-        mean[i], spread = part.mean() * largest, part.std()
-        if spread > 8 * np.finfo(features.dtype).eps:
-            deviation[i] = spread * largest
-    return mean, deviation
+def scales(features) -> tuple[np.ndarray, np.ndarray]:
+    """(mean, standard deviation) of each column, float64 [width]; 0 where a column is constant but for rounding.
+
+    Args:
+      features: [n, width], an array or Rows.
+    """
+    features = as_rows(features)
+    largest, mean, square = (np.zeros(features.shape[1]) for _ in range(3))
+    for _, block in features.blocks():
+        np.maximum(largest, np.abs(block).max(axis=0), out=largest)
+    unit = np.where(largest > 0, largest, 1.0)  # by which neither squares nor sums can overflow
+    for _, block in features.blocks():
+        mean += (block / unit).sum(axis=0)
+    mean /= len(features)
+    for _, block in features.blocks():
+        square += ((block / unit - mean) ** 2).sum(axis=0)
+    spread = np.sqrt(square / len(features))
+    return mean * largest, np.where(spread > 8 * np.finfo(features.dtype).eps, spread, 0.0) * largest
 
 
 def standardized(features: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
     """The features less their mean, by their standard deviation (constant columns are 0), in their own dtype."""
-    result = np.empty_like(features)
-    for i, column in enumerate(features.T):
-        result[:, i] = (column / deviation[i] - mean[i] / deviation[i]) if deviation[i] else 0
+    result, unit = np.empty(features.shape, features.dtype), np.where(deviation > 0, deviation, 1.0)
+    for part, block in Rows(features).blocks():
+        result[part] = np.where(deviation > 0, block / unit - mean / unit, 0.0)
     return result
 
 

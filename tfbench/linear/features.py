@@ -26,6 +26,8 @@ from tfbench.linear.cache import SHARD_EXAMPLES, FeatureCache
 from tfbench.models.build import build_network
 from tfbench.models.catalog import Network
 from tfbench.models.lookup import get_network
+from tfbench.stats import row_blocks
+from tfbench.stats.row_blocks import Rows
 from tfbench.training.devices import graph_rewriting, make_strategy, processor
 from tfbench.training.predictor import Predictor
 
@@ -122,30 +124,58 @@ class FixedFeatures:
         Raises:
           UserError: one is not finite, or the cache cannot be written.
         """
-        count = len(examples.keys)
-        keys = [examples.keys[first:first + SHARD_EXAMPLES] for first in range(0, count, SHARD_EXAMPLES)]
-        shards: dict[int, Any] = {number: self.cache.read(split, number, keys[number]) for number in range(len(keys))}
-        missing = [number for number, features in shards.items() if features is None]
-        self.progress.images(sum(len(features) for features in shards.values() if features is not None))
-        if missing:
-            positions = np.concatenate([np.arange(len(keys[number])) + number * SHARD_EXAMPLES for number in missing])
-            batches = self._timed(self.make_extractor(self.precision).stream(
-                self._batches(select(examples, positions)), len(positions), "features", self.progress.images))
-            try:
-                for number, features in zip(missing, rebatch(batches, [len(keys[number]) for number in missing]),
-                                            strict=True):
-                    self.cache.write(split, number, keys[number], features)
-                    shards[number] = features
-            except tf.errors.ResourceExhaustedError as error:
-                raise UserError(f"out of memory with {self.batch_size} images at a time: take a smaller --batch_size, "
-                                "or a smaller network. Features that are cached are kept") from error
-        all_features = np.concatenate(list(shards.values()))
-        not_finite = np.flatnonzero(~np.isfinite(all_features).all(axis=1))
+        return self.of_splits([(examples, split)])
+
+    def of_splits(self, parts: list[tuple[Examples, str]]) -> np.ndarray:
+        """The same of several splits in one array, one after the other."""
+        values, first = None, 0
+        for examples, split in parts:
+            for start, features in self._shards(examples, split):
+                if values is None:
+                    values = np.empty((sum(len(part.keys) for part, _ in parts), features.shape[1]), np.float32)
+                if features.shape[1] != values.shape[1]:
+                    raise UserError(f"features of {split} images in {self.cache.folder} have {features.shape[1]:,} and "
+                                    f"{values.shape[1]:,} columns, expected one width: move the folder away, they are "
+                                    "computed anew")
+                values[first + start:first + start + len(features)] = features
+            assert values is not None
+            self._check(values[first:first + len(examples.keys)], examples, split)
+            first += len(examples.keys)
+        assert values is not None
+        return values
+
+    def _shards(self, examples: Examples, split: str):
+        """Yields (the first example, features) of every shard: those in the cache, then those that it lacks."""
+        keys = [examples.keys[first:first + SHARD_EXAMPLES] for first in range(0, len(examples.keys), SHARD_EXAMPLES)]
+        missing = []
+        for number in range(len(keys)):
+            features = self.cache.read(split, number, keys[number])
+            if features is None:
+                missing.append(number)
+            else:
+                self.progress.images(len(features))
+                yield number * SHARD_EXAMPLES, features
+        if not missing:
+            return
+        positions = np.concatenate([np.arange(len(keys[number])) + number * SHARD_EXAMPLES for number in missing])
+        batches = self._timed(self.make_extractor(self.precision).stream(
+            self._batches(select(examples, positions)), len(positions), "features", self.progress.images))
+        try:
+            for number, features in zip(missing, rebatch(batches, [len(keys[number]) for number in missing]),
+                                        strict=True):
+                self.cache.write(split, number, keys[number], features)
+                yield number * SHARD_EXAMPLES, features
+        except tf.errors.ResourceExhaustedError as error:
+            raise UserError(f"out of memory with {self.batch_size} images at a time: take a smaller --batch_size, or a "
+                            "smaller network. Features that are cached are kept") from error
+
+    def _check(self, features: np.ndarray, examples: Examples, split: str) -> None:
+        """Raises UserError where a feature is not finite."""
+        not_finite = row_blocks.not_finite(Rows(features))
         if len(not_finite):
-            raise UserError(f"the network's features of {len(not_finite):,} of {count:,} {split} images are not finite,"
-                            f" the first is {examples.keys[not_finite[0]]}: its weights do not fit images of "
+            raise UserError(f"the network's features of {len(not_finite):,} of {len(features):,} {split} images are not"
+                            f" finite, the first is {examples.keys[not_finite[0]]}: its weights do not fit images of "
                             f"{self.image_size} pixels, or are damaged")
-        return all_features
 
     def _timed(self, batches):
         """Yields the batches; notes how fast they came after the first, which waits for the graph to be traced."""

@@ -6,9 +6,13 @@ gradient, search direction p, step length alpha.
 The losses depend on the parameters x through scores that are linear in x. So the line search needs no product with the
 data: one product gives the change of the scores along a direction, and the first and second derivatives by alpha follow
 from [n, classes] numbers. An iteration costs two products with the data, however many step lengths are tried.
+
+Everything of n rows goes block by block, in lists of TensorFlow (TensorListGetItem). Of [n, classes] numbers only the
+scores and their change are held.
 """
 
 import functools
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -21,89 +25,94 @@ PATIENCE = 25  # iterations in float32 without a smaller gap, after which roundi
 
 
 def softmax_loss(scores, labels):
-    """Sum of softmax cross-entropies; labels [n, classes] one-hot.
+    """Sum of softmax cross-entropies; labels int32 [rows].
 
     Returns:
-      (value, gradient by the scores [n, classes], mean second derivative by one score).
+      (value, gradient by the scores [rows, classes], sum of second derivatives by one score).
     """
     # Of an example that is nearly right, float32 holds the small probabilities of the wrong classes exactly, but not
     # 1 minus the large one of the right class. So everything is computed from the wrong classes.
-    probs = tf.nn.softmax(scores)
-    wrong = (1 - labels) * probs
+    probs, is_right = tf.nn.softmax(scores), tf.one_hot(labels, tf.shape(scores)[1], True, False, dtype=tf.bool)
+    wrong = tf.where(is_right, tf.zeros([], scores.dtype), probs)
     wrong_sum = tf.reduce_sum(wrong, axis=1, keepdims=True)
-    right = tf.reduce_sum(labels * probs, axis=1, keepdims=True)
+    right = tf.gather(probs, labels, batch_dims=1)[:, None]
     value = tf.reduce_sum(-tf.where(wrong_sum < 0.5, tf.math.log1p(-wrong_sum), tf.math.log(tf.maximum(right, 1e-37))))
-    return value, wrong - labels * wrong_sum, tf.reduce_mean(probs * (1 - probs))
+    return value, tf.where(is_right, -wrong_sum, wrong), tf.reduce_sum(probs * (1 - probs))
+
+
+def softmax_change(change, labels):
+    """The change of the scores relative to that of the right class, which changes the loss alike."""
+    return change - tf.gather(change, labels, batch_dims=1)[:, None]
 
 
 def softmax_line(scores, change, labels):
-    """softmax_loss at scores + alpha · change: returns alpha → (first, second derivative by alpha)."""
-    change -= tf.reduce_sum(labels * change, axis=1, keepdims=True)  # relative to the right class: the same loss
-
-    def derivatives(alpha):
-        weighted = tf.nn.softmax(scores + alpha * change) * change
-        means = tf.reduce_sum(weighted, axis=1)
-        return tf.reduce_sum(means), tf.reduce_sum(weighted * change) - tf.reduce_sum(means ** 2)
-
-    return derivatives
+    """(first, second derivative) of softmax_loss along a softmax_change, at these scores."""
+    del labels
+    weighted = tf.nn.softmax(scores) * change
+    means = tf.reduce_sum(weighted, axis=1)
+    return tf.reduce_sum(means), tf.reduce_sum(weighted * change) - tf.reduce_sum(means ** 2)
 
 
 def binary_loss(scores, labels):
-    """Sum of binary cross-entropies; labels [n, classes] in {1, 0, -1}, 0 for no loss. Returns as softmax_loss."""
+    """Sum of binary cross-entropies; labels int8 [rows, classes] in {1, 0, -1}, 0 for no loss. As softmax_loss."""
+    labels = tf.cast(labels, scores.dtype)
     margins = -labels * scores
     probs = tf.sigmoid(margins)  # of the wrong answer
-    labelled = tf.cast(labels != 0, scores.dtype)
+    labelled = tf.abs(labels)
     return (tf.reduce_sum(labelled * tf.nn.softplus(margins)), -labels * probs,
-            tf.reduce_mean(labelled * probs * (1 - probs)))
+            tf.reduce_sum(labelled * probs * (1 - probs)))
+
+
+def binary_change(change, labels):
+    """That of the scores."""
+    del labels
+    return change
 
 
 def binary_line(scores, change, labels):
-    """binary_loss at scores + alpha · change: returns alpha → (first, second derivative by alpha)."""
-    margins, change = -labels * scores, -labels * change
-
-    def derivatives(alpha):
-        probs = tf.sigmoid(margins + alpha * change)
-        weighted = probs * change
-        return tf.reduce_sum(weighted), tf.reduce_sum(weighted * change * (1 - probs))
-
-    return derivatives
+    """(first, second derivative) of binary_loss along a change of the scores, at these scores."""
+    labels = tf.cast(labels, scores.dtype)
+    probs, change = tf.sigmoid(-labels * scores), -labels * change
+    weighted = probs * change
+    return tf.reduce_sum(weighted), tf.reduce_sum(weighted * change * (1 - probs))
 
 
-LOSSES = {"softmax": (softmax_loss, softmax_line), "binary": (binary_loss, binary_line)}
+LOSSES = {"softmax": (softmax_loss, softmax_change, softmax_line), "binary": (binary_loss, binary_change, binary_line)}
 
 
-def make_products(blocks, count, streamed: bool):
-    """The two products with the data: u → X u and v → Xᵀ v.
+class Data(NamedTuple):
+    """The data X of a problem as the graph takes it: (matrix - mean) · axes, and 1 for the bias.
 
-    Args:
-      blocks: [blocks, height, p], the rows of X block by block, zeros after the last; one block unless streamed.
-      count: rows of X.
-      streamed: whether the blocks stay in the host's memory and go to the device one by one.
+    Attributes:
+      matrix: a list (to_list) of its blocks, [height, width] each; the last may have fewer rows.
+      mean: [width]; () where the matrix lies along the axes, centred.
+      axes: [width, rank]; () likewise.
+      labels: int32 [n], or int8 [n, classes] in {1, 0, -1}.
+      height: int32, rows of a block.
     """
-    if not streamed:
-        matrix = blocks[0]
-        # (vᵀ X)ᵀ, not Xᵀ v: on two CPU cores the other order took 1.2 to 1.6 times as long.
-        return lambda u: tf.matmul(matrix, u), lambda v: tf.transpose(tf.matmul(v, matrix, transpose_a=True))
-    shape = tf.shape(blocks)
 
-    def block(i):
-        with tf.device("CPU:0"):
-            return blocks[i]
+    matrix: Any
+    mean: Any
+    axes: Any
+    labels: Any
+    height: Any
 
-    def product(u):
-        products = tf.while_loop(lambda i, products: i < shape[0],
-                                 lambda i, products: (i + 1, products.write(i, tf.matmul(block(i), u))),
-                                 (0, tf.TensorArray(u.dtype, size=shape[0])))[1]
-        return tf.reshape(products.stack(), [-1, tf.shape(u)[1]])[:count]
 
-    def transposed_product(v):
-        v = tf.reshape(tf.pad(v, [[0, shape[0] * shape[1] - count], [0, 0]]), [shape[0], shape[1], tf.shape(v)[1]])
-        return tf.while_loop(
-            lambda i, total: i < shape[0],
-            lambda i, total: (i + 1, total + tf.matmul(block(i), v[i], transpose_a=True)),
-            (0, tf.zeros([shape[2], tf.shape(v)[2]], v.dtype)))[1]
+def to_list(blocks, count: int, dtype):
+    """A list of the blocks, arrays of any number of rows, as a tensor; each is copied as it comes."""
+    handle = tf.raw_ops.TensorListReserve(element_shape=tf.constant([-1, -1]), num_elements=count, element_dtype=dtype)
+    for i, block in enumerate(blocks):
+        handle = _write(handle, i, tf.constant(block, dtype))
+    return handle
 
-    return product, transposed_product
+
+def _write(handle, i, block):
+    return tf.raw_ops.TensorListSetItem(input_handle=handle, index=i, item=block)
+
+
+def _read(handle, i, dtype):
+    return tf.raw_ops.TensorListGetItem(input_handle=handle, index=i, element_shape=tf.constant([-1, -1]),
+                                        element_dtype=dtype)
 
 
 def search_direction(gradient, s, y):
@@ -144,39 +153,74 @@ def line_search(derivatives, initial_slope, dtype):
 
 
 @functools.cache
-def minimiser(kind: str, streamed: bool = False, dtype=tf.float32):
+def minimiser(kind: str, rotated: bool, streamed: bool, stored, dtype):
     """The traced minimiser of one loss; shapes are free, so it is traced once.
 
     Args:
       kind: a key of LOSSES.
-      streamed: see make_products.
-      dtype: tf.float32 or tf.float64, of everything.
+      rotated: whether the matrix lies along the axes, centred.
+      streamed: whether its blocks stay in the host's memory and go to the device one by one.
+      stored: dtype of the matrix.
+      dtype: tf.float32 or tf.float64, of everything else.
 
     Returns:
-      minimise(blocks [blocks, height, p] for X [n, p], labels [n, classes], energy [p], penalty [p], metric [p],
-      start [p, classes], relative_gap, absolute_gap, max_iterations) → (x [p, classes], iterations). It minimises
-      F(x) = loss(X x) + ½ Σ penalty · x². With gap = Σ metric · gradient² it stops where
-      gap ≤ relative_gap · F, gap ≤ absolute_gap or F ≤ absolute_gap, or where this precision gets no further, and
-      returns the x of the smallest gap. Inside, x is measured in units of one over the root of F's second derivative
-      at the start, as if every example and class had the loss's mean curvature; energy is the squared norm of each
-      column of X.
+      minimise(data, energy [p], penalty [p], metric [p], start [p, classes], relative_gap, absolute_gap,
+      max_iterations) → (x [p, classes], iterations). It minimises F(x) = loss(X x) + ½ Σ penalty · x², the last row of
+      x being the bias. With gap = Σ metric · gradient² it stops where gap ≤ relative_gap · F, gap ≤ absolute_gap or
+      F ≤ absolute_gap, or where this precision gets no further, and returns the x of the smallest gap. Inside, x is
+      measured in units of one over the root of F's second derivative at the start, as if every example and class had
+      the loss's mean curvature; energy is the squared norm of each column of X.
     """
-    loss, line = LOSSES[kind]
-    scalar, vector, matrix, tensor = (tf.TensorSpec([None] * rank, dtype) for rank in range(4))
+    loss, relative_change, line = LOSSES[kind]
+    scalar, vector, matrix = (tf.TensorSpec([None] * rank, dtype) for rank in range(3))
+    whole = tf.TensorSpec([], tf.int32)
+    labels = tf.TensorSpec([None], tf.int32) if kind == "softmax" else tf.TensorSpec([None, None], tf.int8)
+    mean, axes = ((), ()) if rotated else (vector, matrix)
+    of_data = Data(tf.TensorSpec([], tf.variant), mean, axes, labels, whole)
 
-    @tf.function(input_signature=[tensor, matrix, vector, vector, vector, matrix, scalar, scalar,
-                                  tf.TensorSpec([], tf.int32)])
-    def minimise(blocks, labels, energy, penalty, metric, start, relative_gap, absolute_gap, max_iterations):
+    @tf.function(input_signature=[of_data, vector, vector, vector, matrix, scalar, scalar, whole])
+    def minimise(data, energy, penalty, metric, start, relative_gap, absolute_gap, max_iterations):
         energy, penalty, metric = energy[:, None], penalty[:, None], metric[:, None]
-        product, transposed_product = make_products(blocks, tf.shape(labels)[0], streamed)
-        scores = product(start)
-        unit = tf.math.rsqrt(energy * loss(scores, labels)[2] + penalty + EPSILON)  # z = x / unit
+        count = tf.shape(data.labels)[0]
+        blocks = (count + data.height - 1) // data.height
+        no_scores = tf.raw_ops.TensorListReserve(element_shape=tf.constant([-1, -1]), num_elements=blocks,
+                                                 element_dtype=dtype)
 
-        def value_and_gradient(scores, z):
-            value, score_gradient, _ = loss(scores, labels)
-            x = unit * z
-            gradient = transposed_product(score_gradient) + penalty * x
-            return value + tf.reduce_sum(penalty * x ** 2) / 2, unit * gradient
+        def over_blocks(body, *state):
+            """body(i, labels of the block, *state) → state, for every block i."""
+            return tf.while_loop(
+                lambda i, *state: i < blocks,
+                lambda i, *state: (i + 1, *body(i, data.labels[i * data.height:(i + 1) * data.height], *state)),
+                (0, *state), parallel_iterations=1)[1:]
+
+        def rows(i):
+            with tf.device("CPU:0" if streamed else None):
+                block = _read(data.matrix, i, stored)
+            return block if rotated else tf.cast(block, dtype) - data.mean
+
+        def product(x):
+            """The product of X and x as a function of the block."""
+            kernel, bias = x[:-1] if rotated else tf.matmul(data.axes, x[:-1]), x[-1]
+            return lambda block: tf.matmul(block, kernel) + bias
+
+        def at(scores_of):
+            """(scores, sum of losses, its gradient by x, sum of second derivatives); scores_of(i, rows) of a block."""
+            def body(i, labels, scores, value, products, sums, curvature):
+                block = rows(i)
+                part = scores_of(i, block)
+                more, score_gradient, more_curvature = loss(part, labels)
+                # (vᵀ X)ᵀ, not Xᵀ v: on two CPU cores the other order took 1.2 to 1.6 times as long.
+                return (_write(scores, i, part), value + more,
+                        products + tf.matmul(score_gradient, block, transpose_a=True),
+                        sums + tf.reduce_sum(score_gradient, axis=0), curvature + more_curvature)
+
+            classes, zero = tf.shape(start)[1], tf.zeros([], dtype)
+            width = tf.shape(start)[0] - 1 if rotated else tf.shape(data.axes)[0]
+            scores, value, products, sums, curvature = over_blocks(
+                body, no_scores, zero, tf.zeros([classes, width], dtype), tf.zeros([classes], dtype), zero)
+            if not rotated:
+                products = tf.matmul(products, data.axes)
+            return scores, value, tf.concat([tf.transpose(products), sums[None]], 0), curvature
 
         def gap_of(gradient):
             return tf.reduce_sum(metric * (gradient / unit) ** 2)
@@ -184,24 +228,36 @@ def minimiser(kind: str, streamed: bool = False, dtype=tf.float32):
         def converged(value, gap):
             return (gap <= relative_gap * value) | (gap <= absolute_gap) | (value <= absolute_gap)
 
+        def penalised(value, gradient, z):
+            x = unit * z
+            return value + tf.reduce_sum(penalty * x ** 2) / 2, unit * (gradient + penalty * x)
+
         def step_length(scores, change, z, p, gradient):
             penalty_slope, penalty_curvature = (tf.reduce_sum(penalty * unit ** 2 * a * p) for a in (z, p))
-            loss_derivatives = line(scores, change, labels)
 
             def derivatives(alpha):
-                slope, curvature = loss_derivatives(alpha)
-                return slope + penalty_slope + alpha * penalty_curvature, curvature + penalty_curvature
+                def body(i, labels, slope, curvature):
+                    along = _read(change, i, dtype)
+                    more, more_curvature = line(_read(scores, i, dtype) + alpha * along, along, labels)
+                    return slope + more, curvature + more_curvature
+
+                slope, curvature = over_blocks(body, penalty_slope + alpha * penalty_curvature, penalty_curvature)
+                return slope, curvature
 
             return line_search(derivatives, tf.reduce_sum(gradient * p), dtype)
 
         def iterate(i, z, scores, value, gradient, s, y, best_z, best_gap, since_best, stuck):
             p = search_direction(gradient, s, y)
-            change = product(unit * p)
+            change_of = product(unit * p)
+            change, = over_blocks(lambda block, labels, change: (
+                _write(change, block, relative_change(change_of(rows(block)), labels)),), no_scores)
             alpha = step_length(scores, change, z, p, gradient)
             new_z = z + alpha * p
-            new_scores = tf.cond(i % REFRESH_ITERATIONS == REFRESH_ITERATIONS - 1, lambda: product(unit * new_z),
-                                 lambda: scores + alpha * change)
-            new_value, new_gradient = value_and_gradient(new_scores, new_z)
+            anew, refreshed = i % REFRESH_ITERATIONS == REFRESH_ITERATIONS - 1, product(unit * new_z)
+            new_scores, new_value, new_gradient, _ = at(lambda block, data: tf.cond(
+                anew, lambda: refreshed(data),
+                lambda: _read(scores, block, dtype) + alpha * _read(change, block, dtype)))
+            new_value, new_gradient = penalised(new_value, new_gradient, new_z)
             new_s, new_y = new_z - z, new_gradient - gradient
             s, y = tf.concat([s[1:], new_s[None]], 0), tf.concat([y[1:], new_y[None]], 0)
             gap = gap_of(new_gradient)
@@ -213,8 +269,12 @@ def minimiser(kind: str, streamed: bool = False, dtype=tf.float32):
             return (i + 1, new_z, new_scores, new_value, new_gradient, s, y,
                     tf.where(better, new_z, best_z), tf.where(better, gap, best_gap), since_best, stuck)
 
+        start_product = product(start)
+        scores, value, gradient, curvature = at(lambda _, block: start_product(block))
+        mean_curvature = curvature / tf.cast(count, dtype) / tf.cast(tf.shape(start)[1], dtype)
+        unit = tf.math.rsqrt(energy * mean_curvature + penalty + EPSILON)  # z = x / unit
         z = start / unit
-        value, gradient = value_and_gradient(scores, z)
+        value, gradient = penalised(value, gradient, z)
         empty = tf.zeros(tf.concat([[HISTORY], tf.shape(start)], 0), dtype)
         iterations, *_, best_z, _, _, _ = tf.while_loop(
             lambda i, z, scores, value, gradient, s, y, best_z, best_gap, since_best, stuck: (

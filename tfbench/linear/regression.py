@@ -26,6 +26,7 @@ from tfbench.models.catalog import CUSTOM_FEATURES
 from tfbench.results import kept_models, store
 from tfbench.results.record import Record, edge_warnings, make_record, source_of, test_predictions
 from tfbench.stats import metrics, transferability
+from tfbench.stats.row_blocks import Rows
 from tfbench.training.devices import processor, set_determinism
 from tfbench.wording import agree
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from tfbench.linear.features import FixedFeatures
 
 RAISE = "raise --max_iterations"
-Labelled = tuple[np.ndarray, np.ndarray]  # features float [n, width], labels
+Labelled = tuple[Rows, np.ndarray]  # features [n, width], labels
 
 
 def run(inputs: RunInputs, progress) -> Record:
@@ -61,6 +62,7 @@ def run(inputs: RunInputs, progress) -> Record:
     classifier = None if inputs.weights == weights.CUSTOM else weights.classifier(inputs.weights)
     refit, chosen = choose(*parts, config, classes=data.dataset.classes, metric=data.dataset.metric, progress=progress,
                            source_classifier=classifier)
+    del parts  # before the features of the test split come
 
     # ---- evaluate: one look at the test split ------------------------------------------------------
     test = data.load("test")
@@ -138,10 +140,9 @@ def run_file(config: RunConfig, file: FeatureFile, progress) -> tuple[Record, bo
     check_writable(config.results_dir, cure=store.CURE)
 
     start = time.monotonic()
-    parts = {split: (file.features[numbers], file.labels[numbers]) for split, numbers in file.rows.items()}
-    both = (np.concatenate([parts["train"][0], parts["validation"][0]]),
-            np.concatenate([parts["train"][1], parts["validation"][1]]))
-    refit, chosen = choose(parts["train"], parts["validation"], both, config, classes=file.classes,
+    rows = file.rows | {"both": np.concatenate([file.rows["train"], file.rows["validation"]])}
+    parts = {part: (Rows(file.features, numbers), file.labels[numbers]) for part, numbers in rows.items()}
+    refit, chosen = choose(parts["train"], parts["validation"], parts["both"], config, classes=file.classes,
                            metric=dataset.metric, progress=progress,
                            remedy="add --standardize" if file.scale_problem else RAISE)
     chosen["warnings"] += [file.scale_problem] if file.scale_problem else []
@@ -161,12 +162,12 @@ def labelled(fixed: FixedFeatures, train: Examples, validation: Examples,
     With examples_per_class in `spec`, the first are so many of each class, and the refit is on the same (v3 section
     4.7); features are computed, and cached, of all.
     """
-    values = np.concatenate([fixed.of(train, "train"), fixed.of(validation, "validation")])
+    values = fixed.of_splits([(train, "train"), (validation, "validation")])
     index = {key: position for position, key in enumerate(train.keys + validation.keys)}
     both = join(train, validation)
     if spec["examples_per_class"]:
         train = both = subset(train, spec["examples_per_class"], spec["subset_seed"] or 0)
-    first, second, third = ((values[[index[key] for key in examples.keys]], examples.labels)
+    first, second, third = ((Rows(values, np.array([index[key] for key in examples.keys])), examples.labels)
                             for examples in (train, validation, both))
     return first, second, third
 
@@ -176,7 +177,7 @@ def choose(train: Labelled, validation: Labelled, both: Labelled, config: RunCon
     """Fits every strength on the training features and the best on those of the refit.
 
     Args:
-      train, validation, both: features and labels; for the labels see linear.logistic.path.
+      train, validation, both: features and labels; see linear.logistic.path.
       remedy: what warnings of strengths that are not solved advise.
       source_classifier: of the pretrained weights (weights.classifier), which "features" are the input of; or None.
 
@@ -197,8 +198,8 @@ def choose(train: Labelled, validation: Labelled, both: Labelled, config: RunCon
     estimates = None
     if problem.kind == "softmax":
         estimates = transferability.estimates(
-            transferability.Spectrum(problem.centred, problem.mean, problem.axes, problem.energy), train[1],
-            source_classifier and transferability.probabilities(train[0], *source_classifier))
+            transferability.Spectrum(problem.features, problem.mean, problem.axes, problem.energy), train[1],
+            source_classifier and transferability.Probabilities(problem.features, *source_classifier))
     refit, = logistic.path(*both, [best["l2"]], classes=classes, max_iterations=config.max_iterations, start=best_fit)
     warnings = edge_warnings({"l2": config.l2}, best)
     if uncertified := sum(not trial["certified"] for trial in trials):

@@ -11,17 +11,19 @@ training split. The first three are of features, O(n d) once their eigenbasis is
 that the source's classifier gives, O(n s) for s source classes.
 """
 
+import dataclasses
 import time
 from typing import NamedTuple
 
 import numpy as np
 
+from tfbench.stats import row_blocks
+from tfbench.stats.row_blocks import Rows, as_rows, slices
 from tfbench.stats.transforms import eigenbasis
 
 ESTIMATES = {  # name -> how it is written
     "logme": "LogME", "h_score": "H-score", "shrunk_h_score": "H-score, shrunk covariance", "leep": "LEEP",
     "nce": "NCE"}
-ROWS = 4096  # of probabilities in float64 at once
 ITERATIONS, TOLERANCE = 200, 1e-6  # of LogME's fixed point: steps at most; change of log(α / β) that ends them
 
 
@@ -29,11 +31,12 @@ class Spectrum(NamedTuple):
     """Features in their eigenbasis.
 
     Attributes:
-      centred: float64 [n, d], the features less their mean. mean: float64 [d].
-      axes: float64 [d, r], orthonormal columns that span `centred`. energy: float64 [r], its squared norms along them.
+      features: Rows [n, d]. mean: float64 [d].
+      axes: float64 [d, r], orthonormal columns that span the features less their mean. energy: float64 [r], the squared
+        norms of these along them.
     """
 
-    centred: np.ndarray
+    features: Rows
     mean: np.ndarray
     axes: np.ndarray
     energy: np.ndarray
@@ -41,9 +44,9 @@ class Spectrum(NamedTuple):
 
 def spectrum(features) -> Spectrum:
     """The spectrum of features, float [n, d], finite; in O(n d min(n, d))."""
-    mean = np.mean(features, axis=0, dtype=float)
-    centred = features - mean
-    return Spectrum(centred, mean, *eigenbasis(centred))
+    rows = as_rows(features)
+    mean = row_blocks.mean(rows)
+    return Spectrum(rows, mean, *eigenbasis(rows, mean))
 
 
 def estimates(features: Spectrum, labels, source_probabilities=None) -> dict[str, float]:
@@ -51,7 +54,7 @@ def estimates(features: Spectrum, labels, source_probabilities=None) -> dict[str
 
     Args:
       labels: int [n], ≥ 0.
-      source_probabilities: float [n, s], rows that add up to 1; None: leep and nce are left out.
+      source_probabilities: float [n, s], rows that add up to 1, or Probabilities; None: leep and nce are left out.
 
     Returns:
       {name of ESTIMATES: value, "seconds": of them}.
@@ -60,8 +63,8 @@ def estimates(features: Spectrum, labels, source_probabilities=None) -> dict[str
     values = {"logme": logme(features, labels), "h_score": h_score(features, labels),
               "shrunk_h_score": shrunk_h_score(features, labels)}
     if source_probabilities is not None:
-        values |= {"leep": leep(source_probabilities, labels),
-                   "nce": nce(np.argmax(source_probabilities, axis=1), labels)}
+        likeliest = [np.argmax(source_probabilities[part], axis=1) for part in slices(len(labels))]
+        values |= {"leep": leep(source_probabilities, labels), "nce": nce(np.concatenate(likeliest), labels)}
     return values | {"seconds": round(time.monotonic() - start, 3)}
 
 
@@ -77,7 +80,7 @@ def logme(features: Spectrum, labels) -> float:
       labels: int [n], ≥ 0; a class without an example counts for nothing.
     """
     onto, counts = _projection(features, labels)
-    n, along = len(features.centred), features.axes.T @ features.mean
+    n, along = len(features.features), features.axes.T @ features.mean
     off = np.linalg.norm(features.mean - features.axes @ along)  # of the mean, what lies across all axes
     # In the axes, and across them, FᵀF = diag(s) + n a aᵀ, which Sherman and Morrison invert; FᵀY = b.
     s, a = np.append(features.energy, 0.0)[:, None], np.append(along, off)[:, None]
@@ -133,11 +136,12 @@ def shrunk_h_score(features: Spectrum, labels) -> float:
     Args:
       labels: int [n], ≥ 0.
     """
-    n, width = features.centred.shape
+    n, width = features.features.shape
     variances = features.energy / n
     level, spread = variances.sum() / width, (variances ** 2).sum()  # spread: ‖cov‖²
     distance = spread - width * level ** 2
-    fourth = (np.einsum("nd,nd->n", features.centred, features.centred) ** 2).mean()
+    fourth = sum((np.einsum("nd,nd->n", block, block) ** 2).sum()
+                 for _, block in features.features.centred(features.mean)) / n
     shrinkage = min((fourth - spread) / n / distance, 1.0) if distance > 0 else 1.0
     shrunk = (1 - shrinkage) * variances
     return float((_between(features, labels) * shrunk / (shrunk + shrinkage * level)).sum())
@@ -149,16 +153,24 @@ def leep(source_probabilities, labels) -> float:
     P(class | source class) is the empirical one, weighted by the source's probabilities.
 
     Args:
-      source_probabilities: float [n, s], rows that add up to 1. labels: int [n], ≥ 0.
+      source_probabilities: float [n, s], rows that add up to 1, or Probabilities. labels: int [n], ≥ 0.
     """
-    given, labels = np.asarray(source_probabilities), np.asarray(labels)
-    joint = np.stack([given[labels == label].sum(axis=0, dtype=float) for label in np.unique(labels)])
+    _, classes = np.unique(labels, return_inverse=True)
+    joint = np.zeros((classes.max() + 1, source_probabilities.shape[1]))
+    for part in slices(len(classes)):
+        _add_by_class(joint, source_probabilities[part], classes[part])
     sources = joint.sum(axis=0)
     conditional = np.divide(joint, sources, out=np.zeros_like(joint), where=sources > 0)
-    row = np.searchsorted(np.unique(labels), labels)
-    total = sum(np.log(np.einsum("ns,ns->n", given[first:first + ROWS], conditional[row[first:first + ROWS]])).sum()
-                for first in range(0, len(labels), ROWS))
-    return float(total / len(labels))
+    total = sum(np.log(np.einsum("ns,ns->n", source_probabilities[part], conditional[classes[part]])).sum()
+                for part in slices(len(classes)))
+    return float(total / len(classes))
+
+
+def _add_by_class(sums: np.ndarray, rows: np.ndarray, classes: np.ndarray) -> None:
+    """Adds every row [n, ·] to its class's of `sums` float64 [classes, ·]."""
+    order = np.argsort(classes, kind="stable")
+    present, first = np.unique(classes[order], return_index=True)
+    sums[present] += np.add.reduceat(rows[order], first, axis=0, dtype=np.float64)
 
 
 def nce(source_labels, labels) -> float:
@@ -190,14 +202,36 @@ def probabilities(features, kernel, bias) -> np.ndarray:
     return logits / logits.sum(axis=1, keepdims=True)
 
 
+@dataclasses.dataclass(frozen=True)
+class Probabilities:
+    """probabilities of features, [n, s], computed of the rows that are asked for.
+
+    Attributes:
+      features: Rows [n, d]. kernel: [d, s]. bias: [s].
+    """
+
+    features: Rows
+    kernel: np.ndarray
+    bias: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.features), len(self.bias)
+
+    def __getitem__(self, part: slice) -> np.ndarray:
+        return probabilities(self.features[part], self.kernel, self.bias)
+
+
 def _projection(features: Spectrum, labels) -> tuple[np.ndarray, np.ndarray]:
     """UᵀY [r, classes] and the numbers [classes] of examples of each class that has some.
 
     U are the left singular vectors of the centred features, Y the classes, 1 or 0.
     """
-    present, counts = np.unique(labels, return_counts=True)
-    sums = np.stack([features.centred[np.equal(labels, label)].sum(axis=0) for label in present], axis=1)
-    return features.axes.T @ sums / np.sqrt(features.energy)[:, None], counts
+    _, classes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    sums = np.zeros((len(counts), len(features.mean)))
+    for part, block in features.features.centred(features.mean):
+        _add_by_class(sums, block, classes[part])
+    return features.axes.T @ sums.T / np.sqrt(features.energy)[:, None], counts
 
 
 def _between(features: Spectrum, labels) -> np.ndarray:

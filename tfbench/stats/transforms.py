@@ -4,6 +4,7 @@ import numpy as np
 import scipy.linalg
 
 from tfbench.errors import UserError
+from tfbench.stats import row_blocks
 
 
 def logit(p, n=None) -> np.ndarray:
@@ -62,18 +63,22 @@ def standard_errors(x) -> np.ndarray:
     return adjusted(x).std(axis=1, ddof=0) / np.sqrt(datasets) * np.sqrt(networks / (networks - 1))
 
 
-def eigenbasis(centred) -> tuple[np.ndarray, np.ndarray]:
-    """Orthonormal axes [width, rank] that span the rows, and the rows' squared norms along them [rank].
+def eigenbasis(features: row_blocks.Rows, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Orthonormal axes [width, rank] that span the rows less their mean, and the rows' squared norms along them [rank].
 
     Args:
-      centred: float64 [n, width].
+      features: [n, width]. Where n < width, a copy in float64 is made.
+      mean: of the rows, float64 [width].
     """
-    if len(centred) < centred.shape[1]:  # an orthonormal basis of the rows first: at most n axes
+    if len(features) < features.shape[1]:  # an orthonormal basis of the rows first: at most n axes
+        centred = np.empty(features.shape)
+        for part, block in features.centred(mean):
+            centred[part] = block
         basis = scipy.linalg.qr(centred.T, mode="economic")[0]
         coordinates = centred @ basis
         energy, rotation = scipy.linalg.eigh(coordinates.T @ coordinates, driver="evd")
         axes = basis @ rotation
     else:
-        energy, axes = scipy.linalg.eigh(centred.T @ centred, driver="evd")
-    kept = energy > max(energy[-1], 0.0) * max(centred.shape) * np.finfo(np.float64).eps
+        energy, axes = scipy.linalg.eigh(row_blocks.gram(features, mean), lower=False, overwrite_a=True, driver="evd")
+    kept = energy > max(energy[-1], 0.0) * max(features.shape) * np.finfo(np.float64).eps
     return axes[:, kept], energy[kept]

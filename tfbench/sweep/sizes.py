@@ -13,7 +13,7 @@ from tfbench.config import RunConfig
 from tfbench.data.catalog import Dataset
 from tfbench.data.examples import MEMORY_BYTES
 from tfbench.inputs import dataset_of
-from tfbench.linear.logistic import BLOCK_BYTES
+from tfbench.linear.logistic import BLOCK_BYTES, KEPT_BYTES
 from tfbench.models.catalog import Network
 from tfbench.models.lookup import get_network
 from tfbench.regimes import PRETRAIN, RUNS
@@ -28,7 +28,9 @@ BUFFERS = 1.3  # what was there at most in a training step, over these: 1.16 to 
 FORWARD = 0.2  # of these are there at once without gradients, at most: 0.10 and 0.17 in two networks
 PREFETCHED = 3  # batches of images on the host: one that is used, two that wait (data/pipeline.py)
 PROCESS_BYTES = 735_000_000  # a process that has imported TensorFlow, as measured
-SOLVER_COPIES = 12  # of the features in float32 where a strength needs float64; measured: 10.8 to 12.4
+DOUBLE = 8  # bytes: of what regressions compute in float64
+BASIS = 5  # arrays [width, width] in float64 while the eigenbasis is computed; smaller with fewer examples than that
+HISTORY = 24  # arrays [width, classes] in float64 while L-BFGS goes on: six steps and changes, twice as they move up
 UNKNOWN_IMAGE = 500_000  # bytes of an encoded image of a set whose archives' size is unknown; assumed
 EMBEDDED_IMAGE = 2_000  # bytes, at most, of one that tfbench draws; assumed
 IMAGENET_CLASSES = 1000
@@ -36,7 +38,7 @@ HALF = 2  # bytes: of activations in 16 bits, and of a test image's probabilitie
 RULES = (
     "  estimates: weights, momenta and gradients in float32; of the batch what gradients need, by the root of the",
     "  multiply-adds. --accumulate=K divides the batch by K, --devices by the devices. Host: splits of up to 2 GB,",
-    f"  batches, {SOLVER_COPIES} × the features for the regressions")
+    "  batches; for regressions twice the features in float32, 16 bytes × examples × classes, and of the width")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,9 +84,24 @@ def memory(config: RunConfig, network: Network, dataset: Dataset, images: int) -
         return Memory(weights * (4 if config.ema else 3) + round(activations), round(activations), host)
     activations *= FORWARD
     fitted = images + dataset.validation
-    features, labels = FLOAT * fitted * network.feature_width, 2 * FLOAT * fitted * dataset.classes  # labels in float64
-    return Memory(max(weights + round(activations), min(2 * features, BLOCK_BYTES) + labels), round(activations),
-                  host + SOLVER_COPIES * features + labels)
+    data, scores, more = regression(fitted, network.feature_width, dataset.classes)
+    features = FLOAT * (dataset.train + dataset.validation) * network.feature_width  # of all, also on few examples
+    tested = dataset.test * (FLOAT * network.feature_width + DOUBLE * dataset.classes)
+    return Memory(max(weights + round(activations), min(data, BLOCK_BYTES) + scores), round(activations),
+                  host + features + max(data + scores + more, tested))
+
+
+def regression(examples: int, width: int, classes: int) -> tuple[int, int, int]:
+    """Bytes that logistic regression takes beside the features, where a strength needs float64.
+
+    Returns:
+      (the data on the device: along the axes in float32, then a copy of the features, or along the axes in float64 up
+      to KEPT_BYTES; scores and their change; what grows with the width).
+    """
+    rank = min(examples, width)
+    kept = DOUBLE * examples * rank
+    data = max(FLOAT * examples * width, kept if kept <= KEPT_BYTES else 0)
+    return data, 2 * DOUBLE * examples * classes, DOUBLE * (BASIS * rank * width + HISTORY * rank * classes)
 
 
 def archives(dataset: Dataset) -> int:
