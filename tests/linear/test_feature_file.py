@@ -200,6 +200,17 @@ def test_two_columns_of_labels_are_refused(tmp_path):
         feature_file.read(tmp_path / "t.csv")
 
 
+def test_a_folders_features_are_mapped_and_not_copied(tmp_path):
+    for name, array in (("X", X), ("y", Y), ("split", SPLIT)):
+        np.save(tmp_path / f"{name}.npy", array)
+    file = feature_file.read(tmp_path)
+    assert (file.features == X).all() and isinstance(file.features.base, np.memmap)
+    with (tmp_path / "X.npy").open("ab") as more:
+        more.write(b"0")
+    with pytest.raises(UserError, match="more data than the header says"):
+        feature_file.read(tmp_path)
+
+
 def test_floats_of_more_than_64_bits_are_read_as_64(tmp_path):
     assert read(tmp_path, X=X.astype(np.longdouble)).features.dtype == np.float64
 
