@@ -256,10 +256,13 @@ def test_the_large_solver_is_streamed_in_blocks():
     images = 2_000_000
     large = sizes.memory(config, network, dataclasses.replace(pets, classes=1000, source=None, train=images), images)
     fitted = images + 740
-    assert large.device == (4 << 30) + 16 * fitted * 1000  # the features have 8.2 GB
-    basis = 8 * 1024 * (5 * 1024 + 24 * 1000)
-    assert large.host == 735_000_000 + 4 * sizes.parameters(network, 1000) + 3 * 4 * 256 * 3 * 224 ** 2 + (
-        2 * 4 * fitted * 1024 + 16 * fitted * 1000 + basis)
+    features, scores, basis = sizes.regression(fitted, 1024, 1000)
+    assert (features, scores, basis) == (4 * fitted * 1024, 16 * fitted * 1000, 8 * 1024 * (5 * 1024 + 24 * 1000))
+    assert large.device == (4 << 30) + scores  # the features have 8.2 GB
+    small = sizes.memory(config, network, dataclasses.replace(pets, source=None, train=images), images)
+    weights = 4 * (sizes.parameters(network, 1000) - sizes.parameters(network, 37))
+    assert large.host - small.host == weights + (1000 - 37) * (16 * fitted + 8 * 24 * 1024)
+    assert large.host > 735_000_000 + 2 * features + scores
 
 
 def test_disk_of_a_study_by_hand():
