@@ -225,7 +225,7 @@ def test_memory_of_a_job_by_hand():
     fitted = plan.memory(regression)
     assert fitted.activations == pytest.approx(found.activations / 5, abs=1)
     assert fitted.device == 94_335_380 + fitted.activations
-    features, basis = 30_146_560, 8 * 2048 * (5 * 2048 + 24 * 37)  # with 3,680 × 2,048 numbers in float64 along the axes
+    features, basis = 30_146_560, 8 * 2048 * (5 * 2048 + 24 * 37)  # float64 along the axes is held too
     assert fitted.host == found.host + features + 2 * features + 16 * 3680 * 37 + basis
     few = plan.memory(dataclasses.replace(regression, examples_per_class=(1,), subset_seeds=(0,)))
     assert few.host == found.host + features + 777 * (4 * 2048 + 16 * 37 + 8 * (5 * 2048 + 24 * 37))
