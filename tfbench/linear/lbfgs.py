@@ -198,16 +198,22 @@ def minimiser(kind: str, rotated: bool, streamed: bool, stored, dtype):
                 block = _read(data.matrix, i, stored)
             return block if rotated else tf.cast(block, dtype) - data.mean
 
-        def product(x):
-            """The product of X and x as a function of the block."""
-            kernel, bias = x[:-1] if rotated else tf.matmul(data.axes, x[:-1]), x[-1]
-            return lambda block: tf.matmul(block, kernel) + bias
+        def kernel_of(x):
+            """x as (kernel, bias), whose product with a block's rows is of X and x."""
+            return x[:-1] if rotated else tf.matmul(data.axes, x[:-1]), x[-1]
 
-        def at(scores_of):
-            """(scores, sum of losses, its gradient by x, sum of second derivatives); scores_of(i, rows) of a block."""
+        def product(block, kernel, bias):
+            return tf.matmul(block, kernel) + bias
+
+        def at(scores, scores_of):
+            """The losses at scores_of(i, rows of the block, scores), which take the place of `scores` block by block.
+
+            Returns:
+              (scores, sum of losses, its gradient by x, sum of second derivatives).
+            """
             def body(i, labels, scores, value, products, sums, curvature):
                 block = rows(i)
-                part = scores_of(i, block)
+                part = scores_of(i, block, scores)
                 more, score_gradient, more_curvature = loss(part, labels)
                 # (vᵀ X)ᵀ, not Xᵀ v: on two CPU cores the other order took 1.2 to 1.6 times as long.
                 return (_write(scores, i, part), value + more,
@@ -217,7 +223,7 @@ def minimiser(kind: str, rotated: bool, streamed: bool, stored, dtype):
             classes, zero = tf.shape(start)[1], tf.zeros([], dtype)
             width = tf.shape(start)[0] - 1 if rotated else tf.shape(data.axes)[0]
             scores, value, products, sums, curvature = over_blocks(
-                body, no_scores, zero, tf.zeros([classes, width], dtype), tf.zeros([classes], dtype), zero)
+                body, scores, zero, tf.zeros([classes, width], dtype), tf.zeros([classes], dtype), zero)
             if not rotated:
                 products = tf.matmul(products, data.axes)
             return scores, value, tf.concat([tf.transpose(products), sums[None]], 0), curvature
@@ -248,15 +254,17 @@ def minimiser(kind: str, rotated: bool, streamed: bool, stored, dtype):
 
         def iterate(i, z, scores, value, gradient, s, y, best_z, best_gap, since_best, stuck):
             p = search_direction(gradient, s, y)
-            change_of = product(unit * p)
+            kernel = kernel_of(unit * p)
             change, = over_blocks(lambda block, labels, change: (
-                _write(change, block, relative_change(change_of(rows(block)), labels)),), no_scores)
+                _write(change, block, relative_change(product(rows(block), *kernel), labels)),), no_scores)
             alpha = step_length(scores, change, z, p, gradient)
             new_z = z + alpha * p
-            anew, refreshed = i % REFRESH_ITERATIONS == REFRESH_ITERATIONS - 1, product(unit * new_z)
-            new_scores, new_value, new_gradient, _ = at(lambda block, data: tf.cond(
-                anew, lambda: refreshed(data),
-                lambda: _read(scores, block, dtype) + alpha * _read(change, block, dtype)))
+            anew = i % REFRESH_ITERATIONS == REFRESH_ITERATIONS - 1
+            new_kernel = tf.cond(anew, lambda: kernel_of(unit * new_z), lambda: (tf.zeros([0, 0], dtype),
+                                                                                 tf.zeros([0], dtype)))
+            new_scores, new_value, new_gradient, _ = at(scores, lambda i, block, scores: tf.cond(
+                anew, lambda: product(block, *new_kernel),
+                lambda: _read(scores, i, dtype) + alpha * _read(change, i, dtype)))
             new_value, new_gradient = penalised(new_value, new_gradient, new_z)
             new_s, new_y = new_z - z, new_gradient - gradient
             s, y = tf.concat([s[1:], new_s[None]], 0), tf.concat([y[1:], new_y[None]], 0)
@@ -269,8 +277,8 @@ def minimiser(kind: str, rotated: bool, streamed: bool, stored, dtype):
             return (i + 1, new_z, new_scores, new_value, new_gradient, s, y,
                     tf.where(better, new_z, best_z), tf.where(better, gap, best_gap), since_best, stuck)
 
-        start_product = product(start)
-        scores, value, gradient, curvature = at(lambda _, block: start_product(block))
+        start_kernel = kernel_of(start)
+        scores, value, gradient, curvature = at(no_scores, lambda i, block, scores: product(block, *start_kernel))
         mean_curvature = curvature / tf.cast(count, dtype) / tf.cast(tf.shape(start)[1], dtype)
         unit = tf.math.rsqrt(energy * mean_curvature + penalty + EPSILON)  # z = x / unit
         z = start / unit
