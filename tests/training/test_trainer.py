@@ -321,3 +321,33 @@ def test_numbers_of_the_paper():
     assert paper.evenly_spaced_subset(tune.learning_rates, 3) == (1e-4, tune.learning_rates[3], 0.1)
     assert paper.evenly_spaced_subset(tune.weight_decays, 1) == (tune.weight_decays[4],)
     assert paper.evenly_spaced_subset(tune.weight_decays, 8) == tune.weight_decays
+
+
+def test_the_hparams_plugin_lists_trials_by_their_hyperparameters(tmp_path):
+    """Read by TensorBoard itself, as its page asks for it."""
+    from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
+    from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+    from tensorboard.context import RequestContext
+    from tensorboard.plugins.base_plugin import TBContext
+    from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups
+
+    points = [(0.01, 0.0, 0.5), (0.1, 0.0, 0.75)]
+    for number, (rate, decay, accuracy) in enumerate(points, start=1):
+        trial.summarise(tmp_path / "run" / f"trial{number}", 40, {"validation_accuracy": accuracy},
+                        hyperparameters={"learning_rate": rate, "weight_decay": decay, "network": "resnet_50"})
+    multiplexer = EventMultiplexer().AddRunsFromDirectory(str(tmp_path / "run"))
+    multiplexer.Reload()
+    context = backend_context.Context(TBContext(
+        data_provider=MultiplexerDataProvider(multiplexer, str(tmp_path)), logdir=str(tmp_path)))
+    request = RequestContext()
+    experiment = context.experiment_from_metadata(
+        request, "", True, context.hparams_metadata(request, ""), context.hparams_from_data_provider(request, "", None))
+    assert {info.name for info in experiment.hparam_infos} == {"learning_rate", "weight_decay", "network"}
+    assert {info.name.tag for info in experiment.metric_infos} == {"validation_accuracy"}
+    found = list_session_groups.Handler(
+        request, context, "", api_pb2.ListSessionGroupsRequest(
+            start_index=0, slice_size=10, allowed_statuses=range(4), col_params=[
+                api_pb2.ColParams(metric=info.name) for info in experiment.metric_infos])).run()
+    listed = [(group.name, group.hparams["learning_rate"].number_value, group.hparams["weight_decay"].number_value,
+               group.metric_values[0].value) for group in found.session_groups]
+    assert sorted(listed) == [(f"run/trial{number}", *point) for number, point in enumerate(points, start=1)]

@@ -199,7 +199,9 @@ def _trial(task: Task, weights, train, validation, number: int, point: dict, ste
         "replicas": task.engine.trainer.strategy.num_replicas_in_sync, "host": socket.gethostname()}
     task.write(store.trial_path(task.folder, number), result)
     if task.chief:
-        trial.summarise(task.folder / name, steps, {f"accuracy/{crop}": score for crop, score in scores.items()})
+        trial.summarise(task.folder / name, steps, {f"accuracy/{crop}": score for crop, score in scores.items()} | {
+            "validation_accuracy": result["validation_accuracy"]}, hyperparameters=point | {"steps": steps} | {
+                setting: task.inputs.spec[setting] for setting in ("regime", "network", "dataset")})
     task.forget(name)
     task.progress.result(
         f"diverged after {result['seconds']:.0f} s: it counts as the worst" if diverged else

@@ -3,11 +3,12 @@
 import contextlib
 import os
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import orbit
 import tensorflow as tf
+from tensorboard.plugins.hparams import api as hp
 
 from tfbench.errors import Preempted, UserError
 from tfbench.files.paths import Path, Remote
@@ -150,9 +151,13 @@ def _save(trainer, folder, step: int) -> None:
         checkpoints.save(trainer.checkpoint, folder / "checkpoints", step)
 
 
-def summarise(folder: Path, step: int, values: dict[str, float]) -> None:
-    """Adds scalars to the trial's TensorBoard summaries, beside those that Orbit writes of its training."""
+def summarise(folder: Path, step: int, values: dict[str, float], hyperparameters: dict[str, Any]) -> None:
+    """Adds scalars to the trial's TensorBoard summaries, beside those that Orbit writes of its training.
+
+    TensorBoard's HParams plugin lists the trial by `hyperparameters`, with the scalars as its metrics.
+    """
     with tf.summary.create_file_writer(str(folder / "summaries" / "validation")).as_default():
+        hp.hparams(hyperparameters, trial_id=f"{folder.parent.name}/{folder.name}")
         for name, value in values.items():
             tf.summary.scalar(name, value, step=step)
 
