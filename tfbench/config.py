@@ -38,9 +38,9 @@ class Setting:
 
     Attributes:
       default: its value where it is not given; None is "unset".
-      kind: "integer", "number", "switch", "text", "choice", "name", "trial", "grid", "duration" (in seconds),
-        "network", "dataset", or a comma-separated list: "integers", "numbers", "names", "texts", "networks",
-        "datasets" (parsed by cli/flags.py).
+      kind: "integer", "number", "switch", "text", "choice", "library" (a choice that must be installed), "name",
+        "trial", "grid", "duration" (in seconds), "network", "dataset", or a comma-separated list: "integers",
+        "numbers", "names", "texts", "networks", "datasets" (parsed by cli/flags.py).
       help: one sentence, with the paper's section or "our choice".
       group: heading in --help.
       choices: of "choice", "name" and "names"; further names that a "dataset" may have; words in place of "integers";
@@ -234,6 +234,10 @@ class RunConfig:
     jit_compile: bool = setting(
         False, "switch", "compile forward and backward pass with XLA", MACHINE, in_spec=True, traced=True)
 
+    track: str | None = setting(
+        None, "library", "also log settings, trials, steps and outcome in MLflow or Weights & Biases, which must be "
+        "installed: pip install mlflow, or wandb (manual, \"Follow runs\"); unset: in TensorBoard's files only",
+        FOLDERS, choices=("mlflow", "wandb"))
     keep_model: bool | None = setting(
         None, "switch", "keep the trained network with its classifier in RESULTS_DIR/models, for predict and export; "
         "unset: of a single run that is started by hand, not of a curve's or a study's", FOLDERS)

@@ -30,6 +30,7 @@ class RunInputs:
       weights: file of the pretrained weights, or "own" for those that a custom network loads; None for random ones.
       metadata: of these weights; None for random ones.
       subset_images: that a run on few examples trains on; None where it trains on all.
+      tracker: whom training tells how far it is (results/tracking.py); None: nobody.
     """
 
     config: RunConfig
@@ -38,6 +39,7 @@ class RunInputs:
     weights: str | None
     metadata: dict | None
     subset_images: int | None = None
+    tracker: Any = None
 
     @functools.cached_property
     def spec(self) -> dict:

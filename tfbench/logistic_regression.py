@@ -12,6 +12,7 @@ both and tested once. The result is a record in RESULTS_DIR/rows; the same comma
 
 from tfbench.cli.progress import Display
 from tfbench.config import RunConfig
+from tfbench.results import store, tracking
 from tfbench.sweep import run
 from tfbench.wording import say
 
@@ -29,6 +30,10 @@ def main(config: RunConfig) -> None:
 
     with Display(1) as progress:
         record, new = regression.run_file(config, file, progress)
+        if new:
+            folder = store.work_dir(config.results_dir, record.spec)
+            with tracking.tracked(config.track, record.spec, folder, progress.line) as tracker:
+                tracker.finish(record)
     run.tell(record, new)
 
 

@@ -55,7 +55,7 @@ def _same(*names: str) -> dict[str, dict]:
 
 
 _RUN = _same("model", "dataset", "split_seed", "voc_difficult", "aircraft_banner", "image_size", "batch_size", "seed",
-             "deterministic", "devices", "results_dir", "data_dir")
+             "deterministic", "devices", "track", "results_dir", "data_dir")
 _WEIGHTS = {"weights": {"default": "imagenet"}, "weights_dir": {}}
 _STEP = _same("strategy", "tpu", "sync_batch_norm", "precision", "jit_compile", "accumulate", "checkpoint_every",
               "min_crop_area", "resize")

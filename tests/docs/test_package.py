@@ -52,7 +52,7 @@ def test_a_wheel_knows_its_version_licence_and_requirements(wheel):
         plain, _, marker = requirement.partition(";")
         extra = re.search(r'extra == .(\w+)', marker)
         by_extra.setdefault(extra[1] if extra else "", []).append(re.sub(r"[\s()]", "", plain))
-    assert set(metadata.get_all("Provides-Extra")) == {"gpu", "cluster", "dev"} == set(by_extra) - {""}
+    assert set(metadata.get_all("Provides-Extra")) == {"gpu", "cluster", "track", "dev"} == set(by_extra) - {""}
 
     def normal(requirements: list[str]) -> list[tuple]:
         parts = (re.fullmatch(r"([\w.-]+(?:\[[\w-]+\])?)(.*)", requirement).groups() for requirement in requirements)
@@ -61,6 +61,7 @@ def test_a_wheel_knows_its_version_licence_and_requirements(wheel):
     assert normal(by_extra[""]) == normal(required("requirements.txt"))
     assert normal(by_extra["gpu"]) == normal(required("requirements-gpu.txt"))
     assert normal(by_extra["cluster"]) == normal(required("requirements-cluster.txt"))
+    assert normal(by_extra["track"]) == normal(required("requirements-track.txt"))
     assert normal(by_extra["dev"]) == normal([*required("requirements-dev.txt"), "tfbench[cluster]"])
     assert "-r requirements-cluster.txt" in (ROOT / "requirements-dev.txt").read_text()
 

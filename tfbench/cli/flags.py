@@ -44,6 +44,7 @@ def _parser(name: str, known: Setting) -> tuple[flags.ArgumentParser, flags.Argu
         "integers": lambda: (parsers.NumbersParser(int, words=tuple(known.choices), **numbers), COMMA),
         "numbers": lambda: (parsers.NumbersParser(float, **numbers), COMMA),
         "choice": lambda: (parsers.ChoiceParser(known.choices), plain),
+        "library": lambda: (parsers.LibraryParser(known.choices), plain),
         "name": lambda: (parsers.NameParser("network" if name == "model" else name, known.choices), plain),
         "names": lambda: (parsers.ListParser(parsers.NameParser(name.removesuffix("s"), known.choices)), COMMA),
         "grid": lambda: (parsers.GridParser(tuple(known.choices)), parsers.GridSerializer()),

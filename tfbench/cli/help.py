@@ -36,7 +36,7 @@ def text(program: str, doc: str, settings: Settings) -> str:
 
 def _flag(name: str, known: Setting) -> list[str]:
     words = known.help
-    if known.choices and known.kind == "choice":
+    if known.choices and known.kind in ("choice", "library"):
         words += f". One of {', '.join(known.choices)}"
     if known.required:
         words = f"REQUIRED. {words}"

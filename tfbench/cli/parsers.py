@@ -1,6 +1,7 @@
 """What flags take: numbers within bounds, names out of tables, lists of either, grids."""
 
 import fnmatch
+import importlib.util
 import math
 import os
 import re
@@ -180,6 +181,17 @@ class ChoiceParser(flags.ArgumentParser):
             if word in self.choices:
                 return word
         raise ValueError(f"expected one of {', '.join(self.choices)}, found {argument!r}")
+
+
+class LibraryParser(ChoiceParser):
+    """One of a few Python packages, which must be installed."""
+
+    def parse(self, argument):
+        name = super().parse(argument)
+        found = importlib.util.find_spec(name)
+        if found is None or found.origin is None:  # a folder of that name, such as W&B's of its files, is no package
+            raise ValueError(f"expected {name} to be installed, found it missing: pip install {name}, or leave it out")
+        return name
 
 
 class TextsParser(flags.ArgumentParser):

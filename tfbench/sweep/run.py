@@ -6,12 +6,12 @@ import time
 
 from tfbench.cli import app, flags
 from tfbench.cli.progress import Display
-from tfbench.config import ALL, RunConfig, settings_of
+from tfbench.config import ALL, REFIT, RunConfig, settings_of
 from tfbench.files import sharing
 from tfbench.files.paths import as_path
-from tfbench.inputs import resolve
+from tfbench.inputs import RunInputs, resolve
 from tfbench.regimes import REGIMES, RUNS
-from tfbench.results import kept_models, store
+from tfbench.results import kept_models, store, tracking
 from tfbench.results.record import Record, summary
 from tfbench.sweep import plan, time_budget
 from tfbench.training import halving
@@ -55,19 +55,31 @@ def execute(config: RunConfig, progress, *, by_hand: bool = False, keep_model: b
     progress.expect(plan.images_of(inputs))
     if by_hand and config.kind.search and config.trial == ALL:
         progress.line(plan.introduction(config, inputs, cost))
+        progress.line(f"to watch it: tensorboard --logdir={store.work_dir(config.results_dir, inputs.spec)}")
     number = config.trial_number
     if number and halving.is_not_needed(inputs.spec, store.work_dir(config.results_dir, inputs.spec), number):
         return None, False
     if config.keep_model is None:
         inputs = dataclasses.replace(inputs, config=dataclasses.replace(inputs.config, keep_model=keep_model))
     if os.environ.get("TF_CONFIG"):  # several hosts work on it together
-        return config.kind.run(inputs, progress), True
+        return _run(inputs, progress, by_hand), True
     part = "" if config.trial == ALL else f"-{config.trial}"
     lock = store.lock_path(config.results_dir, inputs.spec, part)
     with sharing.owned(lock, f"{config.regime} {config.model} {config.dataset}", progress.line) as waited:
         if waited and not config.keep_model and (record := store.finished(config.results_dir, inputs.spec)):
             return record, False
-        return config.kind.run(inputs, progress), True
+        return _run(inputs, progress, by_hand), True
+
+
+def _run(inputs: RunInputs, progress, by_hand: bool) -> Record | None:
+    """Computes a run, or the part of it that config.trial names, tracked where config.track says so."""
+    config = inputs.config
+    part = "" if config.trial in (ALL, REFIT) else f"-trial{config.trial}"
+    with tracking.tracked(config.track, inputs.spec, store.work_dir(config.results_dir, inputs.spec), progress.line,
+                          part=part, must=by_hand) as tracker:
+        record = config.kind.run(dataclasses.replace(inputs, tracker=tracker), progress)
+        tracker.finish(record)
+    return record
 
 
 def execute_all(config: RunConfig) -> list[Record]:

@@ -73,6 +73,8 @@ class Task:
             left = (steps - step) * seconds_per_step + ahead * (pace or seconds_per_step)
             if step - first[0] < ESTIMATE_AFTER and pace is None:
                 left = None  # the first steps trace the graph
+            if self.chief and self.inputs.tracker:
+                self.inputs.tracker.training(name, step, loss, facts["images_per_second"])
             self.progress.training(step, steps, loss, facts["images_per_second"], facts["input_wait"], left=left)
 
         def batches(first_step, shard):
@@ -202,6 +204,8 @@ def _trial(task: Task, weights, train, validation, number: int, point: dict, ste
         trial.summarise(task.folder / name, steps, {f"accuracy/{crop}": score for crop, score in scores.items()} | {
             "validation_accuracy": result["validation_accuracy"]}, hyperparameters=point | {"steps": steps} | {
                 setting: task.inputs.spec[setting] for setting in ("regime", "network", "dataset")})
+        if task.inputs.tracker:
+            task.inputs.tracker.trial(number, result)
     task.forget(name)
     task.progress.result(
         f"diverged after {result['seconds']:.0f} s: it counts as the worst" if diverged else
