@@ -86,7 +86,8 @@ def test_a_flagfile_begins_with_what_it_is_for(path):
 
 # Of pip, pytest-xdist, Ray, Slurm, GNU parallel, SkyPilot and pre-commit.
 OTHERS = {"--upgrade", "--head", "--address", "--min-nodes", "--ntasks-per-node", "--no-deps", "--dist", "--parsable",
-          "--array", "--dependency", "--wrap", "--jobs", "--all-files", "--requeue", "--open-mode", "--signal"}
+          "--array", "--dependency", "--wrap", "--jobs", "--all-files", "--requeue", "--open-mode", "--signal",
+          "--logdir"}
 
 
 @pytest.mark.parametrize("where", TEXTS)
