@@ -1,6 +1,6 @@
 """flags/miniature.flags shows what the paper found: a part of it, with wide margins, as numbers depend on the machine.
 
-The margins are a third, or less, of what was measured (docs/measurements.md, "The miniature").
+The margins are about a third, or less, of what seeds 0 to 2 came to (docs/measurements.md, "The miniature").
 """
 
 import pathlib
@@ -32,11 +32,11 @@ def test_the_miniature_finds_what_the_paper_found(tmp_path, data_dir):
     assert source == sorted(source) and source[-1] - source[0] > .2
     fixed, finetuned, scratch = (accuracy[regime, "diacritics"] for regime in (
         "logistic_regression", "finetune", "train_from_scratch"))
-    assert finetuned[-1] - finetuned[0] > .1 and fixed[-1] - fixed[0] > .04
+    assert finetuned[-1] - finetuned[0] > .1 and fixed[-1] - fixed[0] > .03
     # Fine-tuning is better than fixed features; by how much better than random weights is a matter of the images.
     ahead = [accuracy["finetune", dataset] - accuracy["logistic_regression", dataset] for dataset in CHANCE]
     assert (np.array(ahead) > -.01).sum() >= 5
-    assert (finetuned - scratch).mean() > .08
+    assert (finetuned - scratch).mean() > .07
     assert abs((accuracy["finetune", "digits"] - accuracy["train_from_scratch", "digits"]).mean()) < .05
     for dataset, chance in CHANCE.items():
         assert (accuracy["train_from_scratch", dataset] > 1.5 * chance).all()
