@@ -48,6 +48,7 @@ def test_a_fit_takes_the_features_once_more(dtype):
 
 
 @pytest.mark.slow
-def test_a_fit_takes_scores_and_their_change_and_no_third():
+def test_a_fit_takes_scores_and_their_change_and_the_certificates_scores():
+    """Those of the certificate come when the others are freed, but the process does not give these back by then."""
     array = 8 * 60_000 * 250
-    assert 1.9 * array < rise("float64", 60_000, 8, 250) < 2.5 * array
+    assert 1.9 * array < rise("float64", 60_000, 8, 250) < 3.7 * array
