@@ -339,6 +339,29 @@ def test_what_is_left_follows_the_pace_of_what_is_finished():
     assert json.loads(json.dumps(status.as_json([done, left], ["x"], NOBODY)))["totals"]["runs"] == 2
 
 
+def test_time_is_told_by_regime():
+    """Worked out on paper: fine-tuning takes half of the hour that the plan expects of a run, a regression a quarter of
+    its minute; nothing tells how long training from scratch takes, so the pace of both is taken, 1,815 of 3,660 s."""
+    minute = dataclasses.replace(COST, seconds=60.0)
+    solved = status.state_of(("logistic_regression", *TITLE[1:]), minute, row(seconds=15.0), None)
+    left = [status.state_of((regime, *TITLE[1:]), cost, None, None) for regime, cost in (
+        ("logistic_regression", minute), ("finetune", COST), ("finetune", COST), ("train_from_scratch", COST))]
+    states = [status.state_of(TITLE, COST, row(), None), solved, *left]
+    found = status.by_regime(states)
+    assert list(found) == ["logistic_regression", "finetune", "train_from_scratch"]
+    assert [(part["finished"], part["runs"], part["fits_done"]) for part in found.values()] == [
+        (1, 2, 57), (1, 3, 57), (0, 1, 0)]
+    assert [part["hours_left"] * 3600 for part in found.values()] == pytest.approx([15, 3600, 3600 * 1815 / 3660])
+    assert [(part["spent"], part["left"]) for part in found.values()] == [
+        ("15 s", "15 s"), ("30 min 0 s", "1 h 0 min"), ("0 s", "29 min 45 s")]
+    assert status.totals(states)["hours_left"] == pytest.approx(sum(part["hours_left"] for part in found.values()))
+    _, header, *lines = status.lines(states, [], NOBODY)
+    assert header.split()[-2:] == ["left,", "about"] and lines[1] == (
+        "  fine-tuning              1 of 3  57 of 171         30 min 0 s    1 h 0 min")
+    assert status.as_json(states, [], NOBODY)["regimes"] == found
+    assert "left, about" not in "".join(status.lines(states[:1], [], NOBODY))  # of one the summary tells
+
+
 def test_status_of_nothing_is_all_left(capsys):
     flags = options("--models=mobilenet_v1", "--datasets=digits", "--source=glyphs", "--image_size=32", "--status",
                     "--json", "--results_dir=/absent/results")

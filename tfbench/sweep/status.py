@@ -9,11 +9,12 @@ from tfbench.cli import app
 from tfbench.errors import UserError
 from tfbench.files import atomic, sharing
 from tfbench.files.paths import Path
+from tfbench.regimes import RUNS
 from tfbench.results import store
 from tfbench.results.record import Record, fits, images_per_second, summary
 from tfbench.sweep import jobs, matrix
 from tfbench.sweep.plan import Cost
-from tfbench.wording import count, duration
+from tfbench.wording import aligned, count, duration
 
 CONTINUES = "the same command continues it"
 STATES = ("finished", "running", "begun", "set aside", "not begun")
@@ -258,21 +259,42 @@ def work_lines(work: dict) -> list[str]:
 
 
 def totals(states: list[State]) -> dict:
-    """What the runs come to: numbers of each state, hours spent and left, and what to mind.
-
-    Hours left are those that the plan expects of what is not finished, corrected by how long finished runs took.
-    """
-    finished = [state for state in states if state.state == "finished"]
-    expected = sum(state.estimate for state in finished)
-    pace = sum(state.seconds for state in finished) / expected if expected else 1.0
-    left = sum(max(state.estimate * pace - state.seconds, 0) for state in states if state.state != "finished")
+    """What the runs come to: numbers of each state, hours spent and left, and what to mind."""
     counts = {name.replace(" ", "_"): sum(state.state == name for state in states) for name in STATES}
     return {"runs": len(states), **counts} | {
         name: sum(getattr(state, name) for state in states)
         for name in ("fits", "fits_done", "diverged", "uncertified")} | {
         "warnings": sum(len(state.warnings) for state in states),
-        "hours_spent": sum(state.seconds for state in states) / 3600, "hours_left": left / 3600,
+        "hours_spent": sum(state.seconds for state in states) / 3600,
+        "hours_left": sum(part["hours_left"] for part in by_regime(states).values()),
         "checkpoint_bytes": sum(state.checkpoint_bytes for state in states)}
+
+
+def by_regime(states: list[State]) -> dict[str, dict]:
+    """Regime → {"runs", "finished", "fits", "fits_done", "hours_spent", "hours_left", "spent", "left"}; the last two in
+    words ("2 d 4 h").
+
+    Hours are of one device. Those left are what the plan expects of what is not finished, corrected by how long the
+    regime's finished runs took; where none is, by all regimes' finished runs.
+    """
+    overall, parts = _pace(states) or 1.0, {}
+    for regime in RUNS:
+        if not (part := [state for state in states if state.regime == regime]):
+            continue
+        pace, spent = _pace(part) or overall, sum(state.seconds for state in part)
+        left = sum(max(state.estimate * pace - state.seconds, 0) for state in part if state.state != "finished")
+        parts[regime] = {
+            "runs": len(part), "finished": sum(state.state == "finished" for state in part),
+            "fits": sum(state.fits for state in part), "fits_done": sum(state.fits_done for state in part),
+            "hours_spent": spent / 3600, "hours_left": left / 3600, "spent": duration(spent), "left": duration(left)}
+    return parts
+
+
+def _pace(states: list[State]) -> float | None:
+    """Seconds that finished runs took, over those that the plan expects of them; None where none is finished."""
+    finished = [state for state in states if state.state == "finished"]
+    expected = sum(state.estimate for state in finished)
+    return sum(state.seconds for state in finished) / expected if expected else None
 
 
 def left(results_dir, runs: list[jobs.Run]) -> str:
@@ -305,7 +327,8 @@ def by_host(states: list[State]) -> dict[str, dict]:
 def lines(states: list[State], caches: list[str], work: dict) -> list[str]:
     """What it comes to, the matrix of states, then what to mind: runs, warnings, features, checkpoints, hosts."""
     total, told = totals(states), work_lines(work)
-    text_lines = [*_summary(total, work), *told[-1:], *matrix.lines(states), *told[:-1], *_one_by_one(states)]
+    text_lines = [*_summary(total, work), *_regime_table(by_regime(states)), *told[-1:], *matrix.lines(states),
+                  *told[:-1], *_one_by_one(states)]
     runs_of: dict[str, list[str]] = {}
     for state in states:
         for text in state.warnings:
@@ -343,6 +366,17 @@ def _summary(total: dict, work: dict) -> list[str]:
     return text_lines
 
 
+def _regime_table(parts: dict[str, dict]) -> list[str]:
+    """A line per regime below a header; none where there is one regime alone, of which the summary tells."""
+    if len(parts) < 2:
+        return []
+    rows = [("", "finished", "fits done", "device time spent", "left, about")]
+    rows += [(RUNS[regime].title, f"{part['finished']:,} of {part['runs']:,}",
+              f"{part['fits_done']:,} of {part['fits']:,}", part["spent"], part["left"])
+             for regime, part in parts.items()]
+    return [f"  {line}" for line in aligned(rows)]
+
+
 def _one_by_one(states: list[State]) -> list[str]:
     """A line per run, with its number in the plan: first those to mind; the others only where there are few."""
     shown = TO_MIND if len(states) > FEW else (*TO_MIND, "finished", "not begun")
@@ -356,5 +390,5 @@ def _one_by_one(states: list[State]) -> list[str]:
 
 def as_json(states: list[State], caches: list[str], work: dict) -> dict:
     """The same as plain values."""
-    return {"totals": totals(states), "features": caches, "hosts": by_host(states), "work": work,
+    return {"totals": totals(states), "regimes": by_regime(states), "features": caches, "hosts": by_host(states), "work": work,
             "runs": [vars(state) for state in states]}
