@@ -18,6 +18,7 @@ import dataclasses
 import datetime
 import json
 import re
+import statistics
 import sys
 import time
 
@@ -182,8 +183,8 @@ def main(options) -> int | None:
         for line in lines:
             say(line, error=True)
     task = task_of(options)
-    rate = plan.measured_rates(options.throughput) if options.throughput else plan.matrix_rate()
-    runs = jobs.plan_runs(options, rate)
+    rates = [] if options.throughput else plan.matrix_rates()
+    runs = jobs.plan_runs(options, statistics.median(rates) if rates else plan.measured_rates(options.throughput))
     if task:
         runs = jobs.part_of(runs, *task)
     for line in jobs.notes(runs):
@@ -193,7 +194,7 @@ def main(options) -> int | None:
     shown = False
     if options.prepare and not looks and not options.export and any(
             lacking.groups(lacks := lacking.of_study(options, runs))):
-        for line in plan.describe(options, runs).splitlines():
+        for line in plan.describe(options, runs, rates).splitlines():
             say(line, error=options.executor == "commands")
         asked = time.monotonic()
         if not confirm(options, f"Fetch about {lacking.size(lacks)} and start?"):
@@ -222,7 +223,8 @@ def main(options) -> int | None:
         return None
     if options.executor == "commands" and not options.plan:
         return executors.run(options, runs)
-    for line in [*([] if shown else plan.describe(options, runs).splitlines()), *(f"  {line}" for line in level)]:
+    described = [] if shown else plan.describe(options, runs, rates).splitlines()
+    for line in [*described, *(f"  {line}" for line in level)]:
         say(line)
     if options.plan:
         return None

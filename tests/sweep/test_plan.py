@@ -197,9 +197,24 @@ def test_flagfiles_say_the_plans_numbers():
 
 
 def test_training_in_16_bits_has_the_rate_of_16_bits():
-    a100 = accelerators.ACCELERATORS["a100"]
-    assert a100.rate("mixed_bfloat16") == a100.rate("bfloat16") == 312e12 * 0.2
+    a100, v100, t4 = (accelerators.ACCELERATORS[name] for name in ("a100", "v100", "t4"))
+    assert a100.rate("mixed_bfloat16") == a100.rate("bfloat16") == a100.rate("mixed_float16") == 312e12 * 0.2
     assert a100.rate("float32") == 156e12 * 0.15
+    assert v100.rate("mixed_float16") == 125e12 * 0.24 and t4.rate("mixed_float16") == 65e12 * 0.13
+    assert v100.rate("mixed_bfloat16") == v100.rate("float32")  # which it computes it in
+    work = [(3e12, 0.0, "float32"), (8.45e12, 0.0, "mixed_float16")]
+    assert accelerators.seconds(t4, work) == pytest.approx(3e12 / 2.835e12 + 1)
+    _, line = accelerators.table(work, [], ["t4"], 1)
+    assert "13 % of 65 · 10¹²/s, 35 % of 8.1 · 10¹²/s" in line
+
+
+@pytest.mark.parametrize(("samples", "words"), [
+    ([1.0] * 7, ""), ([1.0, 1.0, 0.1, 1.1, 0.9, 1.0, 5.0], ""),  # one slow, one fast: the median takes no notice
+    ([1.0, 0.5, 0.6, 1.0, 1.0, 1.0, 1.25], "60 to 100 %"), ([], "")])
+def test_samples_of_the_speed_that_scatter_are_told(samples, words):
+    assert words in plan.scatter(samples) and bool(words) == bool(plan.scatter(samples))
+    flags = options("--models=resnet_50", "--datasets=pets", "--source=imagenet", "--regimes=finetune")
+    assert ("it does other work" in plan.describe(flags, jobs.plan_runs(flags, 1e12), samples)) == bool(words)
 
 
 # ---- memory and disk -------------------------------------------------------------------------------
@@ -219,7 +234,8 @@ def test_memory_of_a_job_by_hand():
     assert found.host == 735_000_000 + 94_335_380 + 811_092_049 + 462_422_016
     tight = plan.memory(dataclasses.replace(tuning, accumulate=4, precision="mixed_bfloat16", image_size=112))
     assert tight.activations == pytest.approx(found.activations / 4 / 2 / 4, abs=1)
-    assert tight.device - tight.activations == 283_006_140  # these stay in 32 bits
+    assert tight.device - tight.activations == 283_006_140 + 94_335_380  # in 32 bits, with the sums of the gradients
+    assert tight.host == found.host - 462_422_016 + 462_422_016 // 4 // 4
     shared = plan.memory(dataclasses.replace(tuning, devices=8))
     assert shared.activations == pytest.approx(found.activations / 8, abs=1)
     fitted = plan.memory(regression)
@@ -229,6 +245,36 @@ def test_memory_of_a_job_by_hand():
     assert fitted.host == found.host + features + 2 * features + 16 * 3680 * 37 + basis
     few = plan.memory(dataclasses.replace(regression, examples_per_class=(1,), subset_seeds=(0,)))
     assert few.host == found.host + features + 777 * (4 * 2048 + 16 * 37 + 8 * (5 * 2048 + 24 * 37))
+
+
+def test_what_does_not_fit_has_the_least_accumulate_that_does():
+    flags = options("--models=resnet_50,nasnet_large", "--datasets=pets,dtd", "--source=imagenet",
+                    "--regimes=finetune,logistic_regression")
+    planned = [run.config for run in jobs.plan_runs(flags, 1e12)]
+    regressions, tunings = ([(one, plan.memory(one)) for one in planned if one.kind.trains == trains]
+                            for trains in (False, True))
+
+    def divided(one, parts):  # by the rule for a run that is given the flag
+        named = {"accumulate": parts} if one.kind.trains else {"batch_size": 256 // parts}
+        return plan.memory(dataclasses.replace(one, **named))
+
+    for one, size in (*regressions, *tunings):
+        for parts in (2, 4, 64):
+            assert size.divided(parts).device == pytest.approx(divided(one, parts).device, abs=2)
+            assert size.divided(parts).host == divided(one, parts).host
+    for gigabytes in (16, 32, 80):
+        parts = sizes.parts_that_fit([size for _, size in tunings], 1e9 * gigabytes)
+        assert all(divided(one, parts).device <= 1e9 * gigabytes for one, _ in tunings)
+        assert any(divided(one, parts // 2).device > 1e9 * gigabytes for one, _ in tunings)
+    header, *lines, _, _ = sizes.remedies([*regressions, *tunings], [
+        ("A100", 80e9, False), ("T4", 16e9, False), ("large", 1e12, False), ("none", 1e8, False), ("here", 32e9, True)])
+    assert [re.split(" {2,}", line.strip()) for line in (header, *lines)] == [
+        ["to fit all jobs into", "logistic regression", "fine-tuning"], ["A100", "fits", "--accumulate=4"],
+        ["T4", "--batch_size=64", "--accumulate=16"], ["none", "none does", "none does"],
+        ["here", "--batch_size=128", "--accumulate=8"]]
+    assert sizes.remedies([*regressions, *tunings], [("large", 1e12, False)]) == []
+    few = dataclasses.replace(tunings[0][1], images=3)  # whose batch is not divided by what divides the others'
+    assert sizes.parts_that_fit([few, tunings[1][1]], 16e9) is None
 
 
 @pytest.mark.parametrize(("network", "measured"), [

@@ -1,14 +1,36 @@
 """What a study takes on accelerators that are not here: a literal table of them, and the time by multiply-adds.
 
-Peaks are the makers', in float32 as tfbench trains by default (TensorFlow takes TF32 on A100 and H100, passes of
-bfloat16 on TPUs), and with --precision=bfloat16. What part of a peak a network reaches is our assumption, after
-trainings of ResNet-50 that others published, as far as is remembered; depthwise convolutions reach less. It was not
-measured here. `benchmark --what=training` measures it where a device is, and --throughput plans by that.
+Peaks are the makers', dense: NVIDIA's data sheets of T4, V100 SXM2, A100 80 GB SXM and H100 SXM (which prints twice as
+much, with sparsity), and cloud.google.com/tpu/docs/v3 and /v4. In float32, as tfbench trains by default, TensorFlow
+takes TF32 on A100 and H100 and passes of bfloat16 on TPUs.
+
+What part of a peak a network reaches is our assumption, and was not measured here. NVIDIA published trainings of
+ResNet-50 with XLA (DeepLearningExamples, TensorFlow/Classification/ConvNets/resnet50v1.5): one A100 909 images/s in
+TF32 and 2,375 in mixed precision, one V100 432 and 1,300, of their peaks 13, 18, 64 and 24 %. Of T4 that page has
+inference only: float16 is assumed to be three times as fast as float32, as on V100. Depthwise convolutions reach less.
+`benchmark --what=training` measures a device where one is, and --throughput plans by that.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from tfbench.wording import aligned, count, duration
+
+
+class Rate(NamedTuple):
+    """What a device computes in one format.
+
+    Attributes:
+      peak: 10^12 floating-point operations per second.
+      sustained: part of it that training reaches, in [0, 1]; assumed.
+    """
+
+    peak: float
+    sustained: float
+
+    @property
+    def text(self) -> str:
+        return f"{100 * self.sustained:.0f} % of {self.peak:g} · 10¹²/s"
 
 
 class Accelerator(NamedTuple):
@@ -16,34 +38,32 @@ class Accelerator(NamedTuple):
 
     Attributes:
       title: as its maker writes it; of TPUs a chip.
-      peak, bfloat16_peak: 10^12 floating-point operations per second, in float32 and in bfloat16.
-      sustained, bfloat16_sustained: part of either that training reaches, in [0, 1]; assumed.
       gigabytes: of its memory.
+      float32, bfloat16, float16: its rates; of a format that it lacks, that of float32, in which it then computes.
     """
 
     title: str
-    peak: float
-    sustained: float
-    bfloat16_peak: float
-    bfloat16_sustained: float
     gigabytes: int
+    float32: Rate
+    bfloat16: Rate
+    float16: Rate
 
     def rate(self, precision: str) -> float:
-        """Floating-point operations per second of a training."""
-        if precision in BFLOAT16:
-            return 1e12 * self.bfloat16_peak * self.bfloat16_sustained
-        return 1e12 * self.peak * self.sustained
+        """Floating-point operations per second of a training; precision: as --precision has it."""
+        rate = self.rate_of(precision)
+        return 1e12 * rate.peak * rate.sustained
+
+    def rate_of(self, precision: str) -> Rate:
+        return getattr(self, precision.removeprefix("mixed_"))
 
 
-BFLOAT16 = {"bfloat16", "mixed_bfloat16"}  # --precision of features, and of training
-
-ACCELERATORS = {  # T4 and V100 have no bfloat16: they compute it in float32
-    "t4": Accelerator("T4", 8.1, 0.35, 8.1, 0.35, 16),
-    "v100": Accelerator("V100", 15.7, 0.55, 15.7, 0.55, 32),
-    "a100": Accelerator("A100", 156, 0.15, 312, 0.20, 80),
-    "h100": Accelerator("H100", 495, 0.10, 989, 0.10, 80),
-    "tpu_v3": Accelerator("TPU v3 chip", 123, 0.20, 123, 0.20, 32),
-    "tpu_v4": Accelerator("TPU v4 chip", 275, 0.18, 275, 0.18, 32),
+ACCELERATORS = {
+    "t4": Accelerator("T4", 16, Rate(8.1, 0.35), Rate(8.1, 0.35), Rate(65, 0.13)),
+    "v100": Accelerator("V100", 32, Rate(15.7, 0.55), Rate(15.7, 0.55), Rate(125, 0.24)),
+    "a100": Accelerator("A100", 80, Rate(156, 0.15), Rate(312, 0.20), Rate(312, 0.20)),
+    "h100": Accelerator("H100", 80, Rate(495, 0.10), Rate(989, 0.10), Rate(989, 0.10)),
+    "tpu_v3": Accelerator("TPU v3 chip", 32, Rate(123, 0.20), Rate(123, 0.20), Rate(123, 0.20)),
+    "tpu_v4": Accelerator("TPU v4 chip", 32, Rate(275, 0.18), Rate(275, 0.18), Rate(275, 0.18)),
 }
 
 
@@ -56,20 +76,18 @@ def seconds(device: Accelerator, work: list[tuple[float, float, str]]) -> float:
     return sum(operations / device.rate(precision) + solver for operations, solver, precision in work)
 
 
-def table(work: list[tuple[float, float, str]], memory: list[int], names, devices: int) -> list[str]:
+def table(work: list[tuple[float, float, str]], memory: list[int], names: Sequence[str], devices: int) -> list[str]:
     """A line per accelerator of `names`: device-days or -years, time with so many, what is assumed, runs that fit.
 
     Args:
       work: as of `seconds`. memory: bytes that each of them takes of a device. devices: that share the work.
     """
     rows = [("accelerator", "device time", f"with {count(devices, 'device')}", "assumed, of peak", "runs that fit")]
+    precisions = sorted({precision for _, _, precision in work}, reverse=True)
     for name in names:
         device = ACCELERATORS[name]
         taken = seconds(device, work)
-        precisions = {precision for _, _, precision in work}
-        assumed = f"{100 * device.sustained:.0f} % of {device.peak:g} · 10¹²/s"
-        if precisions <= BFLOAT16:
-            assumed = f"{100 * device.bfloat16_sustained:.0f} % of {device.bfloat16_peak:g} · 10¹²/s"
-        rows.append((device.title, duration(taken), duration(taken / devices), assumed,
+        assumed = dict.fromkeys(device.rate_of(precision).text for precision in precisions)
+        rows.append((device.title, duration(taken), duration(taken / devices), ", ".join(assumed),
                      f"{sum(size <= 1e9 * device.gigabytes for size in memory):,} in {device.gigabytes} GB"))
     return [f"  {line}" for line in aligned(rows)]

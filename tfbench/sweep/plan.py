@@ -1,8 +1,9 @@
 """What a run will cost: images through the network, and roughly how many seconds that takes here."""
 
 import dataclasses
+import statistics
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -10,14 +11,14 @@ from tfbench import paper
 from tfbench.config import ALL, PAPER, RunConfig
 from tfbench.data.catalog import Dataset
 from tfbench.errors import UserError
-from tfbench.files import atomic
+from tfbench.files import arrays, atomic
 from tfbench.inputs import RunInputs, dataset_of
 from tfbench.models.catalog import NETWORKS, Network
 from tfbench.models.lookup import get_network
 from tfbench.regimes import PRETRAIN, REGIMES, RUNS
 from tfbench.sweep import accelerators, lacking, sizes
 from tfbench.training import halving
-from tfbench.wording import aligned, count, duration
+from tfbench.wording import aligned, count, duration, megabytes
 
 IMAGENET = "imagenet"  # as a study's source: nothing is pretrained
 
@@ -26,6 +27,8 @@ IMAGENET = "imagenet"  # as a study's source: nothing is pretrained
 EFFICIENCY = {"train": 0.45, "evaluate": 0.3}
 TRAIN_COST = 3.0  # a training step costs about three forward passes
 CHECKPOINTS = 2  # that are kept of a training in progress
+SAMPLES, SAMPLE_SECONDS = 7, 0.04  # of the speed of a matrix product
+SCATTER = 0.2  # how far these may lie from their median before a plan says so
 IMAGE_SECONDS = 0.0005  # reading, augmenting and the operations that no matrix product explains
 
 
@@ -160,11 +163,12 @@ def table(costs: list[tuple[str, Cost]]) -> list[str]:
     return [f"  {line}" for line in aligned(rows)]
 
 
-def describe(options, runs) -> str:
+def describe(options, runs, rates: Sequence[float] = ()) -> str:
     """The plan of a study in words: what there is to do, what it takes, and what is missing for it.
 
     Args:
       options: of the study program. runs: its jobs.Run.
+      rates: samples of this machine's speed (matrix_rates) by whose median the times are estimated.
     """
     transfers = sum(run.config.regime in REGIMES for run in runs)
     first = "from the public ImageNet weights, as in the paper's appendix B"
@@ -178,10 +182,10 @@ def describe(options, runs) -> str:
     where = f"by {options.throughput}" if options.throughput else "on this machine"
     solver = sum(run.cost.solver for run in runs)
     taken = [(run.config, memory(run.config)) for run in runs]
+    names = [options.accelerator] if options.accelerator else list(accelerators.ACCELERATORS)
     devices = accelerators.table(
         [(run.cost.operations, run.cost.solver, run.config.precision) for run in runs],
-        [size.device for _, size in taken],
-        [options.accelerator] if options.accelerator else accelerators.ACCELERATORS, options.gpus)
+        [size.device for _, size in taken], names, options.gpus)
     return "\n".join((
         f"study of {count(len(options.models), 'network')} × {count(len(options.datasets), 'data set')} × "
         f"{count(len(options.regimes), 'regime')}: {count(transfers, 'run')}, {first}",
@@ -190,12 +194,24 @@ def describe(options, runs) -> str:
         f"{sum(run.cost.evaluated for run in runs):,} evaluated",
         f"  estimated time  {duration(sum(run.cost.seconds for run in runs))} {where}, less what is finished"
         + (f"; of it {duration(solver)} for solving regressions, by a model of two cores" if solver else ""),
+        *([f"                  {words}"] if (words := scatter(rates)) else []),
         *devices, *alternatives(runs),
         *sizes.memory_table(taken),
+        *sizes.remedies(taken, _places(names)),
         *sizes.disk_table(runs, keep_model=options.keep_model),
         f"  results         {options.results_dir}",
         f"  data            {options.data_dir}",
         *(f"  {line}" for line in lacking.lines(lacking.of_study(options, runs)))))
+
+
+def _places(names: Sequence[str]) -> list[tuple[str, float, bool]]:
+    """The accelerators of these names and this machine, as sizes.remedies takes them."""
+    found = [accelerators.ACCELERATORS[name] for name in names]
+    places: list[tuple[str, float, bool]] = [
+        (f"{device.title}, {device.gigabytes} GB", 1e9 * device.gigabytes, False) for device in found]
+    if free := arrays.free_memory():
+        places.append((f"this machine, of which {megabytes(free)} are free", free, True))
+    return places
 
 
 def alternatives(runs) -> list[str]:
@@ -241,13 +257,36 @@ def measured_rates(path) -> dict[str, float]:
                         f"writes, found something else ({error!r}): write it, or leave --throughput out") from error
 
 
-def matrix_rate() -> float:
-    """Floating-point operations per second of a float32 matrix product on this machine's CPU."""
+def matrix_rates() -> list[float]:
+    """SAMPLES of the floating-point operations per second of a float32 matrix product on this machine's CPU."""
     side = 1024
     matrix = np.ones((side, side), np.float32)
     matrix @ matrix  # starts the threads
-    start, number = time.perf_counter(), 0
-    while time.perf_counter() - start < 0.1:
-        matrix @ matrix
-        number += 1
-    return 2 * side ** 3 * number / (time.perf_counter() - start)
+    rates = []
+    for _ in range(SAMPLES):
+        start, number = time.perf_counter(), 0
+        while (taken := time.perf_counter() - start) < SAMPLE_SECONDS:
+            matrix @ matrix
+            number += 1
+        rates.append(2 * side ** 3 * number / taken)
+    return rates
+
+
+def matrix_rate() -> float:
+    """Their median: what else a machine does slows some of them down."""
+    return statistics.median(matrix_rates())
+
+
+def scatter(rates: Sequence[float]) -> str:
+    """How far samples of matrix_rates lie apart, without the least and the largest, in words; "" where that is little.
+
+    Two or more of SAMPLES must tell it: of one alone the median takes no notice.
+    """
+    if len(rates) < SAMPLES:
+        return ""
+    middle = statistics.median(rates)
+    _, low, *_, high, _ = sorted(rates)
+    if low / middle > 1 - SCATTER and high / middle < 1 + SCATTER:
+        return ""
+    return (f"this machine's speed, of which it is the median of {len(rates)} samples, was {100 * low / middle:.0f} to "
+            f"{100 * high / middle:.0f} % of that: it does other work, and the time may be off by as much")

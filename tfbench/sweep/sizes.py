@@ -8,6 +8,8 @@ image's side.
 """
 
 import dataclasses
+import math
+from collections.abc import Collection
 
 from tfbench.config import RunConfig
 from tfbench.data.catalog import Dataset
@@ -37,8 +39,13 @@ IMAGENET_CLASSES = 1000
 HALF = 2  # bytes: of activations in 16 bits, and of a test image's probabilities (results/record.py)
 RULES = (
     "  estimates: weights, momenta and gradients in float32; of the batch what gradients need, by the root of the",
-    "  multiply-adds. --accumulate=K divides the batch by K, --devices by the devices. Host: splits of up to 2 GB,",
-    "  batches; for regressions twice the features in float32, 16 bytes × examples × classes, and of the width")
+    "  multiply-adds. --accumulate=K divides the batch by K and holds a sum of gradients, --devices divides by the",
+    "  devices. Host: splits of up to 2 GB, batches; for regressions twice the features in float32, 16 bytes × examples ×",
+    "  classes, and of the width")
+FITS = "fits"
+FITTING = (
+    "  flags of the programs, such as --finetune=--accumulate=4: batch norm then sees a part of the batch at once, and",
+    "  it is another run. Where none does: --devices, --image_size, --precision")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,14 +53,34 @@ class Memory:
     """Bytes that one job takes, an estimate.
 
     Attributes:
-      device: of the accelerator's memory; on a processor they are the host's too.
-      activations: what of these grows with the batch.
-      host: of the machine's memory beside an accelerator.
+      weights: of the device, whatever the batch: weights, and of a training momenta and gradients.
+      activations: of the device, by the batch.
+      host: of the machine's memory beside an accelerator; batches: what of these grows with the batch.
+      images: that go through the network at once on each device.
+      sums: of gradients, which the device holds too once the batch is divided (--accumulate).
+      solver: of the device, what solving a regression takes, after its features are computed.
     """
 
-    device: int
+    weights: int
     activations: int
     host: int
+    batches: int
+    images: int
+    sums: int = 0
+    solver: int = 0
+
+    @property
+    def device(self) -> int:
+        """Of the accelerator's memory; on a processor they are the host's too."""
+        return max(self.weights + self.activations, self.solver)
+
+    def divided(self, parts: int) -> "Memory":
+        """The same with the batch in so many parts, which divide `images`, one after another."""
+        if parts == 1:
+            return self
+        batches = self.batches // parts
+        return Memory(self.weights + self.sums, self.activations // parts, self.host - self.batches + batches, batches,
+                      self.images // parts, solver=self.solver)
 
 
 def kept_numbers(network: Network, image_size: int | None) -> float:
@@ -75,20 +102,22 @@ def memory(config: RunConfig, network: Network, dataset: Dataset, images: int) -
     """
     kind, config = config.kind, config.settled(images)
     batch, side = config.batch_size or 1, config.image_size or network.image_size
+    parts = config.accumulate if kind.trains else 1
     weights = FLOAT * parameters(network, dataset.classes)
-    host = PROCESS_BYTES + weights + in_memory(dataset) + PREFETCHED * FLOAT * batch * 3 * side ** 2
+    batches = PREFETCHED * FLOAT * batch // parts * 3 * side ** 2
+    host = PROCESS_BYTES + weights + in_memory(dataset) + batches
     number = FLOAT if config.precision == "float32" else HALF
-    activations = number * kept_numbers(network, config.image_size) * batch / max(config.devices, 1)
-    if kind.search or "epochs" in kind.settings:
-        activations /= config.accumulate
-        return Memory(weights * (4 if config.ema else 3) + round(activations), round(activations), host)
-    activations *= FORWARD
+    at_once = batch // max(config.devices, 1) // parts
+    activations = number * kept_numbers(network, config.image_size) * batch / max(config.devices, 1) / parts
+    if kind.trains:
+        sums = weights if parts == 1 else 0
+        return Memory(weights * (3 + bool(config.ema) + (parts > 1)), round(activations), host, batches, at_once, sums)
     fitted = images + dataset.validation
     data, scores, more = regression(fitted, network.feature_width, dataset.classes)
     features = FLOAT * (dataset.train + dataset.validation) * network.feature_width  # of all, also on few examples
     tested = dataset.test * (FLOAT * network.feature_width + DOUBLE * dataset.classes)
-    return Memory(max(weights + round(activations), min(data, BLOCK_BYTES) + scores), round(activations),
-                  host + features + max(data + scores + more, tested))
+    return Memory(weights, round(activations * FORWARD), host + features + max(data + scores + more, tested), batches,
+                  at_once, solver=min(data, BLOCK_BYTES) + scores)
 
 
 def regression(examples: int, width: int, classes: int) -> tuple[int, int, int]:
@@ -102,6 +131,47 @@ def regression(examples: int, width: int, classes: int) -> tuple[int, int, int]:
     kept = DOUBLE * examples * rank
     data = max(FLOAT * examples * width, kept if kept <= KEPT_BYTES else 0)
     return data, 2 * DOUBLE * examples * classes, DOUBLE * (BASIS * rank * width + HISTORY * rank * classes)
+
+
+def parts_that_fit(sizes: Collection[Memory], device: float, *, shared: bool = False) -> int | None:
+    """Into how many parts the batches of jobs must be divided, all alike, for each to fit; None where no number does.
+
+    Args:
+      device: bytes of its memory. shared: whether it is a processor, whose memory is the host's too.
+    """
+    images = math.gcd(*(size.images for size in sizes))
+    return next((parts for parts in range(1, images + 1) if images % parts == 0 and all(
+        size.device + (size.host if shared else 0) <= device
+        for size in (whole.divided(parts) for whole in sizes))), None)
+
+
+def remedies(jobs: list[tuple[RunConfig, Memory]], places: list[tuple[str, float, bool]]) -> list[str]:
+    """A line for each device into which not all jobs fit, below a header: per regime the flag by which all its do.
+
+    Args:
+      places: (what it is called, bytes of its memory, whether it is a processor) of each device.
+    """
+    regimes: dict[str, tuple[RunConfig, set[Memory]]] = {}
+    for config, size in jobs:
+        regimes.setdefault(config.regime, (config, set()))[1].add(size)
+    rows = [("to fit all jobs into", *(RUNS[regime].title for regime in regimes))]
+    for name, device, shared in places:
+        flags = [_remedy(config, sizes, parts_that_fit(sizes, device, shared=shared))
+                 for config, sizes in regimes.values()]
+        if set(flags) != {FITS}:
+            rows.append((name, *flags))
+    return [f"  {line}" for line in (*aligned(rows), *FITTING)] if len(rows) > 1 else []
+
+
+def _remedy(config: RunConfig, sizes: Collection[Memory], parts: int | None) -> str:
+    """The flag of a regime's program by which its jobs fit, or what stands for none."""
+    if parts == 1:
+        return FITS
+    if parts is None:
+        return "none does"
+    if config.kind.trains:
+        return f"--accumulate={config.accumulate * parts}"
+    return f"--batch_size={min(size.images for size in sizes) * max(config.devices, 1) // parts}"
 
 
 def archives(dataset: Dataset) -> int:

@@ -390,5 +390,5 @@ def _one_by_one(states: list[State]) -> list[str]:
 
 def as_json(states: list[State], caches: list[str], work: dict) -> dict:
     """The same as plain values."""
-    return {"totals": totals(states), "regimes": by_regime(states), "features": caches, "hosts": by_host(states), "work": work,
-            "runs": [vars(state) for state in states]}
+    return {"totals": totals(states), "regimes": by_regime(states), "features": caches, "hosts": by_host(states),
+            "work": work, "runs": [vars(state) for state in states]}
