@@ -31,7 +31,8 @@ def decimal(value: float) -> str:
 
 def printable(text) -> str:
     """`text` with control characters (line ends, terminal escapes) replaced by a question mark."""
-    return "".join(c if c.isprintable() else "?" for c in str(text))
+    text = str(text)
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -106,6 +106,8 @@ def test_a_record_is_read_by_name_like_a_dictionary():
     record = make()
     assert record["accuracy"] == record.accuracy == record.get("accuracy") == dict(record)["accuracy"] == 0.5
     assert record.get("search") is None and "search" not in record and "seconds" in record
+    assert record.get("search", 1) == record.get("nothing", 1) == 1
+    assert dataclasses.replace(record, finished=None).get("finished", 1) is None  # a fact that every kind of run has
     with pytest.raises(KeyError, match="nothing"):
         record["nothing"]
 

@@ -131,7 +131,7 @@ def parse_json(text: str):
         stands twice, so that one value would be lost.
     """
     value = _DECODER.decode(text)
-    if "\\ud" in text.lower():
+    if "\\" in text and "\\ud" in text.lower():
         json.dumps(value, ensure_ascii=False).encode()  # a UnicodeEncodeError is a ValueError
     return value
 

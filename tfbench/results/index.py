@@ -37,6 +37,8 @@ FITTED = {"trials": "int64", "fits": "int64", "images_per_second": "double", "ce
           "iterations": "double", "largest_relative_gap": "double"}
 GROUPS = tuple(name for name in FIELDS if name not in (*TEXTS, *NUMBERS, "trials"))  # as JSON
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
+
 
 class Trials(Sequence):
     """The trials of an indexed record, which are read from its file when they are looked at."""
@@ -150,7 +152,7 @@ def _row(record: Record) -> dict[str, Any]:
     row = {name: getattr(record, name) for name in (*TEXTS, *NUMBERS)}
     for name in GROUPS:
         value = getattr(record, name)
-        row[name] = None if value is None else json.dumps(value, separators=(",", ":"))
+        row[name] = None if value is None else _ENCODER.encode(value)
     return row | {f"fitted_{name}": value for name, value in fitted_of(record)._asdict().items()}
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import functools
 import importlib.metadata
 import itertools
 import math
@@ -164,13 +165,22 @@ class Record(Mapping[str, Any]):
         return True
 
     def __getitem__(self, name: str) -> Any:
-        if name not in (*FIELDS, "path") or name in ONLY_OF_SOME and getattr(self, name) is None:
+        if name not in _KEYS:
             raise KeyError(name)
-        return getattr(self, name)
+        value = getattr(self, name)
+        if value is None and name in ONLY_OF_SOME:
+            raise KeyError(name)
+        return value
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """As of any mapping; Mapping's own would raise and catch an error for each field that is not there."""
+        value = getattr(self, name) if name in _KEYS else default
+        return default if value is None and name in ONLY_OF_SOME else value
 
 
 FIELDS = [field.name for field in dataclasses.fields(Record) if field.name not in ("path", "fitted")]
 FIELD_NAMES = frozenset(FIELDS)
+_KEYS = FIELD_NAMES | {"path"}
 REQUIRED = [field.name for field in dataclasses.fields(Record)
             if field.default is field.default_factory is dataclasses.MISSING]
 ONLY_OF_SOME = ("search", "refit", "features", "estimates", "distribution", "own_network", "path")
@@ -424,8 +434,12 @@ def edge_warnings(grids: dict[str, Iterable[float]], selected: dict[str, float])
 
 def versions() -> dict[str, str]:
     """Versions of tfbench, Python and the packages that compute."""
-    return {"tfbench": __version__, "python": platform.python_version()} | {
-        name: importlib.metadata.version(name) for name in PACKAGES}
+    return {"tfbench": __version__, "python": platform.python_version()} | _package_versions()
+
+
+@functools.cache  # each reads and parses a file: a third of what a record takes
+def _package_versions() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in PACKAGES}
 
 
 def hardware() -> dict[str, object]:

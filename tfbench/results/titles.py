@@ -1,5 +1,6 @@
 """How networks, data sets and records are named for people, and runs of a network at another image size."""
 
+import functools
 import re
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ def at_size(network: str, image_size: int) -> str:
     return f"{network} @ {image_size} px"
 
 
+@functools.cache
 def parse_sized(name: str) -> SizedName:
     """What at_size put together; a name without a size has none."""
     match = re.fullmatch(r"(.+) @ (\d+) px", name)

@@ -161,16 +161,16 @@ def runs_of(records: Sequence[Mapping[str, Any]]) -> list[Run]:
 
 def _sources(records: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, int]]:
     """Network name -> (source accuracy, its number of examples); UserError unless unique."""
-    by_network: dict[str, dict] = defaultdict(dict)  # -> (data set, accuracy) -> (n, label of a record that says so)
+    by_network: dict[str, dict] = defaultdict(dict)  # -> (data set, accuracy) -> (n, a record that says so)
     for record in records:
         source = record.get("source") or (record if record["regime"] == PRETRAIN.name else None)
         if source and source["accuracy"] is not None:
             key = (source["dataset"], round(float(source["accuracy"]), 9))
-            by_network[parse_sized(record["network"]).network].setdefault(key, (source["n_test"], record_label(record)))
+            by_network[parse_sized(record["network"]).network].setdefault(key, (source["n_test"], record))
     for network, values in by_network.items():
         if len(values) > 1:
-            seen = "; ".join(f"{accuracy:.4f} on {dataset} ({label})"
-                             for (dataset, accuracy), (_, label) in sorted(values.items()))
+            seen = "; ".join(f"{accuracy:.4f} on {dataset} ({record_label(record)})"
+                             for (dataset, accuracy), (_, record) in sorted(values.items(), key=lambda pair: pair[0]))
             raise UserError(f"network {network!r} has {len(values)} source accuracies: {seen}. Expected one "
                             "pretraining per network in a results folder: keep each in a folder of its own")
     datasets = {dataset for values in by_network.values() for dataset, _ in values}
