@@ -3,6 +3,8 @@
 One panel per data set, each with an accuracy axis of its own; colour says the regime, marker and dashes the network.
 """
 
+import itertools
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -122,8 +124,11 @@ def _draw(axes, lines: pd.DataFrame, networks: list[str]) -> None:
         colour = REGIMES[regime].color
         name = f"{network_title(network)}, {REGIMES[regime].title}"
         words = [f"{name}, {at}: {100 * value:.1f} %" for at, value in zip(curve["at"], p, strict=True)]
-        error_bars(axes, curve["x"], y, (y - bottom, top - y), words, colour, zorder=2)
-        line, = axes.plot(curve["x"], y, color=colour, zorder=3, **_style(network, networks))
+        x, some = curve["x"].to_numpy(), error > 0
+        if some.any():  # thousands of bars without a length would take as long as the curves
+            error_bars(axes, x[some], y[some], ((y - bottom)[some], (top - y)[some]),
+                       list(itertools.compress(words, some)), colour, zorder=2)
+        line, = axes.plot(x, y, color=colour, zorder=3, **_style(network, networks))
         titled(line, words, whole=name)
         low.append(bottom.min())
         high.append(top.max())
