@@ -39,9 +39,8 @@ IMAGENET_CLASSES = 1000
 HALF = 2  # bytes: of activations in 16 bits, and of a test image's probabilities (results/record.py)
 RULES = (
     "  estimates: weights, momenta and gradients in float32; of the batch what gradients need, by the root of the",
-    "  multiply-adds. --accumulate=K divides the batch by K and holds a sum of gradients, --devices divides by the",
-    "  devices. Host: splits of up to 2 GB, batches; for regressions twice the features in float32, 16 bytes × examples ×",
-    "  classes, and of the width")
+    "  multiply-adds, over --devices. --accumulate=K divides it by K, and holds a sum of gradients. Host: splits of up",
+    "  to 2 GB, batches; for regressions twice the features in float32, 16 bytes × examples × classes and × width")
 FITS = "fits"
 FITTING = (
     "  flags of the programs, such as --finetune=--accumulate=4: batch norm then sees a part of the batch at once, and",
