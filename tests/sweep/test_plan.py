@@ -242,9 +242,9 @@ def test_memory_of_a_job_by_hand():
     assert fitted.activations == pytest.approx(found.activations / 5, abs=1)
     assert fitted.device == 94_335_380 + fitted.activations
     features, basis = 30_146_560, 8 * 2048 * (5 * 2048 + 24 * 37)  # float64 along the axes is held too
-    assert fitted.host == found.host + features + 2 * features + 16 * 3680 * 37 + basis
+    assert fitted.host == found.host + features + 2 * features + 28 * 3680 * 37 + basis
     few = plan.memory(dataclasses.replace(regression, examples_per_class=(1,), subset_seeds=(0,)))
-    assert few.host == found.host + features + 777 * (4 * 2048 + 16 * 37 + 8 * (5 * 2048 + 24 * 37))
+    assert few.host == found.host + features + 777 * (4 * 2048 + 28 * 37 + 8 * (5 * 2048 + 24 * 37))
 
 
 def test_what_does_not_fit_has_the_least_accumulate_that_does():
@@ -303,11 +303,11 @@ def test_the_large_solver_is_streamed_in_blocks():
     large = sizes.memory(config, network, dataclasses.replace(pets, classes=1000, source=None, train=images), images)
     fitted = images + 740
     features, scores, basis = sizes.regression(fitted, 1024, 1000)
-    assert (features, scores, basis) == (4 * fitted * 1024, 16 * fitted * 1000, 8 * 1024 * (5 * 1024 + 24 * 1000))
-    assert large.device == (4 << 30) + scores  # the features have 8.2 GB
+    assert (features, scores, basis) == (4 * fitted * 1024, 28 * fitted * 1000, 8 * 1024 * (5 * 1024 + 24 * 1000))
+    assert large.device == (4 << 30) + 16 * fitted * 1000  # the features have 8.2 GB
     small = sizes.memory(config, network, dataclasses.replace(pets, source=None, train=images), images)
     weights = 4 * (sizes.parameters(network, 1000) - sizes.parameters(network, 37))
-    assert large.host - small.host == weights + (1000 - 37) * (16 * fitted + 8 * 24 * 1024)
+    assert large.host - small.host == weights + (1000 - 37) * (28 * fitted + 8 * 24 * 1024)
     assert large.host > 735_000_000 + 2 * features + scores
 
 

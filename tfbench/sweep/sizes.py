@@ -32,6 +32,7 @@ PREFETCHED = 3  # batches of images on the host: one that is used, two that wait
 PROCESS_BYTES = 735_000_000  # a process that has imported TensorFlow, as measured
 DOUBLE = 8  # bytes: of what regressions compute in float64
 BASIS = 5  # arrays [width, width] in float64 while the eigenbasis is computed; smaller with fewer examples than that
+SCORES = 3.5  # arrays [examples, classes] in float64: two of L-BFGS, on the device, and the certificate's; measured 3.4
 HISTORY = 24  # arrays [width, classes] in float64 while L-BFGS goes on: six steps and changes, twice as they move up
 UNKNOWN_IMAGE = 500_000  # bytes of an encoded image of a set whose archives' size is unknown; assumed
 EMBEDDED_IMAGE = 2_000  # bytes, at most, of one that tfbench draws; assumed
@@ -40,7 +41,7 @@ HALF = 2  # bytes: of activations in 16 bits, and of a test image's probabilitie
 RULES = (
     "  estimates: weights, momenta and gradients in float32; of the batch what gradients need, by the root of the",
     "  multiply-adds, over --devices. --accumulate=K divides it by K, and holds a sum of gradients. Host: splits of up",
-    "  to 2 GB, batches; for regressions twice the features in float32, 16 bytes × examples × classes and × width")
+    "  to 2 GB, batches; for regressions twice the features in float32, 28 bytes × examples × classes and × width")
 FITS = "fits"
 FITTING = (
     "  flags of the programs, such as --finetune=--accumulate=4: batch norm then sees a part of the batch at once, and",
@@ -116,7 +117,7 @@ def memory(config: RunConfig, network: Network, dataset: Dataset, images: int) -
     features = FLOAT * (dataset.train + dataset.validation) * network.feature_width  # of all, also on few examples
     tested = dataset.test * (FLOAT * network.feature_width + DOUBLE * dataset.classes)
     return Memory(weights, round(activations * FORWARD), host + features + max(data + scores + more, tested), batches,
-                  at_once, solver=min(data, BLOCK_BYTES) + scores)
+                  at_once, solver=min(data, BLOCK_BYTES) + round(2 / SCORES * scores))
 
 
 def regression(examples: int, width: int, classes: int) -> tuple[int, int, int]:
@@ -124,12 +125,12 @@ def regression(examples: int, width: int, classes: int) -> tuple[int, int, int]:
 
     Returns:
       (the data on the device: along the axes in float32, then a copy of the features, or along the axes in float64 up
-      to KEPT_BYTES; scores and their change; what grows with the width).
+      to KEPT_BYTES; arrays of scores; what grows with the width).
     """
     rank = min(examples, width)
     kept = DOUBLE * examples * rank
     data = max(FLOAT * examples * width, kept if kept <= KEPT_BYTES else 0)
-    return data, 2 * DOUBLE * examples * classes, DOUBLE * (BASIS * rank * width + HISTORY * rank * classes)
+    return data, round(SCORES * DOUBLE) * examples * classes, DOUBLE * (BASIS * rank * width + HISTORY * rank * classes)
 
 
 def parts_that_fit(sizes: Collection[Memory], device: float, *, shared: bool = False) -> int | None:
