@@ -6,7 +6,7 @@ import re
 import keras
 
 from tfbench.errors import UserError
-from tfbench.models import custom
+from tfbench.models import batch_norm, custom
 from tfbench.models import weights as weights_files
 from tfbench.models.catalog import Network
 from tfbench.models.families import builder_of, untouched
@@ -141,7 +141,7 @@ def _dtype_policy(policy: str):
 
 
 def set_batch_norm(model: keras.Model, *, momentum: float, synchronized: bool = False) -> None:
-    """Sets how every batch-norm layer trains (before a step is traced).
+    """Sets how every batch-norm layer trains (before a step is traced): also by the fused operation.
 
     Args:
       momentum: decay of the moving statistics in a step.
@@ -150,6 +150,7 @@ def set_batch_norm(model: keras.Model, *, momentum: float, synchronized: bool = 
     for layer in all_layers(model):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum, layer.synchronized = momentum, synchronized
+            batch_norm.fuse(layer)
 
 
 def decayed_kernels(model: keras.Model) -> list[keras.Variable]:
