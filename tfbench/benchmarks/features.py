@@ -4,67 +4,71 @@ import numpy as np
 import tensorflow as tf
 
 from tfbench.benchmarks.input import photographs
-from tfbench.benchmarks.timing import median_seconds
+from tfbench.benchmarks.timing import medians, ratios_of_rounds, seconds_of_rounds
 from tfbench.benchmarks.torch_peer import TorchPeer
 from tfbench.data.examples import Examples
 from tfbench.data.pipeline import evaluation_batches
 from tfbench.linear import features
 from tfbench.models.build import build_network
 from tfbench.models.catalog import NETWORKS
+from tfbench.training.devices import graph_rewriting, without_autotuner
 
-BATCHES = 4  # of JPEGs, from which features are made
+BATCHES = 4  # in a round: a call has costs of its own
 
 
 def measure(rounds: int, network: str, batch_size: int, image_size: int | None = None,
             torch_python: str | None = None) -> dict:
     """Images per second through a network with random weights: by Keras's predict, by ours, and by ours from JPEGs.
 
-    PyTorch's, where the interpreter `torch_python` has it, are timm's network on one batch, in a process of its own.
+    Each passes BATCHES batches in a round, but for the JPEGs one and the same batch. PyTorch's, where the interpreter
+    `torch_python` has it, are timm's network in a process of its own.
     """
     size = image_size or NETWORKS[network].image_size
     model = build_network(network, num_classes=1, image_size=size)
     pixels = np.random.RandomState(0).randint(0, 256, (batch_size, size, size, 3))
     batch = tf.constant(pixels, tf.float32)
-    scaled = pixels.astype(np.float32) / 127.5 - 1
+    scaled = without_autotuner(tf.data.Dataset.from_tensors(batch / 127.5 - 1).repeat(BATCHES))
     images = photographs(BATCHES * batch_size)
     examples = Examples(images, np.zeros(len(images), np.int64), [f"{i:04d}" for i in range(len(images))], "")
     extractors = {precision: features.make_extractor(
         network, weights_file=None, weights_sha256=None, image_size=size, value_range="inception", devices=1,
         precision=precision) for precision in features.PRECISIONS}
-    one_batch = tf.data.Dataset.from_tensors((batch, np.arange(batch_size))).cache()
+    same_batches = tf.data.Dataset.zip(tf.data.Dataset.from_tensors(batch).repeat(BATCHES),
+                                       tf.data.Dataset.range(len(images)).batch(batch_size))
 
     def from_batch(precision):
-        return lambda: extractors[precision](lambda part: one_batch, batch_size, "features")
+        return lambda: extractors[precision](lambda shard: same_batches, len(images), "features")
 
     def from_jpeg(precision):
         return lambda: extractors[precision](
             lambda shard: evaluation_batches(examples, image_size=size, batch_size=batch_size, shard=shard),
             len(images), "features")
 
-    runs = {"keras predict": lambda: model.predict(scaled, batch_size=batch_size, verbose=0)}
+    def by_keras():
+        with graph_rewriting():  # TensorFlow's own setting
+            model.predict(scaled, verbose=0)
+
+    runs = {"keras predict": by_keras}
     runs |= {f"model, {precision}": from_batch(precision) for precision in features.PRECISIONS}
     runs |= {f"JPEG to features, {precision}": from_jpeg(precision) for precision in features.PRECISIONS}
     peers = {f"PyTorch + timm, {precision}": TorchPeer(
-        torch_python, network, train=False, batch_size=batch_size, image_size=size, steps=1, precision=precision,
-        classes=1, learning_rate=0.0, momentum=0.0, l2=0.0) for precision in features.PRECISIONS}
+        torch_python, network, train=False, batch_size=batch_size, image_size=size, steps=BATCHES,
+        precision=precision, classes=1, learning_rate=0.0, momentum=0.0, l2=0.0) for precision in features.PRECISIONS}
     runs |= {name: peer for name, peer in peers.items() if peer.loops}
     try:
-        seconds = median_seconds(runs, rounds)
+        seconds = seconds_of_rounds(runs, rounds)
     finally:
         for peer in peers.values():
             peer.close()
-    rates = {name: (len(images) if name.startswith("JPEG") else batch_size) / time_taken
-             for name, time_taken in seconds.items()}
+    rates = {name: len(images) / time_taken for name, time_taken in medians(seconds).items()}
     exact, reduced = (from_batch(precision)() for precision in features.PRECISIONS)
-    ratios: dict[str, float] = {}
+    compared = {name: (f"model, {name.split(', ')[1]}", name) for name in peers if name in rates}  # ours, theirs
     for precision in features.PRECISIONS:
         model_only, from_files = f"model, {precision}", f"JPEG to features, {precision}"
-        ratios |= {model_only: rates[model_only] / rates["keras predict"],
-                   from_files: rates[from_files] / rates[model_only]}
-    ratios |= {name: rates[f"model, {precision}"] / rates[name] for precision in features.PRECISIONS
-               if (name := f"PyTorch + timm, {precision}") in rates}
+        compared |= {model_only: (model_only, "keras predict"), from_files: (from_files, model_only)}
     return {"network": network, "batch_size": batch_size, "image_size": size, "images_per_second": rates,
-            "ratios": ratios, "peer": peers[f"PyTorch + timm, {features.PRECISIONS[0]}"].lines(),
+            "seconds": seconds, **ratios_of_rounds(seconds, compared),
+            "peer": peers[f"PyTorch + timm, {features.PRECISIONS[0]}"].lines(),
             "bfloat16_relative_error": float(np.linalg.norm(reduced - exact) / np.linalg.norm(exact))}
 
 
@@ -74,11 +78,12 @@ def report(result: dict) -> list[str]:
              f"{result['image_size']} pixels"]
     for name, rate in result["images_per_second"].items():
         line = f"  {name:<28} {rate:7.1f} images/s"
-        if name.startswith("PyTorch"):
-            line += f"   our model runs at {result['ratios'][name]:.2f} of it"
-        elif name in result["ratios"]:
-            reference = "keras predict" if name.startswith("model") else "the model alone"
-            line += f"   {result['ratios'][name]:.2f} of {reference}"
+        if name in result["ratios"]:
+            times = "{:.2f} ({:.2f} to {:.2f})".format(result["ratios"][name], *result["ratio_ranges"][name])
+            if name.startswith("PyTorch"):
+                line += f"   our model runs at {times} of it"
+            else:
+                line += f"   {times} of {'keras predict' if name.startswith('model') else 'the model alone'}"
         lines.append(line)
     return [*lines, *result["peer"], "  features in bfloat16 differ from those in float32 by "
             f"{result['bfloat16_relative_error']:.1e}, relative"]

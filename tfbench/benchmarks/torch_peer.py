@@ -24,8 +24,8 @@ class TorchPeer:
     """A running child. Calling it lets the child compute its loop once and waits until it is done.
 
     Attributes:
-      says: dict of the child's first line: "torch" and "timm" (versions), "parameters" without the classifier; or
-        "missing", why there is nothing to compare with.
+      says: dict of the child's first line: "torch" and "timm" (versions), "threads", "parameters" without the
+        classifier; or "missing", why there is nothing to compare with.
     """
 
     def __init__(self, python: str | None, network: str, **work):
@@ -62,7 +62,7 @@ class TorchPeer:
         if "missing" in self.says:
             return [f"  without PyTorch: {self.says['missing']}"]
         return [f"  PyTorch {self.says['torch']}, timm {self.says['timm']}: {self.says['parameters']:,} parameters "
-                "without the classifier"]
+                f"without the classifier, {self.says['threads']} threads"]
 
     def close(self) -> None:
         if self.process:
@@ -123,7 +123,8 @@ def main(work: dict) -> None:
         answer(json.dumps({"missing": f"{sys.executable} cannot import torch and timm ({error})"}))
         return
     run, parameters = loop(**work)
-    answer(json.dumps({"torch": torch.__version__, "timm": timm.__version__, "parameters": parameters}))
+    answer(json.dumps({"torch": torch.__version__, "timm": timm.__version__, "parameters": parameters,
+                       "threads": torch.get_num_threads()}))
     for _ in sys.stdin:
         run()
         answer("done")
