@@ -10,6 +10,7 @@ import pytest
 from tfbench import benchmark
 from tfbench.benchmarks import analysis, features, input, linear, training
 from tfbench.benchmarks.torch_peer import TorchPeer
+from tfbench.linear import logistic
 
 
 def test_photographs_are_jpegs_of_the_stated_size():
@@ -36,7 +37,20 @@ def test_regression_is_timed_beside_scikit_learn_run_to_the_same_gap():
     assert result["peers"][0]["reached"] and result["peers"][0]["iterations"] > 0
     mean = np.mean([found["seconds"] for found in result["peers"]])
     assert result["ratio"] == pytest.approx(46 * mean / result["seconds"])
-    assert "46 of 46 certified" in "\n".join(linear.report(result))
+    said = "\n".join(linear.report(result))
+    assert "46 of 46 certified" in said and result["largest_gap"] <= 1e-6
+    assert result["sweep"]["fits"] == 46 and " s for 46 of 46 fits, " in said
+
+
+def test_sweep_of_ssl_transfer_stops_before_the_optimum_where_lambda_is_small():
+    features, labels = linear.synthetic_features(300, 16, 3)
+    fits = list(logistic.path(features, labels, [1e-3, 1.0, 1e5], classes=3, max_iterations=10000))
+    small, _, large = (linear.sweep([(features, labels, fit)], 60) for fit in reversed(fits))
+    assert (small["stopped"], small["reached"], small["iterations"]) == (1, 0, 100)
+    assert small["largest_gap"] > 1e-6 and large["stopped"] == 0
+    both = linear.sweep([(features, labels, fit) for fit in reversed(fits)], 60)
+    assert both["fits"] == 3 and both["largest_gap"] >= both["median_gap"] and both["seconds"] > 0
+    assert linear.sweep([(features, labels, fit) for fit in fits], 1e-9)["fits"] == 1
 
 
 WORK = {"train": True, "batch_size": 2, "image_size": 32, "steps": 1, "precision": "float32", "classes": 2,
@@ -46,7 +60,8 @@ WORK = {"train": True, "batch_size": 2, "image_size": 32, "steps": 1, "precision
 def speaker(folder, afterwards):
     """An interpreter in whose place a shell says what the child of TorchPeer says, and then does `afterwards`."""
     path = folder / "python"
-    path.write_text(f"""#!/bin/sh\necho '{{"torch": "2.0", "timm": "1.0", "parameters": 3206976}}'\n{afterwards}\n""")
+    says = '{"torch": "2.0", "timm": "1.0", "parameters": 3206976, "threads": 1}'
+    path.write_text(f"#!/bin/sh\necho '{says}'\n{afterwards}\n")
     path.chmod(0o755)
     return str(path)
 
@@ -59,7 +74,7 @@ def test_peer_takes_turns_in_its_own_process(tmp_path):
     process = peer.process
     peer.close()
     assert done.read_text() == 3 * "loop\n" and process.returncode == 0 and not peer.loops
-    assert peer.lines() == ["  PyTorch 2.0, timm 1.0: 3,206,976 parameters without the classifier"]
+    assert peer.lines() == ["  PyTorch 2.0, timm 1.0: 3,206,976 parameters without the classifier, 1 threads"]
 
 
 def test_peer_that_ends_is_an_error(tmp_path):

@@ -1,4 +1,7 @@
-"""Seconds of the regression path, beside scikit-learn's LogisticRegression run to the same gap."""
+"""Seconds of the regression path, beside scikit-learn's LogisticRegression: run to the same gap, and in the sweep of
+
+ssl-transfer (linusericsson/ssl-transfer, linear.py), which stops it after scikit-learn's 100 iterations.
+"""
 
 import functools
 import time
@@ -38,7 +41,7 @@ def measure(name: str, shape: tuple[int, int, int], peer_strengths: int, peer_se
 
     Args:
       shape: examples, width of the features, classes.
-      peer_strengths: at how many λ scikit-learn is run.
+      peer_strengths: at how many λ scikit-learn is run so; times `peer_seconds`, the seconds after which `sweep` ends.
     """
     count, width, classes = shape
     more_features, more_labels = synthetic_features(count + count // 4, width, classes)
@@ -61,10 +64,13 @@ def measure(name: str, shape: tuple[int, int, int], peer_strengths: int, peer_se
         reached = [result for result in tries if result["reached"]]
         peers.append({"l2": fit.l2_strength, **min(reached or tries[-1:], key=lambda result: result["seconds"])})
     estimate = float(np.mean([result["seconds"] for result in peers])) * (len(fits) + 1)
+    swept = sweep([(features, labels, fit) for fit in reversed(fits)] + [(more_features, more_labels, refit)],
+                  peer_strengths * peer_seconds)
     return {"shape": name, "count": count, "width": width, "classes": classes, "seconds": ours,
             "path_seconds": path_seconds, "iterations": iterations,
             "certified": sum(fit.certified for fit in fits) + refit.certified, "fits": len(fits) + 1, "peers": peers,
-            "peer_seconds": estimate, "ratio": estimate / ours,
+            "peer_seconds": estimate, "ratio": estimate / ours, "sweep": swept,
+            "largest_gap": max(fit.gap / gap_unit(fit, count, classes) for fit in fits),
             "matrix_share": iterations * 4 * count * width * classes / path_seconds / matrix_rate()}
 
 
@@ -74,16 +80,55 @@ def peer(features, labels, before, l2_strength: float, target: float, max_second
     model.coef_, model.intercept_ = before.weights.T.copy(), before.bias.copy()
     seconds, iterations, reached = 0.0, 0, False
     while seconds < max_seconds and not reached:
-        start = time.perf_counter()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(features, labels)
-        seconds += time.perf_counter() - start
+        seconds += fit_seconds(model, features, labels)
         iterations += int(model.n_iter_[0])
         reached = logistic.objective(features, labels, l2_strength, model.coef_.T, model.intercept_) <= target
         if model.n_iter_[0] < PEER_ITERATIONS and not reached:  # it gets no further
             break
     return {"seconds": seconds, "iterations": iterations, "reached": bool(reached), "dtype": str(features.dtype)}
+
+
+def sweep(problems: list, max_seconds: float) -> dict:
+    """The regressions as ssl-transfer does them, each by one fit that starts from the one before.
+
+    Its LinearTester goes from the smallest λ to the largest (the paper's 45) and on to the refit with the validation
+    examples, by LogisticRegression(solver="lbfgs", warm_start=True): at most 100 iterations, tolerance 1e-4, float32
+    (linear.py of linusericsson/ssl-transfer at 4e9b9c2). The refit is at our middle λ.
+
+    Args:
+      problems: (features, labels, our Fit of them) in that order.
+      max_seconds: after which it ends.
+
+    Returns:
+      dict: "seconds" of "fits" fits in "iterations"; of these fits how many were "stopped" by the limit of iterations,
+      how many "reached" our allowed gap, and "median_gap" and "largest_gap", how far F lies above ours in gap_unit.
+    """
+    model, seconds, iterations, gaps = LogisticRegression(solver="lbfgs", warm_start=True), 0.0, [], []
+    for features, labels, fit in problems:
+        if seconds >= max_seconds:
+            break
+        model.set_params(C=1 / fit.l2_strength)
+        seconds += fit_seconds(model, features, labels)
+        iterations.append(int(model.n_iter_[0]))
+        value = logistic.objective(features, labels, fit.l2_strength, model.coef_.T, model.intercept_)
+        gaps.append((value - fit.objective) / gap_unit(fit, len(labels), len(fit.bias)))
+    return {"seconds": seconds, "fits": len(gaps), "iterations": sum(iterations),
+            "stopped": iterations.count(model.max_iter), "reached": sum(gap <= logistic.TOLERANCE for gap in gaps),
+            "median_gap": float(np.median(gaps)), "largest_gap": max(gaps)}
+
+
+def fit_seconds(model: LogisticRegression, features, labels) -> float:
+    """Fits the model; says nothing where it did not converge."""
+    start = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(features, labels)
+    return time.perf_counter() - start
+
+
+def gap_unit(fit, count: int, classes: int) -> float:
+    """What a gap is a fraction of: F, or at a small λ count · log(classes) (logistic.allowed_gap)."""
+    return logistic.allowed_gap(fit.l2_strength, fit.objective, count, classes) / logistic.TOLERANCE
 
 
 def report(result: dict) -> list[str]:
@@ -97,5 +142,12 @@ def report(result: dict) -> list[str]:
                      f"{peer_result['iterations']} iterations, {peer_result['dtype']}"
                      + ("" if peer_result["reached"] else ", without coming as close"))
     at_least = "" if all(peer_result["reached"] for peer_result in result["peers"]) else "at least "
+    swept = result["sweep"]
+    more = "" if swept["fits"] == result["fits"] else "at least "
     return [*lines, f"  scikit-learn for all: {at_least}{result['peer_seconds']:.0f} s, {at_least}"
-            f"{result['ratio']:.0f} times as long"]
+            f"{result['ratio']:.0f} times as long",
+            f"  ssl-transfer's sweep: {swept['seconds']:.1f} s for {swept['fits']} of {result['fits']} fits, {more}"
+            f"{swept['seconds'] / result['seconds']:.1f} times as long, {swept['iterations']} iterations; "
+            f"{swept['stopped']} stopped by the limit, {swept['reached']} come as close as ours; F above the optimum "
+            f"by {swept['median_gap']:.1e} (median) and {swept['largest_gap']:.1e} (largest), "
+            f"ours by at most {result['largest_gap']:.1e}"]
