@@ -88,7 +88,7 @@ def loop(network: str, train: bool, batch_size: int, image_size: int, steps: int
     model = timm.create_model(network, num_classes=classes if train else 0).to(memory_format=torch.channels_last)
     images = torch.rand(batch_size, 3, image_size, image_size).contiguous(memory_format=torch.channels_last)
     labels = torch.randint(0, classes, (batch_size,))
-    optimizer = torch.optim.SGD(model.parameters(), learning_rate, momentum=momentum, nesterov=True, weight_decay=l2)
+    optimizer = torch.optim.SGD(model.parameters(), learning_rate, momentum=momentum, nesterov=train, weight_decay=l2)
     reduced = torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision != "float32")
 
     def training():
