@@ -1,6 +1,7 @@
 """The benchmark program measures what it says, on a small number of images."""
 
 import io
+import json
 import sys
 
 import numpy as np
@@ -40,6 +41,7 @@ def test_regression_is_timed_beside_scikit_learn_run_to_the_same_gap():
     said = "\n".join(linear.report(result))
     assert "46 of 46 certified" in said and result["largest_gap"] <= 1e-6
     assert result["sweep"]["fits"] == 46 and " s for 46 of 46 fits, " in said
+    assert json.loads(json.dumps(result)) == result  # --output
 
 
 def test_sweep_of_ssl_transfer_stops_before_the_optimum_where_lambda_is_small():

@@ -101,7 +101,8 @@ def sweep(problems: list, max_seconds: float) -> dict:
 
     Returns:
       dict: "seconds" of "fits" fits in "iterations"; of these fits how many were "stopped" by the limit of iterations,
-      how many "reached" our allowed gap, and "median_gap" and "largest_gap", how far F lies above ours in gap_unit.
+      how many "reached" our allowed gap; "median_gap" and "largest_gap", how far F lies above ours in gap_unit, and
+      "largest_gap_l2", the λ of the latter.
     """
     model, seconds, iterations, gaps = LogisticRegression(solver="lbfgs", warm_start=True), 0.0, [], []
     for features, labels, fit in problems:
@@ -113,8 +114,10 @@ def sweep(problems: list, max_seconds: float) -> dict:
         value = logistic.objective(features, labels, fit.l2_strength, model.coef_.T, model.intercept_)
         gaps.append((value - fit.objective) / gap_unit(fit, len(labels), len(fit.bias)))
     return {"seconds": seconds, "fits": len(gaps), "iterations": sum(iterations),
-            "stopped": iterations.count(model.max_iter), "reached": sum(gap <= logistic.TOLERANCE for gap in gaps),
-            "median_gap": float(np.median(gaps)), "largest_gap": max(gaps)}
+            "stopped": iterations.count(model.max_iter),
+            "reached": sum(bool(gap <= logistic.TOLERANCE) for gap in gaps),
+            "median_gap": float(np.median(gaps)), "largest_gap": float(max(gaps)),
+            "largest_gap_l2": float(problems[int(np.argmax(gaps))][2].l2_strength)}
 
 
 def fit_seconds(model: LogisticRegression, features, labels) -> float:
@@ -149,5 +152,5 @@ def report(result: dict) -> list[str]:
             f"  ssl-transfer's sweep: {swept['seconds']:.1f} s for {swept['fits']} of {result['fits']} fits, {more}"
             f"{swept['seconds'] / result['seconds']:.1f} times as long, {swept['iterations']} iterations; "
             f"{swept['stopped']} stopped by the limit, {swept['reached']} come as close as ours; F above the optimum "
-            f"by {swept['median_gap']:.1e} (median) and {swept['largest_gap']:.1e} (largest), "
-            f"ours by at most {result['largest_gap']:.1e}"]
+            f"by {swept['median_gap']:.1e} (median) and {swept['largest_gap']:.1e} (largest, at λ = "
+            f"{swept['largest_gap_l2']:.3g}), ours by at most {result['largest_gap']:.1e}"]
