@@ -44,15 +44,17 @@ def test_regression_is_timed_beside_scikit_learn_run_to_the_same_gap():
     assert json.loads(json.dumps(result)) == result  # --output
 
 
-def test_sweep_of_ssl_transfer_stops_before_the_optimum_where_lambda_is_small():
-    features, labels = linear.synthetic_features(300, 16, 3)
-    fits = list(logistic.path(features, labels, [1e-3, 1.0, 1e5], classes=3, max_iterations=10000))
-    small, _, large = (linear.sweep([(features, labels, fit)], 60) for fit in reversed(fits))
-    assert (small["stopped"], small["reached"], small["iterations"]) == (1, 0, 100)
-    assert small["largest_gap"] > 1e-6 and large["stopped"] == 0
-    both = linear.sweep([(features, labels, fit) for fit in reversed(fits)], 60)
-    assert both["fits"] == 3 and both["largest_gap"] >= both["median_gap"] and both["seconds"] > 0
-    assert linear.sweep([(features, labels, fit) for fit in fits], 1e-9)["fits"] == 1
+@pytest.mark.parametrize(("count", "width", "strengths", "reached"), [
+    (300, 16, [1e-3, 1.0, 1e5], 3), (60, 64, [1e-6, 1e-3, 1.0], 0)], ids=["overlapping", "separable"])
+def test_sweep_of_ssl_transfer_ends_above_the_optimum_where_classes_can_be_separated(count, width, strengths, reached):
+    features, labels = linear.synthetic_features(count, width, 3)
+    fits = list(logistic.path(features, labels, strengths, classes=3, max_iterations=10000))
+    problems = [(features, labels, fit) for fit in reversed(fits)]
+    swept = linear.sweep(problems, 60)
+    assert (swept["fits"], swept["reached"], swept["stopped"]) == (3, reached, 0)
+    assert 0 < swept["median_gap"] <= swept["largest_gap"] and swept["seconds"] > 0
+    assert (swept["largest_gap"] <= 1e-6) == bool(reached) and swept["iterations"] > 3
+    assert linear.sweep(problems, 1e-9)["fits"] == 1
 
 
 WORK = {"train": True, "batch_size": 2, "image_size": 32, "steps": 1, "precision": "float32", "classes": 2,
