@@ -1,6 +1,7 @@
 """The catalog of networks against the networks that are built from it."""
 
 import csv
+import functools
 import pathlib
 import re
 
@@ -11,10 +12,9 @@ import tensorflow as tf
 
 from tfbench import UserError, stats
 from tfbench.models import custom, weights
-from tfbench.models.build import build_network, decayed_kernels, set_batch_norm
+from tfbench.models.build import build_network, decayed_kernels
 from tfbench.models.catalog import GROUPS, NETWORKS, PAPER, PAPER_V1
 from tfbench.models.families import inception
-from tfbench.paper import batch_norm_momentum
 
 PUBLISHED = pathlib.Path(stats.__file__).parent / "published" / "kornblith_v3_networks.csv"
 SMALL = ["inception_v1", "bn_inception", "mobilenet_v1", "mobilenet_v2", "resnet_50", "densenet_121", "nasnet_mobile"]
@@ -62,12 +62,17 @@ def test_candidates_of_the_first_version_are_there_too():
     assert set(PAPER_V1) <= set(NETWORKS)
 
 
+@functools.cache
+def smallest(name: str) -> keras.Model:
+    """The network at the smallest size that it takes, for seven classes."""
+    keras.backend.clear_session()
+    return build_network(name, num_classes=7, image_size=NETWORKS[name].minimum_size)
+
+
 @pytest.mark.parametrize("name", [*SMALL, "inception_v3", "inception_v4", "inception_resnet_v2", "resnet_v2_50",
                                   "mobilenet_v2_14", "pnasnet_mobile"])
 def test_the_smallest_size_can_be_built(name):
-    row = NETWORKS[name]
-    keras.backend.clear_session()
-    model = build_network(name, num_classes=7, image_size=row.minimum_size)
+    row, model = NETWORKS[name], smallest(name)
     assert model.output["features"].shape == (None, row.feature_width)
     assert model.output["logits"].shape == (None, 7)
     assert set(model.output) == {"features", "logits"}
@@ -86,25 +91,8 @@ def test_initial_weights_are_a_function_of_the_seed(name):
     assert any(not np.array_equal(a, b) for a, b in zip(first.variables, other.variables, strict=True))
 
 
-@pytest.mark.parametrize("name", [*SMALL, *(pytest.param(name, marks=pytest.mark.slow)
-                                            for name in PAPER if name not in SMALL)])
-def test_batch_norm_of_each_network_follows_the_rule(name):
-    """max(1 - 10/s, 0.9) in a step, also when micro-batches make it, on every batch-norm layer there is."""
-    model = build_network(name, num_classes=2, image_size=max(NETWORKS[name].minimum_size, 32))
-    layers = [layer for layer in model.layers if "moving_mean" in {variable.name for variable in layer.weights}]
-    assert len(layers) > 20
-    for images, accumulate in ((75750, 1), (6000, 4), (2040, 2)):
-        momentum = batch_norm_momentum(images, 256)
-        assert momentum == pytest.approx(max(1 - 10 / (images / 256), 0.9))
-        set_batch_norm(model, momentum=momentum ** (1 / accumulate))
-        np.testing.assert_allclose([layer.momentum ** accumulate for layer in layers], momentum)
-    assert not any(layer.synchronized for layer in layers)
-    keras.backend.clear_session()
-
-
-@pytest.mark.parametrize("scale", [False, True])
-@pytest.mark.parametrize("dropout", [0.0, 0.5])
-@pytest.mark.parametrize("auxiliary", [False, True])
+@pytest.mark.parametrize("scale, dropout, auxiliary", [  # of any two switches all four settings
+    (False, 0.0, False), (False, 0.5, True), (True, 0.0, True), (True, 0.5, False)])
 def test_the_switches_are_independent(scale, dropout, auxiliary):
     model = build_network("inception_v3", num_classes=5, image_size=139, bn_scale=scale, dropout=dropout,
                           auxiliary_head=auxiliary)
@@ -164,22 +152,19 @@ def test_initial_weights_are_the_originals():
 
 
 def test_decay_leaves_out_depthwise_kernels_biases_and_batch_norm():
-    model = build_network("mobilenet_v2", num_classes=2, image_size=32)
+    model = smallest("mobilenet_v2")
     decayed = {variable.path for variable in decayed_kernels(model)}
     convolutions = [layer for layer in model.layers if type(layer) is keras.layers.Conv2D]
     assert decayed == {layer.kernel.path for layer in convolutions} | {model.get_layer("logits").kernel.path}
-    nasnet = {variable.path for variable in decayed_kernels(build_network("nasnet_mobile", num_classes=2,
-                                                                          image_size=32))}
+    nasnet = {variable.path for variable in decayed_kernels(smallest("nasnet_mobile"))}
     assert any("pointwise_kernel" in path for path in nasnet)
     assert any("depthwise_kernel" in path for path in nasnet)  # of separable convolutions: as TF-Slim
 
 
 def test_decay_of_the_inceptions():
-    separable = build_network("bn_inception", num_classes=2, image_size=32)
-    decayed = {variable.path for variable in decayed_kernels(separable)}
+    decayed = {variable.path for variable in decayed_kernels(smallest("bn_inception"))}
     assert not any("Conv2d_1a_7x7" in path for path in decayed) and len(decayed) == 68 + 1
-    residual = {variable.path for variable in decayed_kernels(build_network("inception_resnet_v2", num_classes=2,
-                                                                            image_size=75))}
+    residual = {variable.path for variable in decayed_kernels(smallest("inception_resnet_v2"))}
     assert sum("bias" in path for path in residual) == 40 + 1  # of the residuals' last convolutions and the logits
 
 

@@ -6,9 +6,11 @@ import pytest
 from helpers import reference_networks
 
 from tfbench.models import convert
+from tfbench.models.build import set_batch_norm
 from tfbench.models.catalog import NETWORKS
 from tfbench.models.families import builder_of, inception, keras_networks, nasnet, pnasnet
-from tfbench.models.layers import BuildOptions
+from tfbench.models.layers import BuildOptions, DropPath
+from tfbench.paper import batch_norm_momentum
 
 LONG = {"inception_v4", "inception_resnet_v2", "resnet_101", "resnet_152", "resnet_v2_101", "resnet_v2_152", "vgg_16",
         "vgg_19", "densenet_169", "densenet_201", "nasnet_large", "pnasnet_large"}
@@ -86,6 +88,21 @@ def test_network_is_the_original_function(name):
     below = [variable for layer in model.layers for variable in layer.trainable_variables
              if layer.name != "logits" and "aux" not in layer.name.lower()]
     assert sum(int(np.prod(variable.shape)) for variable in below) == network.parameters
+    assert not [layer for layer in model.layers if isinstance(layer, DropPath)]  # which is only built when asked for
+    if network.family != "vgg":  # which has none
+        check_momentum_of_batch_norm(model)
+
+
+def check_momentum_of_batch_norm(model) -> None:
+    """max(1 - 10/s, 0.9) in a step, also when micro-batches make it, on every batch-norm layer there is."""
+    layers = [layer for layer in model.layers if "moving_mean" in {variable.name for variable in layer.weights}]
+    assert len(layers) > 20
+    for images, accumulate in ((75750, 1), (6000, 4), (2040, 2)):
+        momentum = batch_norm_momentum(images, 256)
+        assert momentum == pytest.approx(max(1 - 10 / (images / 256), 0.9))
+        set_batch_norm(model, momentum=momentum ** (1 / accumulate))
+        np.testing.assert_allclose([layer.momentum ** accumulate for layer in layers], momentum)
+    assert not any(layer.synchronized for layer in layers)
 
 
 def epsilon_larger(model):
