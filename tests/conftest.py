@@ -1,5 +1,6 @@
 """TensorFlow set up once for all tests, and the embedded data sets prepared once."""
 
+import fcntl
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
@@ -20,13 +21,26 @@ tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 4)
 
 
+def pytest_collection_modifyitems(items):
+    """What starts a cluster comes first: it takes minutes, for which at the end the other process would be idle."""
+    items.sort(key=lambda item: item.get_closest_marker("ray") is None)
+
+
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory):
-    """A folder with all embedded data sets. Tests read it only; those that damage it copy it first."""
-    path = tmp_path_factory.mktemp("data")
-    for dataset in EMBEDDED_DATASETS:
-        prepare.prepare(dataset, path)
-    return path
+    """A folder with all embedded data sets. Tests read it only; those that damage it copy it first.
+
+    Of several processes of pytest-xdist the first that needs it makes it, for all.
+    """
+    common = tmp_path_factory.getbasetemp()
+    common = common.parent if "PYTEST_XDIST_WORKER" in os.environ else common
+    with open(common / "data.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed
+        if not (common / "data").exists():
+            for dataset in EMBEDDED_DATASETS:
+                prepare.prepare(dataset, common / "data.part")
+            (common / "data.part").rename(common / "data")
+    return common / "data"
 
 
 @pytest.fixture
