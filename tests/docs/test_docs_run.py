@@ -12,6 +12,7 @@ import time
 
 import pytest
 import test_docs
+from helpers import processes
 from helpers.readers import PRETRAIN, SHORT_STUDY, make_clone
 from test_docs import MANUAL, MEASUREMENTS
 
@@ -28,7 +29,7 @@ RUN = {
     f"{MINIATURE} --export=archive": SHORT_STUDY,
     f"{MINIATURE} --executor=commands": SHORT_STUDY,
     f"{MINIATURE} --results_dir=results/ablation_1": "--models=mini_vgg,mini_resnet "
-    "--pretrain_own= --datasets=digits --regimes=logistic_regression "
+    "--pretrain_own= --datasets=digits --regimes=logistic_regression --processes=1 "
     f"--logistic_regression=--l2=1,100 '--pretrain={PRETRAIN} --flagfile=flags/ablation_1.flags --noauxiliary_head'",
     "study --flagfile=flags/paper_v3.flags --plan": "",
     "study --flagfile=flags/paper_v3.flags --executor=commands": "",
@@ -44,7 +45,8 @@ RUN = {
     "analysis --results_dir=results": "",
     "analysis --results_dir=results --dataset=digits": "",
     "analysis --results_dir=results --ablation=results/ablation_1,results/ablation_5,paper": "",
-    "analysis --accuracies=": "",
+    "analysis --accuracies=": "--dataset=pets",
+    "analysis --accuracies=tfbench/stats/published/kornblith2019_v3_fig2_digitised.csv --output_dir=report": "",
     "analysis --results_dir=results --duplicates=results/duplicates/pairs.csv": "",
     "tsne --models=mini_resnet,mini_vgg": "",
     "duplicates --source=glyphs": "",
@@ -104,14 +106,25 @@ def clone(tmp_path_factory):
     return folder
 
 
-def run(clone, *arguments, code=0) -> str:
+def environment(clone) -> dict[str, str]:
+    return os.environ | {"HOME": str(clone.parent), "TF_CPP_MIN_LOG_LEVEL": "2"}
+
+
+def run(clone, *arguments) -> str:
     """What a command prints, line by line; errors after it."""
-    start = time.monotonic()
     done = subprocess.run([sys.executable, *arguments], cwd=clone, capture_output=True, text=True, timeout=600,
-                          env=os.environ | {"HOME": str(clone.parent), "TF_CPP_MIN_LOG_LEVEL": "2"})
-    print(f"{time.monotonic() - start:5.1f} s  {' '.join(arguments)[:100]}")
-    assert done.returncode == code, done.stdout[-2000:] + done.stderr[-4000:]
+                          env=environment(clone))
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     return done.stdout + done.stderr
+
+
+def run_program(clone, program: str, *flags, code=0) -> str:
+    """What `python -m tfbench.PROGRAM` prints."""
+    start = time.monotonic()
+    found, output = processes.run(program, *flags, cwd=clone, env=environment(clone), timeout=600)
+    print(f"{time.monotonic() - start:5.1f} s  {program} {' '.join(flags)[:100]}")
+    assert found == code, output[-6000:]
+    return output
 
 
 def run_command(clone, command: str, weights: dict[str, str]) -> None:
@@ -122,13 +135,13 @@ def run_command(clone, command: str, weights: dict[str, str]) -> None:
     arguments = [argument.replace("FILE_THAT_PRETRAIN_NAMED", weights.get(network, "")) for argument in arguments]
     needs_the_papers = {"--dataset=birdsnap", "--flagfile=flags/paper_v3.flags"} & set(arguments)
     missing = next((told for argument, told in MISSING.items() if argument in arguments and needs_the_papers), None)
-    printed = run(clone, "-m", f"tfbench.{program}", *arguments, code=2 if missing else 0)
+    printed = run_program(clone, program, *arguments, code=2 if missing else 0)
     assert missing is None or missing in printed, printed
     if program == "pretrain":
         weights[network] = re.search(r"\S+\.weights\.h5", printed).group()
     if "--results_dir=results/ablation_1" in arguments:  # "each in its own folder"
         again = [argument.replace("ablation_1", "ablation_5") for argument in arguments]
-        run(clone, "-m", f"tfbench.{program}", *again)
+        run_program(clone, program, *again)
 
 
 @pytest.mark.slow

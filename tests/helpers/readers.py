@@ -4,7 +4,7 @@ import pathlib
 
 ROOT = pathlib.Path(__file__).parents[2]
 PRETRAIN = "--steps=4 --learning_rate=0.02 --warmup_epochs=0 --ema=0"
-SHORT_STUDY = ("--models=mini_vgg,mini_resnet,mini_mobilenet_v1 --datasets=digits '--pretrain_own=' "
+SHORT_STUDY = ("--models=mini_vgg,mini_resnet,mini_mobilenet_v1 --datasets=digits --processes=1 '--pretrain_own=' "
                f"'--pretrain={PRETRAIN}' --logistic_regression=--l2=1,100 "
                "'--finetune=--steps=2 --learning_rate=0.01 --weight_decay=0' "
                "'--train_from_scratch=--steps=2 --learning_rate=0.01 --weight_decay=0'")
