@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import gcs
+from helpers import gcs, processes
 from helpers.outcomes import outcomes
 from helpers.programs import execute, parse
 
@@ -29,12 +29,12 @@ from tfbench.results import archive, store
 from tfbench.sweep import jobs, plan
 from tfbench.training import checkpoints
 
-SMALL = ["--image_size=32", "--batch_size=16", "--model=mobilenet_v1", "--deterministic"]
+SMALL = ["--image_size=32", "--batch_size=16", "--model=mini_vgg", "--deterministic"]
 SOURCE = ["--dataset=glyphs", "--steps=8", "--learning_rate=0.05", "--warmup_epochs=0"]
 TUNED = ["--dataset=digits", "--steps=4", "--learning_rate=0.01,0.05", "--weight_decay=1e-4"]
 FITTED = ["--dataset=digits", "--l2=1,100", "--max_iterations=50"]
-GRID = ["--dataset=digits", "--steps=24", "--learning_rate=0.02,0.05", "--weight_decay=1e-4", "--checkpoint_every=5"]
-MATRIX = ["--models=mobilenet_v1", "--datasets=digits", "--source=glyphs", "--image_size=32", "--batch_size=16",
+GRID = ["--dataset=digits", "--steps=60", "--learning_rate=0.02,0.05", "--weight_decay=1e-4", "--checkpoint_every=5"]
+MATRIX = ["--models=mini_vgg", "--datasets=digits", "--source=glyphs", "--image_size=32", "--batch_size=16",
           "--deterministic", "--pretrain=" + " ".join(SOURCE[1:]), "--logistic_regression=" + " ".join(FITTED[1:]),
           "--finetune=" + " ".join(TUNED[1:]), "--regimes=logistic_regression,finetune"]
 
@@ -158,9 +158,8 @@ def test_nothing_is_locked_at_an_address(root):
     ("finetune", ["--model=resnet_50", "--dataset=folder:gs://bucket/images"]),
     ("study", ["--models=resnet_50", "--datasets=digits", "--source=glyphs", "--data_dir=gs://bucket/data"])])
 def test_data_must_lie_in_a_folder(program, flags):
-    done = subprocess.run([sys.executable, "-m", f"tfbench.{program}", *flags], text=True, capture_output=True)
-    assert done.returncode != 0 and "expected a folder of this machine" in done.stderr
-    assert "Traceback" not in done.stderr
+    code, output = processes.run(program, *flags)
+    assert code == 2 and "expected a folder of this machine" in output and "Traceback" not in output
 
 
 # ---- programs ----------------------------------------------------------------------------------
@@ -185,14 +184,14 @@ def test_records_are_those_of_a_folder(local, remote):
 
 def test_weights_dir_may_be_an_address(remote, data_dir, tmp_path):
     weights = remote[3]
-    copy = imagenet_path(f"file://{tmp_path}", "mobilenet_v1")
+    copy = imagenet_path(f"file://{tmp_path}", "mini_vgg")
     copy.write_bytes(weights.read_bytes())
     metadata_path(copy).write_bytes(metadata_path(weights).read_bytes())
     record, _ = run(finetune, f"--data_dir={data_dir}", f"--results_dir={tmp_path}", *TUNED, "--learning_rate=0.01",
                     f"--weights_dir=file://{tmp_path}")
     assert record.source["weights_sha256"] == atomic.file_sha256(weights) and (tmp_path / "rows").is_dir()
     metadata_path(copy).unlink()
-    with pytest.raises(UserError, match=f"there is no weights file file://{tmp_path}/mobilenet_v1.json"):
+    with pytest.raises(UserError, match=f"there is no weights file file://{tmp_path}/mini_vgg.json"):
         run(finetune, f"--data_dir={data_dir}", f"--results_dir={tmp_path}", *TUNED, f"--weights_dir=file://{tmp_path}")
 
 
@@ -257,18 +256,18 @@ def test_checkpoints_there_go_on(root):
 def test_an_interrupted_run_goes_on_from_its_checkpoints(data_dir, tmp_path):
     """Stopped in its second trial by SIGTERM: the record of an uninterrupted run in a folder."""
     record, _ = run(train_from_scratch, *GRID, f"--results_dir={tmp_path}/whole", f"--data_dir={data_dir}")
-    command = [sys.executable, "-um", "tfbench.train_from_scratch", *SMALL, *GRID, f"--data_dir={data_dir}",
-               f"--results_dir=file://{tmp_path}/cut"]
-    process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    while process.poll() is None and not list((tmp_path / "cut").glob("work/*/trial2/checkpoints/step-0000001*.index")):
+    command = ["train_from_scratch", *SMALL, *GRID, f"--data_dir={data_dir}", f"--results_dir=file://{tmp_path}/cut"]
+    process = processes.Program(*command)
+    while process.poll() is None and not [path for path in (tmp_path / "cut").glob(
+            "work/*/trial2/checkpoints/*.index") if path.stem >= "step-00000010"]:
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 75, output
     work, = as_path(f"file://{tmp_path}/cut").glob("work/*")
     assert list(store.read_trials(work)) == [1]
-    done = subprocess.run(command, text=True, capture_output=True, timeout=300)
-    assert done.returncode == 0 and "trial 1/2" not in done.stdout and "trial 2/2" in done.stdout, done.stdout
+    code, output = processes.run(*command)
+    assert code == 0 and "trial 1/2" not in output and "trial 2/2" in output, output
     assert outcomes(tmp_path / "cut") == outcomes(tmp_path / "whole") and record.key
     assert not list((tmp_path / "cut").glob("work/*/*/checkpoints/*"))
     assert not list((tmp_path / "cut").glob("work/*/trial*.json"))
@@ -277,19 +276,17 @@ def test_an_interrupted_run_goes_on_from_its_checkpoints(data_dir, tmp_path):
 @pytest.mark.slow
 def test_tensorflows_client_of_google_cloud_storage(data_dir, tmp_path):
     """gs:// of a process, with a server on this machine for Google's: a run interrupted there, and what is refused."""
-    command = [sys.executable, "-um", "tfbench.train_from_scratch", *SMALL, *GRID, f"--data_dir={data_dir}"]
+    command = ["train_from_scratch", *SMALL, *GRID, f"--data_dir={data_dir}"]
     with gcs.served(tmp_path) as (environment, objects):
         def finish(results):
-            done = subprocess.run([*command, f"--results_dir={results}"], env=environment, text=True,
-                                  capture_output=True, timeout=300)
-            return done.returncode, done.stdout + done.stderr
+            return processes.run(*command, f"--results_dir={results}", env=environment)
 
-        process = subprocess.Popen([*command, "--results_dir=gs://bucket/study"], env=environment,
-                                   stdout=subprocess.DEVNULL)
+        process = processes.Program(*command, "--results_dir=gs://bucket/study", env=environment)
         while process.poll() is None and not any(name.endswith(".index") for name in list(objects)):
             time.sleep(0.01)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=120) == 75
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == 75, output
         for results in ("gs://bucket/study", tmp_path / "folder"):
             code, output = finish(results)
             assert code == 0, output
