@@ -25,12 +25,13 @@ SHORT = ["--steps=4", "--learning_rate=0.02", "--weight_decay=0", "--batch_size=
 def weights_file(tmp_path_factory):
     """Random weights whose features differ from image to image."""
     path, draw = tmp_path_factory.mktemp("weights") / "v1.weights.h5", np.random.default_rng(0)
-    model = build_network("mobilenet_v1", image_size=32)
+    model = build_network("mini_mobilenet_v1", image_size=32)
     for variable in model.variables:
         if "moving_variance" in variable.path:
             variable.assign(draw.uniform(0.02, 0.1, variable.shape))
     weights.save(model, path, {
-        "network": "mobilenet_v1", "dataset": "glyphs", "accuracy": 0.5, "n_test": 100, "value_range": "inception"})
+        "network": "mini_mobilenet_v1", "dataset": "glyphs", "accuracy": 0.5, "n_test": 100,
+        "value_range": "inception"})
     return path
 
 
@@ -38,7 +39,7 @@ def weights_file(tmp_path_factory):
 def results(tmp_path_factory, data_dir, weights_file):
     """A fine-tuning and a logistic regression, run by hand."""
     folder = tmp_path_factory.mktemp("results")
-    shared = ["--model=mobilenet_v1", "--dataset=digits", "--image_size=32", f"--weights={weights_file}",
+    shared = ["--model=mini_mobilenet_v1", "--dataset=digits", "--image_size=32", f"--weights={weights_file}",
               f"--data_dir={data_dir}", f"--results_dir={folder}"]
     logistic_regression.main(parse(logistic_regression, [*shared, "--l2=0.0001,0.001"]))
     finetune.main(parse(finetune, [*shared, *SHORT]))
@@ -124,12 +125,12 @@ def test_runs_are_found_by_name_key_path_and_time(results):
     assert store.find_run(results, "logistic").key == records["logistic_regression"].key
     assert store.find_run(results, records["finetune"].key[:6]).regime == "finetune"
     assert store.find_run("elsewhere", records["finetune"].path).regime == "finetune"
-    with pytest.raises(UserError, match="which none begins with: name one of finetune-mobilenet_v1-digits-"):
+    with pytest.raises(UserError, match="which none begins with: name one of finetune-mini_mobilenet_v1-digits-"):
         store.find_run(results, "train_from_scratch")
 
 
 def test_a_network_that_was_not_kept_is_made_by_the_command_that_is_named(data_dir, weights_file, tmp_path):
-    arguments = ["--model=mobilenet_v1", "--dataset=digits", "--image_size=32", f"--weights={weights_file}",
+    arguments = ["--model=mini_mobilenet_v1", "--dataset=digits", "--image_size=32", f"--weights={weights_file}",
                  f"--data_dir={data_dir}", f"--results_dir={tmp_path}", "--l2=1,10"]
     [record] = logistic_regression.run.execute_all(parse(logistic_regression, [*arguments, "--nokeep_model"]))
     assert not (tmp_path / "models").exists()

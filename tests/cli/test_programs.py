@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 import pytest
+from helpers import processes
 from helpers.programs import execute, parse
 
 from tfbench import UserError, finetune, logistic_regression, paper, pretrain, train_from_scratch
@@ -24,7 +25,7 @@ from tfbench.sweep.run import execute_all
 ROOT = pathlib.Path(__file__).parents[2]
 PROGRAMS = ["pretrain", "logistic_regression", "finetune", "train_from_scratch", "study", "analysis"]
 SOURCE = ["--dataset=glyphs", "--steps=12", "--learning_rate=0.05", "--warmup_epochs=0"]
-SMALL = ["--image_size=32", "--batch_size=16", "--model=mobilenet_v1"]
+SMALL = ["--image_size=32", "--batch_size=16", "--model=mini_mobilenet_v1"]
 
 
 def call(*arguments, **options):
@@ -173,13 +174,20 @@ def test_a_trial_that_diverges_is_the_worst_and_the_grid_goes_on(folders, tmp_pa
         run(train_from_scratch, *flags, "--learning_rate=1e30")
 
 
+COMPUTED = ["--dataset=digits", "--steps=5", "--learning_rate=0.02", "--weight_decay=1e-3", "--min_crop_area=1"]
+
+
+@pytest.fixture(scope="module")
+def computed(folders):
+    """A record of a run in float32, uncompiled and whole batches."""
+    return run(train_from_scratch, *folders, *COMPUTED)[0]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("flags", [["--precision=mixed_bfloat16"], ["--precision=mixed_float16"], ["--jit_compile"],
                                    ["--accumulate=2"]])
-def test_other_ways_to_compute_come_to_about_the_same(flags, folders, tmp_path):
-    short = ["--dataset=digits", "--steps=5", "--learning_rate=0.02", "--weight_decay=1e-3", "--min_crop_area=1",
-             f"--results_dir={tmp_path}", folders[1]]
-    plain, other = run(train_from_scratch, *short)[0], run(train_from_scratch, *short, *flags)[0]
+def test_other_ways_to_compute_come_to_about_the_same(flags, computed, folders):
+    plain, other = computed, run(train_from_scratch, *folders, *COMPUTED, *flags)[0]
     assert other["key"] != plain["key"] and not other["trials"][0]["diverged"]
     assert other["validation_accuracy"] == pytest.approx(plain["validation_accuracy"], abs=0.15)
     said = {"--precision": "trained in mixed precision", "--accumulate": "gradients of micro-batches are added"}
@@ -295,14 +303,11 @@ def test_finished_command_says_so_within_five_seconds(weights, folders, results)
 def test_interrupted_search_continues_with_the_missing_trials(number, code, folders, results, tmp_path):
     flags = [*SMALL, folders[1], f"--results_dir={tmp_path}", "--dataset=digits", "--steps=6", "--weight_decay=0",
              "--learning_rate=" + ",".join(f"{0.01 + 0.001 * i:g}" for i in range(40)), "--deterministic"]
-    process = subprocess.Popen([sys.executable, "-um", "tfbench.train_from_scratch", *flags], cwd=ROOT, text=True,
-                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    for line in process.stdout:
-        if line.startswith("trial 4/40"):
-            break
+    process = processes.Program("train_from_scratch", *flags)
+    next(line for line in process.lines() if line.startswith("trial 4/40"))
     process.send_signal(number)
-    rest = process.stdout.read()
-    assert process.wait(30) == code and "Traceback" not in rest
+    rest, _ = process.communicate(timeout=30)
+    assert process.returncode == code and "Traceback" not in rest
     folder, = tmp_path.glob("work/*")
     before = list(store.read_trials(folder).values())
     assert 3 <= len(before) < 40 and not list(tmp_path.glob("rows/*.json"))
@@ -310,7 +315,7 @@ def test_interrupted_search_continues_with_the_missing_trials(number, code, fold
     for i in range(len(before), 39):
         atomic.write_json(store.trial_path(folder, i + 1),
                          before[0] | {"learning_rate": 0.01 + 0.001 * i, "validation_accuracy": 0.0})
-    done, output, _ = call("tfbench.train_from_scratch", *flags)
+    done, output = processes.run("train_from_scratch", *flags)
     assert done == 0 and output.count("trial ") == 1 and "trial 40/40" in output
     row, = store.read_records(tmp_path)
     assert row["trials"][:len(before)] == before and len(row["trials"]) == 40

@@ -414,7 +414,7 @@ def test_every_regime_takes_a_folder(tmp_path):
     truncate(root / "cat" / "0.jpeg")
     prepare.prepare(row(root), tmp_path / "data", skip_unreadable=True)
     shared = [f"--dataset=folder:{root}", f"--results_dir={tmp_path}/results", f"--data_dir={tmp_path}/data",
-              "--model=mobilenet_v1", "--image_size=32", "--batch_size=8"]
+              "--model=mini_mobilenet_v1", "--image_size=32", "--batch_size=8"]
 
     def call(program, *arguments):
         return execute(program, [*shared, *arguments])

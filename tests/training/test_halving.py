@@ -18,7 +18,7 @@ from tfbench.sweep import jobs, plan
 from tfbench.training import halving, search
 
 PAPER = {"search": "halving", "steps": 19531, "learning_rate": [1.0] * 7, "weight_decay": [1.0] * 8}
-SMALL = ("--model=mobilenet_v1", "--dataset=digits", "--image_size=32", "--batch_size=32", "--min_crop_area=1",
+SMALL = ("--model=mini_mobilenet_v1", "--dataset=digits", "--image_size=32", "--batch_size=32", "--min_crop_area=1",
          "--deterministic")
 
 
