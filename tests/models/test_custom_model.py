@@ -12,6 +12,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+from helpers import processes
 from helpers.outcomes import outcomes
 from helpers.programs import FlagsError, execute, parse
 
@@ -364,12 +365,10 @@ def test_a_worker_finds_the_module_and_refuses_another(module, tmp_path, data_di
 @pytest.mark.slow
 def test_a_study_of_it_and_a_network_of_the_catalog_is_analysed(module, tmp_path, data_dir):
     name = f"{module(EXAMPLE)}:small"
-    command = [sys.executable, "-m", "tfbench.study", *SHORT, f"--models={name},mobilenet_v1", "--source=glyphs",
-               f"--data_dir={data_dir}", "--results_dir=results", "--yes"]
-    done = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True, timeout=300,
-                          env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"})
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert sum(line.startswith("[") for line in done.stdout.splitlines()) == 8
+    code, output = processes.run("study", *SHORT, f"--models={name},mini_vgg", "--source=glyphs",
+                                 f"--data_dir={data_dir}", "--results_dir=results", "--yes", cwd=tmp_path)
+    assert code == 0, output
+    assert sum(line.startswith("[") for line in output.splitlines()) == 8
     page = (tmp_path / "results/report/index.html").read_text()
     assert name in page and "the user&#x27;s own network instead of one of the paper" in page
     ranked = subprocess.run([sys.executable, "-c", "import sys\nfrom tfbench import analysis\n"
@@ -380,7 +379,7 @@ def test_a_study_of_it_and_a_network_of_the_catalog_is_analysed(module, tmp_path
     table = (tmp_path / "results/report/accuracies.csv").read_text().splitlines()
     place = table[0].split(",").index("parameters")
     assert {line.split(",")[1]: float(line.split(",")[place]) for line in table[1:]} == {
-        name: lookup.get_network(name).parameters, "mobilenet_v1": NETWORKS["mobilenet_v1"].parameters}
+        name: lookup.get_network(name).parameters, "mini_vgg": NETWORKS["mini_vgg"].parameters}
 
 
 @pytest.mark.slow

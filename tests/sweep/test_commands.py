@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from helpers import processes
 from helpers.outcomes import outcomes
 from helpers.programs import parse
 
@@ -150,8 +151,13 @@ def test_lines_make_the_records_of_one_process(local, print_commands, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("local", ["halving"], indirect=True)  # a process a line: the larger grid takes minutes
-def test_a_shell_makes_the_records_of_one_process(local, print_commands, tmp_path):
-    check_lines(local, print_commands, tmp_path / "results", make_shell(tmp_path))
+def test_a_process_a_line_makes_the_records_of_one_process(local, print_commands, tmp_path):
+    def execute(line: str) -> None:
+        module, arguments = words_of(line)
+        code, output = processes.run(module.removeprefix("tfbench."), *arguments, cwd=tmp_path)
+        assert code == 0, line + output
+
+    check_lines(local, print_commands, tmp_path / "results", execute)
 
 
 def test_what_is_done_meanwhile_is_not_printed_again(print_commands, data_dir, tmp_path):

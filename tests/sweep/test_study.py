@@ -9,6 +9,7 @@ import sys
 import types
 
 import pytest
+from helpers import processes
 from helpers.outcomes import outcomes
 from helpers.programs import parse, plan_runs
 
@@ -134,11 +135,11 @@ def test_the_two_experiments_of_the_ablation_are_flagfiles(name, monkeypatch):
 
 
 def test_study_from_plan_to_report_and_again(tmp_path, data_dir):
-    command = [sys.executable, "-m", "tfbench.study", *MATRIX, *SHORT, f"--data_dir={data_dir}",
+    command = ["study", *MATRIX[1:], "--models=mini_vgg,mini_mobilenet_v2", *SHORT, f"--data_dir={data_dir}",
                f"--results_dir={tmp_path}", "--yes"]
-    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr
-    lines = done.stdout.splitlines()
+    code, output = processes.run(*command)
+    assert code == 0, output
+    lines = output.splitlines()
     assert lines[0].startswith("study of 2 networks") and lines[-1] == f"report: {tmp_path}/report/index.html"
     assert sum(line.startswith("[") for line in lines) == 8
     rows = store.read_records(tmp_path)
@@ -146,36 +147,37 @@ def test_study_from_plan_to_report_and_again(tmp_path, data_dir):
     sources = {row["network"]: row["accuracy"] for row in rows if row["regime"] == "pretrain"}
     assert all(row["source"]["accuracy"] == sources[row["network"]] for row in rows if row["source"])
     page = (tmp_path / "report" / "index.html").read_text()
-    assert "MobileNet v2" in page and "embedded data set instead of one of the paper" in page
+    assert "mini MobileNet v2" in page and "embedded data set instead of one of the paper" in page
 
     assert "certified to be solved" in page
 
-    there = subprocess.run([*command[:-1], "--status"], cwd=ROOT, text=True, capture_output=True, timeout=60)
-    assert there.returncode == 0 and "8 of 8 runs finished" in there.stdout
-    assert there.stdout.count("features mobilenet_v") == 2 and "test 359 of 359" in there.stdout
-    path = next(tmp_path.glob("rows/finetune-mobilenet_v2-*.json"))
+    code, there = processes.run(*command[:-1], "--status")
+    assert code == 0 and "8 of 8 runs finished" in there
+    assert there.count("features mini_") == 2 and "test 359 of 359" in there
+    path = next(tmp_path.glob("rows/finetune-mini_mobilenet_v2-*.json"))
     path.rename(tmp_path / "aside.json")
-    there = subprocess.run([*command[:-1], "--status"], cwd=ROOT, text=True, capture_output=True, timeout=60)
-    assert "7 of 8 runs finished" in there.stdout and "finetune mobilenet_v2 digits: begun" in there.stdout
+    _, there = processes.run(*command[:-1], "--status")
+    assert "7 of 8 runs finished" in there and "finetune mini_mobilenet_v2 digits: begun" in there
     (tmp_path / "aside.json").rename(path)
 
-    again = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=60)
-    assert again.returncode == 0 and again.stdout.count("finished before") == 8
+    code, again = processes.run(*command)
+    assert code == 0 and again.count("finished before") == 8
 
 
 @pytest.mark.slow
 def test_networks_side_by_side_come_to_the_same_records_also_after_an_interruption(tmp_path, data_dir):
-    command = [sys.executable, "-m", "tfbench.study", *MATRIX[1:], *SHORT, "--models=mini_vgg,mini_resnet", "--yes",
-               "--regimes=finetune", f"--data_dir={data_dir}"]
-    alone = subprocess.run([*command, f"--results_dir={tmp_path}/one"], cwd=ROOT, timeout=600)
-    side_by_side = [*command, f"--results_dir={tmp_path}/two", "--processes=2"]
+    flags = [*MATRIX[1:], *SHORT, "--models=mini_vgg,mini_resnet", "--yes", "--regimes=finetune",
+             f"--data_dir={data_dir}"]
+    alone, output = processes.run("study", *flags, f"--results_dir={tmp_path}/one")
+    assert alone == 0, output
+    side_by_side = [sys.executable, "-m", "tfbench.study", *flags, f"--results_dir={tmp_path}/two", "--processes=2"]
     first = subprocess.Popen(side_by_side, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert "[1/4] pretrain mini_" in next(line for line in first.stdout if line.startswith("["))
     first.send_signal(signal.SIGTERM)
     rest, errors = first.communicate(timeout=120)
     assert first.returncode == 75 and "Traceback" not in errors and "[4/4]" not in rest
     again = subprocess.run(side_by_side, cwd=ROOT, text=True, capture_output=True, timeout=600)
-    assert alone.returncode == again.returncode == 0 and "finished before" in again.stdout and not again.stderr
+    assert again.returncode == 0 and "finished before" in again.stdout and not again.stderr
     assert [line for line in again.stdout.splitlines() if line.startswith("[4/4] finetune mini_")]
     assert len(outcomes(tmp_path / "one")) == 4 and outcomes(tmp_path / "one") == outcomes(tmp_path / "two")
 
