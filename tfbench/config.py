@@ -24,11 +24,13 @@ SCHEMA = 6  # version of the layout of records and specifications
 READING = "JPEG by the accurate integer transform, resized as TensorFlow 1 did"  # data/pipeline.py
 SUBSET = 'by SHA-256 of "subset|SEED|KEY"; no refit on train + validation'  # of runs on few examples
 FIRST_METRICS = ("top1", VOC_MAP)  # of own data with one label and with several, before there were others
+RUNGS = "learning rates for a tenth of the steps, the best at every weight decay in full"  # training/halving.py
 UPDATE = "Nesterov momentum as TensorFlow 1's, the learning rate outside the velocity"  # training/trainer.py
 
 WHAT, SEARCH, TRAINING, EXAMPLES, READS, MACHINE, FOLDERS = (
     "what to run", "search", "training", "few examples", "how data are read", "machine", "folders")  # groups of --help
 ALL, REFIT = "all", "refit"  # values of `trial`
+HALVING = "halving"  # of `search`
 PAPER, QUICK = "paper", "quick"  # of `preset`, the first also of `examples_per_class`
 
 
@@ -116,8 +118,8 @@ class RunConfig:
         "over its grid", SEARCH)
     search: str | None = setting(
         "grid", "choice", "grid: every point is trained in full, as in the paper; halving: successive halving over the "
-        "same grid: all points for a ninth of the steps, the best third of them for a third, the best third of those "
-        "in full", SEARCH, choices=("grid", "halving"), in_spec=True)
+        "same grid: all learning rates for a tenth of the steps, the best one at every weight decay in full",
+        SEARCH, choices=("grid", HALVING), in_spec=True)
     learning_rate: Any = setting(
         None, "numbers", "initial learning rates to try instead of the paper's; unset: as --grid says", SEARCH, above=0)
     weight_decay: Any = setting(
@@ -409,7 +411,8 @@ class RunConfig:
     def search_spec(self) -> dict:
         """What a search trains, as its part of the specification (training/halving.py reads it)."""
         rates, decays = self.grid_values
-        return {"search": self.search, "steps": self.steps, "learning_rate": list(rates), "weight_decay": list(decays)}
+        spec = {"search": self.search, "steps": self.steps, "learning_rate": list(rates), "weight_decay": list(decays)}
+        return spec | ({"rungs": RUNGS} if self.search == HALVING else {})
 
     def spec(self, network: Network, dataset: Dataset, manifest: dict, metadata: dict | None,
              subset_images: int | None = None) -> dict:

@@ -1,6 +1,5 @@
 """Successive halving: who goes on, what it costs, and that its last trials are the full grid's."""
 
-import random
 import types
 
 import pytest
@@ -11,6 +10,7 @@ from helpers.programs import execute, parse
 from tfbench import UserError, finetune, pretrain, study
 from tfbench.benchmarks import search as search_benchmark
 from tfbench.cli.progress import Silent
+from tfbench.config import RUNGS, key_of
 from tfbench.files import atomic
 from tfbench.results import store
 from tfbench.stats import budgets
@@ -22,42 +22,41 @@ SMALL = ("--model=mini_mobilenet_v1", "--dataset=digits", "--image_size=32", "--
          "--deterministic")
 
 
-@pytest.mark.parametrize("number", [1, 2, 3, 5, 9, 56])
-def test_the_best_third_goes_on_whatever_the_order(number):
-    accuracies = {trial: trial / 1000 for trial in range(1, number + 1)}
-    expected = sorted(sorted(accuracies, key=accuracies.get)[-max(number // 3, 1):])
-    for seed in range(3):
-        order = random.Random(seed).sample(sorted(accuracies), number)
-        assert halving.survivors({trial: accuracies[trial] for trial in order}) == expected
-
-
 @pytest.mark.parametrize("accuracies, expected", [
-    ({1: 0.5, 2: 0.7, 3: 0.5, 4: 0.5, 5: 0.1, 6: 0.2}, [1, 2, 3, 4]),
-    ({4: 0.3, 1: 0.9, 2: 0.3}, [1]),
-    ({1: 0.2, 2: 0.2}, [1, 2]),
-    ({9: 0.5, 8: 0.5, 7: 0.6, 6: 0.5, 5: 0.5}, [7]),
-    ({1: 0.4, 2: 0.1, 3: 0.4, 4: 0.4, 5: 0.3, 6: 0.0, 7: 0.4, 8: 0.2}, [1, 3, 4, 7]),
-    (dict.fromkeys(range(1, 5), 0.0), [1, 2, 3, 4]),  # all diverged
-])
-def test_equal_ones_go_on_together(accuracies, expected):
-    """As Optuna's SuccessiveHalvingPruner of the same factor decides when all of a rung have reported."""
-    assert halving.survivors(accuracies) == expected
+    ({1: 0.5, 2: 0.7, 3: 0.5}, [2]), ({3: 0.2, 1: 0.9, 2: 0.9}, [1, 2]), (dict.fromkeys((4, 2, 6), 0.0), [2, 4, 6])])
+def test_equally_good_ones_go_on_together_whatever_the_order(accuracies, expected):
+    assert halving.best(accuracies) == expected
 
 
 def test_rungs_of_the_papers_grid():
-    assert halving.rungs(PAPER) == {2170: 56, 6510: 18, 19531: 6}
-    assert halving.rungs(PAPER | {"search": "grid"}) == {19531: 56}
-    assert halving.rungs(PAPER | {"learning_rate": [1.0], "weight_decay": [0.0]}) == {19531: 1}
-    assert halving.rungs(PAPER | {"learning_rate": [1.0, 2.0], "weight_decay": [0.0]}) == {6510: 2, 19531: 1}
-    assert halving.rungs(PAPER | {"steps": 2}) == {1: 56, 2: 18}  # no two rungs of the same length
+    assert halving.rungs(PAPER) == [(1953, 7), (19531, 8)]
+    assert halving.rungs(PAPER | {"search": "grid"}) == [(19531, 56)]
+    assert halving.rungs(PAPER | {"learning_rate": [1.0], "weight_decay": [0.0]}) == [(19531, 1)]
+    assert halving.rungs(PAPER | {"learning_rate": [1.0]}) == [(19531, 8)]
+    assert halving.rungs(PAPER | {"weight_decay": [0.0]}) == [(1953, 7), (19531, 1)]
+    assert halving.rungs(PAPER | {"steps": 2}) == [(1, 7), (2, 8)]
+
+
+def test_the_best_learning_rate_goes_on_at_every_weight_decay():
+    spec = PAPER | {"learning_rate": [1.0] * 4, "weight_decay": [0.0] * 3}
+    first = halving.entrants({}, 0, spec)
+    assert first == [2, 5, 8, 11]
+    trials = {number: {"validation_accuracy": accuracy} for number, accuracy in zip(first, (0.3, 0.5, 0.7, 0.1),
+                                                                                   strict=True)}
+    assert halving.entrants(trials, 1, spec) == [19, 20, 21]
+    trials |= {number: {"validation_accuracy": 0.9} for number in (19, 20, 21)}  # of the rung itself: not read
+    trials[5] = trials[8]
+    assert halving.entrants(trials, 1, spec) == [16, 17, 18, 19, 20, 21]
+    for all_in_full in ({"search": "grid"}, {"learning_rate": [1.0], "weight_decay": [0.0] * 12}):
+        assert halving.entrants({}, 0, spec | all_in_full) == list(range(1, 13))
 
 
 def test_the_plan_counts_what_halving_saves():
     arguments = ["--model=inception_v4", "--dataset=pets"]
     full, less = (plan.cost(parse(finetune, [*arguments, f"--search={search}"]), 1e12)
                   for search in ("grid", "halving"))
-    assert (full.fits, less.fits) == (57, 56 + 18 + 6 + 1)
-    assert less.trained == (56 * 2170 + 18 * 6510 + 6 * 19531 + 19531) * 256 < 0.36 * full.trained
+    assert (full.fits, less.fits) == (57, 7 + 8 + 1)
+    assert less.trained == (7 * 1953 + 8 * 19531 + 19531) * 256 < 0.18 * full.trained
 
 
 def write_trial(work, spec: dict, number: int, score: float, steps: int) -> None:
@@ -78,7 +77,7 @@ def test_jobs_wait_for_the_rung_before(tmp_path, data_dir):
     spec, _ = jobs.record_of(runs[0].config, {})
     folder = store.work_dir(tmp_path, spec)
     for number, score in ((1, 0.2), (2, 0.4), (3, 0.3)):
-        write_trial(folder, spec, number, score, steps=3)
+        write_trial(folder, spec, number, score, steps=1)
     made, _ = jobs.make(runs, Silent())
     assert [(job.call[0].trial, job.needs) for job in made] == [("5", ()), ("refit", (0,))]
     assert [halving.is_not_needed(spec, folder, number) for number in range(1, 7)] == [True] * 4 + [False, True]
@@ -104,7 +103,7 @@ def rows(tmp_path_factory, data_dir):
     folder = tmp_path_factory.mktemp("results")
     arguments = [*SMALL, f"--results_dir={folder}", f"--data_dir={data_dir}"]
     source, _ = execute(pretrain, [*arguments, "--steps=60", "--learning_rate=0.02", "--warmup_epochs=0", "--ema=0"])
-    arguments += [f"--weights={store.weights_path(folder, source['spec'])}", "--steps=9",
+    arguments += [f"--weights={store.weights_path(folder, source['spec'])}", "--steps=20",
                   "--learning_rate=0.0001,0.03,1", "--weight_decay=0"]
     found = {search: execute(finetune, [*arguments, f"--search={search}"])[0]
              for search in ("grid", "halving")}
@@ -113,8 +112,9 @@ def rows(tmp_path_factory, data_dir):
 
 def test_the_longest_trials_are_the_full_grids(rows):
     full = {trial["learning_rate"]: trial for trial in rows["grid"]["trials"]}
-    last = [trial for trial in rows["halving"]["trials"] if trial["steps"] == 9]
-    assert [trial["steps"] for trial in rows["halving"]["trials"]] == [3] * 3 + [9] * len(last) and len(last) < 3
+    steps = [trial["steps"] for trial in rows["halving"]["trials"]]
+    last = [trial for trial in rows["halving"]["trials"] if trial["steps"] == 20]
+    assert steps == [2] * 3 + [20] * len(last) and len(last) in (1, 2)
     for trial in last:
         assert trial["validation"] == full[trial["learning_rate"]]["validation"]
     best = max(last, key=lambda trial: trial["validation_accuracy"])
@@ -126,13 +126,22 @@ def test_the_longest_trials_are_the_full_grids(rows):
 def test_the_row_says_how_it_searched(rows):
     found = rows["halving"]
     assert found["search"] == {"kind": "halving", "steps": sum(trial["steps"] for trial in found["trials"]),
-                               "grid_steps": 27}
-    assert rows["grid"]["search"] == {"kind": "grid", "steps": 27, "grid_steps": 27}
+                               "grid_steps": 60}
+    assert rows["grid"]["search"] == {"kind": "grid", "steps": 60, "grid_steps": 60}
     assert any("successive halving" in text for text in found["deviations"])
     assert not any("successive halving" in text for text in rows["grid"]["deviations"])
     grid, halving = budgets.runs_of([rows["grid"], found])
     assert budgets.split([grid, halving]) == ([grid], [halving])
     assert "3 learning rates × 1 weight decay by successive halving" in halving.text
+
+
+def test_searches_by_another_schedule_are_other_runs(rows):
+    spec = rows["halving"]["spec"]
+    assert spec["rungs"] == RUNGS and "rungs" not in rows["grid"]["spec"]
+    earlier = {name: value for name, value in spec.items() if name != "rungs"}
+    one, other = budgets.runs_of([rows["halving"], rows["halving"] | {"spec": earlier, "key": key_of(earlier)}])
+    assert "by an earlier version's successive halving" in other.text
+    assert budgets.split([one, other]) == ([other], [one])
 
 
 def test_trials_by_several_processes_give_the_same_row(rows, tmp_path):
@@ -147,7 +156,7 @@ def test_trials_by_several_processes_give_the_same_row(rows, tmp_path):
 def test_what_is_saved_and_missed_is_counted(rows, tmp_path):
     folder = next(argument.split("=")[1] for argument in rows["arguments"] if argument.startswith("--results_dir"))
     found = search_benchmark.measure(folder)
-    assert found["searches"] == 1 and found["steps"] == rows["halving"]["search"]["steps"] / 27
+    assert found["searches"] == 1 and found["steps"] == rows["halving"]["search"]["steps"] / 60
     assert found["test_loss"] == [rows["grid"]["accuracy"] - rows["halving"]["accuracy"]]
     assert found["same_choice"] == (rows["grid"]["selected"] == rows["halving"]["selected"])
     first, *_ = search_benchmark.report(found)

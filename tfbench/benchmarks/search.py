@@ -10,6 +10,8 @@ from tfbench.results import store
 def measure(results_dir) -> dict:
     """Compares each search by halving with the full grid of the same run.
 
+    Searches by an earlier version's halving are left out.
+
     Returns:
       {"searches": how many, "steps": fraction of the grid's steps that halving took, in (0, 1], "same_choice": how many
       chose the same learning rate and weight decay, "validation_loss" and "test_loss": accuracy of the grid's choice
@@ -20,9 +22,12 @@ def measure(results_dir) -> dict:
     """
     runs: dict[str, dict] = {}
     for record in store.read_records(results_dir):
-        if "search" in record:
-            spec = {name: value for name, value in record["spec"].items() if name != "search"}
-            runs.setdefault(config.key_of(spec), {})[record["search"]["kind"]] = record
+        if "search" not in record:
+            continue
+        run = record["spec"]
+        if run["search"] == "grid" or run.get("rungs") == config.RUNGS:
+            spec = {name: value for name, value in run.items() if name not in ("search", "rungs")}
+            runs.setdefault(config.key_of(spec), {})[run["search"]] = record
     pairs = [(run["grid"], run["halving"]) for run in runs.values() if len(run) == 2]
     if not pairs:
         raise UserError(f"expected runs in {results_dir} that were made both with --search=grid and with "

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from tfbench.config import HALVING, RUNGS
 from tfbench.errors import UserError
 from tfbench.models.catalog import CUSTOM_FEATURES, NETWORKS
 from tfbench.regimes import PRETRAIN, REGIMES
@@ -17,13 +18,16 @@ from tfbench.results.record import Record, check_same_outcome
 from tfbench.results.titles import at_size, record_label
 from tfbench.wording import count
 
+HALVED, EARLIER, WHOLE = 1, 2, 3  # values of Budget.whole
+
 
 class Budget(NamedTuple):
     """What the runs of a regime may spend. Of two the larger, compared field by field, is the fuller one.
 
     Attributes (0 where a record does not say, or its regime has none):
       steps: of each trial; with successive halving, of the longest.
-      whole: 1 where every point of the grid was trained in full, 0 with successive halving.
+      whole: WHOLE where every point of the grid was trained in full; less by successive halving, which trained more by
+        an earlier version's rungs than by today's.
       points: of the grid; logistic regression: strengths of L2 regularisation.
       learning_rates, weight_decays: how many of either.
       batch_size: images per step.
@@ -46,7 +50,8 @@ class Budget(NamedTuple):
         """In words, e.g. "12 steps, 2 learning rates × 1 weight decay, batches of 64 images"."""
         words = [count(self.steps, "step")] if self.steps else []
         if self.points and self.learning_rates:
-            halving = "" if self.whole else " by successive halving"
+            halving = {HALVED: " by successive halving",
+                       EARLIER: " by an earlier version's successive halving"}.get(self.whole, "")
             words.append(f"{count(self.learning_rates, 'learning rate')} × "
                          f"{count(self.weight_decays, 'weight decay')}{halving}")
         elif self.points:
@@ -107,8 +112,11 @@ def budget(record: Mapping[str, Any]) -> Budget:
     rates, decays, strengths = (len(spec.get(name) or ()) for name in ("learning_rate", "weight_decay", "l2"))
     if not REGIMES[record["regime"]].search:
         return Budget(points=strengths)
-    whole = int(rates * decays > 0 and spec.get("search") != "halving")
-    return Budget(spec.get("steps") or 0, whole, rates * decays, rates, decays, spec.get("batch_size") or 0)
+    whole = WHOLE
+    if spec.get("search") == HALVING:
+        whole = HALVED if spec.get("rungs") == RUNGS else EARLIER
+    points = rates * decays
+    return Budget(spec.get("steps") or 0, whole if points else 0, points, rates, decays, spec.get("batch_size") or 0)
 
 
 def runs_of(records: Iterable[Mapping[str, Any]]) -> list[Run]:

@@ -69,7 +69,7 @@ def _cost(config: RunConfig, rate: float | dict[str, float], network: Network, d
     kept, solver = CHECKPOINTS * 2 * 4 * network.parameters, 0.0  # float32 weights and momenta
     if kind.search:
         search = config.search_spec()
-        trials = sum(halving.rungs(search).values())
+        trials = sum(rung.trials for rung in halving.rungs(search))
         fits, trained = trials + 1, (halving.steps_left(search, {}) + config.steps) * config.batch_size
         evaluated = trials * 2 * dataset.validation + dataset.test  # at two crops
     elif "epochs" in kind.settings:  # pretraining

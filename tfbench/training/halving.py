@@ -1,37 +1,52 @@
-"""Successive halving over a grid: every point gets a part of the steps, the best third more, a few all of them.
+"""Successive halving over a grid in two rungs: learning rates in short trainings, weight decays in full ones.
 
-Jamieson and Talwalkar, arXiv 1502.07943. Each *rung* trains its points anew, by a schedule that ends with it: finished
-short trainings are compared. (To continue the long training, whose learning rate has hardly fallen by then, favours
-small rates.) The last rung's trials are those of the full grid, bit for bit.
+1. Every learning rate, at the middle weight decay, is trained for a tenth of the steps.
+2. The best learning rate is trained in full, at every weight decay.
+
+Jamieson and Talwalkar (arXiv 1502.07943) let single points go on. Here it is learning rates: what one is worth shows
+early, while short trainings choose among weight decays by chance (docs/measurements.md), as what a weight decay takes
+from the weights grows with the number of steps. In each step it takes the same share at every learning rate, by which
+it is divided: so one can be chosen after the other.
+
+Each rung trains its points anew, by a schedule that ends with it: finished short trainings are compared. (To continue
+the long training, whose learning rate has hardly fallen by then, favours small rates.) The last rung's trials are those
+of the full grid, bit for bit.
 
 Trials are numbered through the rungs, from 1: one number for each point of the grid in the first rung, then in the
-second, and so on. A search of the full grid has one rung.
+second. A search of the full grid has one rung.
 
 A rung's trials are all finished before any goes on, so the choice does not depend on which machine was done first.
 """
 
-import math
+from typing import NamedTuple
 
 from tfbench.results import store
 
-FACTOR = 3  # one in so many points goes on to the next rung, which has so many times the steps
-MAX_RUNGS = 3  # with a ninth, a third and all of the steps
+SHARE = 10  # the first rung's trials have one in so many of the steps
 
 
-def rungs(spec: dict) -> dict[int, int]:
+class Rung(NamedTuple):
+    """Trainings that are compared.
+
+    Attributes:
+      steps: of each trial.
+      trials: their number, if no two learning rates are equally good.
+    """
+
+    steps: int
+    trials: int
+
+
+def rungs(spec: dict) -> list[Rung]:
     """The rungs of a search, first to last.
 
     Args:
-      spec: of a run (results/record.py); search, steps, learning_rate and weight_decay are read.
-
-    Returns:
-      {steps of each trial of the rung: number of trials, if no two are equally good}.
+      spec: of a run (RunConfig.search_spec).
     """
-    points, steps, num_rungs = points_of(spec), spec["steps"], 1
-    if spec["search"] != "grid":
-        num_rungs = min(MAX_RUNGS, 1 + math.ceil(math.log(points, FACTOR)))
-    rung_steps = sorted({max(steps // FACTOR ** rung, 1) for rung in range(num_rungs)})
-    return {steps: max(points // FACTOR ** rung, 1) for rung, steps in enumerate(rung_steps)}
+    rates, steps = len(spec["learning_rate"]), spec["steps"]
+    if spec["search"] == "grid" or rates == 1:
+        return [Rung(steps, points_of(spec))]
+    return [Rung(max(steps // SHARE, 1), rates), Rung(steps, len(spec["weight_decay"]))]
 
 
 def points_of(spec: dict) -> int:
@@ -41,26 +56,29 @@ def points_of(spec: dict) -> int:
 
 def steps_left(spec: dict, trials: dict[int, dict]) -> int:
     """About how many steps of a search are left; `trials` are those that are finished, by number."""
-    return max(sum(steps * count for steps, count in rungs(spec).items()) - _total_steps(trials.values()), 0)
+    return max(sum(rung.steps * rung.trials for rung in rungs(spec)) - _total_steps(trials.values()), 0)
 
 
 def _total_steps(trials) -> int:
     return sum(trial["steps"] for trial in trials)
 
 
-def entrants(trials: dict[int, dict], rung: int, points: int) -> list[int]:
+def entrants(trials: dict[int, dict], rung: int, spec: dict) -> list[int]:
     """Numbers of a rung's trials, ascending.
 
     Args:
       trials: finished ones by number, with all of the rung before.
       rung: from 0.
-      points: of the grid.
+      spec: as of rungs.
     """
-    if rung == 0:
+    decays, points = len(spec["weight_decay"]), points_of(spec)
+    if len(rungs(spec)) == 1:
         return list(range(1, points + 1))
-    accuracies = {number: trial["validation_accuracy"] for number, trial in trials.items()
-                  if rung_of(number, points) == rung - 1}
-    return [number + points for number in survivors(accuracies)]
+    first = range(1 + decays // 2, points + 1, decays)
+    if rung == 0:
+        return list(first)
+    rates = {(number - 1) // decays for number in best({n: trials[n]["validation_accuracy"] for n in first})}
+    return [points + number for number in range(1, points + 1) if (number - 1) // decays in rates]
 
 
 def rung_of(number: int, points: int) -> int:
@@ -68,17 +86,13 @@ def rung_of(number: int, points: int) -> int:
     return (number - 1) // points
 
 
-def survivors(accuracies: dict[int, float]) -> list[int]:
-    """The trials of a rung that go on: the best one in FACTOR, and all that equal the worst of these.
+def best(accuracies: dict[int, float]) -> list[int]:
+    """Numbers of the best trials, ascending: of equally good ones all, so that no order decides.
 
     Args:
       accuracies: on validation, by the trial's number.
-
-    Returns:
-      Their numbers, ascending.
     """
-    best = sorted(accuracies.values(), reverse=True)[:max(len(accuracies) // FACTOR, 1)]
-    return sorted(number for number, accuracy in accuracies.items() if accuracy in best)
+    return sorted(number for number, accuracy in accuracies.items() if accuracy == max(accuracies.values()))
 
 
 def is_not_needed(spec: dict, work, number: int) -> bool:
@@ -95,8 +109,8 @@ def is_not_needed(spec: dict, work, number: int) -> bool:
     if number in done:
         return True
     for rung in range(rung_of(number, points)):
-        done = store.await_trials(work, entrants(done, rung, points), spec)
-    return number not in entrants(done, rung_of(number, points), points)
+        done = store.await_trials(work, entrants(done, rung, spec), spec)
+    return number not in entrants(done, rung_of(number, points), spec)
 
 
 def facts(trials: list[dict], spec: dict) -> dict:

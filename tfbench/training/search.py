@@ -154,8 +154,8 @@ def search(task: Task, weights, train: Examples, validation: Examples) -> list[d
     def show(entrants) -> None:
         task.progress.grid([done[number] for number in entrants if number in done], rates, decays, len(entrants))
 
-    for rung, steps in enumerate(rungs):
-        entrants = halving.entrants(done, rung, len(grid))
+    for rung, (steps, _) in enumerate(rungs):
+        entrants = halving.entrants(done, rung, spec)
         if config.trial == REFIT or only and rung < halving.rung_of(only, len(grid)):  # other processes run these
             done = store.await_trials(task.folder, entrants, spec)
             continue
