@@ -91,9 +91,9 @@ def test_the_first_level_is_the_run_itself_and_every_level_a_command():
 def test_what_was_given_up_is_said():
     config = parse(finetune, PETS)
     words = [given_up([config], [at_level(config, level, 2940)], [2940]) for level in LEVELS]
-    assert words[0] == "nothing" and words[1] == "full training of the points that fall behind"
-    assert words[5] == ("full training of the points that fall behind, 3 × 1 points instead of 7 × 8, 4,882 steps "
-                        "instead of 19,531")
+    assert words[0] == "nothing" and words[1] == "full training of the learning rates that fall behind"
+    assert words[5] == ("full training of the learning rates that fall behind, 3 × 1 points instead of 7 × 8, "
+                        "4,882 steps instead of 19,531")
     assert words[-1].endswith("344 steps instead of 19,531, 64 images in each step instead of 256")
 
 

@@ -41,7 +41,7 @@ class Level:
 
     Attributes:
       name: in words.
-      halving: whether points that fall behind are not trained in full (training/halving.py).
+      halving: whether learning rates that fall behind are not trained in full (training/halving.py).
       learning_rates, weight_decays: the most that are tried, evenly spread over those of the search; 0: all.
       divisor: of the steps.
       quick: whether --preset=quick takes the place of the paper's numbers.
@@ -145,7 +145,7 @@ def given_up(asked: Sequence[RunConfig], taken: Sequence[RunConfig], images: Seq
             continue
         before, after = _facts(one, number), _facts(other, number)
         if before["search"] != after["search"]:
-            parts["full training of the points that fall behind"] = None
+            parts["full training of the learning rates that fall behind"] = None
         sizes = [f"{len(facts['learning_rate'])} × {len(facts['weight_decay'])}" for facts in (before, after)]
         if sizes[0] != sizes[1]:
             parts[f"{sizes[1]} points instead of {sizes[0]}"] = None
