@@ -197,7 +197,7 @@ def test_a_run_stopped_at_the_end_of_its_budget_continues_to_the_same_record(com
     assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL and signal.getitimer(signal.ITIMER_REAL) == (0, 0)
     assert list(stopped[0].glob("work/*/trial*/checkpoints/step-00000005.index"))
     said = capsys.readouterr().out
-    assert "budget 16s: halving, about 11 s" in said and "given up: full training" in said
+    assert "budget 16s: halving, about 9 s" in said and "given up: full training" in said
 
     decision, = stopped[0].glob("budgets/*.json")
     assert json.loads(decision.read_text())["level"]["name"] == "halving"
@@ -251,12 +251,12 @@ def test_a_study_says_its_level_and_what_is_left_when_its_time_is_over(command, 
     with pytest.raises(UserError, match="add --yes"):  # before anything is measured
         study.main(parse(study, flags))
     assert not (tmp_path / "r").exists()
-    words = "the budget of 16s is spent, 0 of 1 run finished, 0 of 4 fits, about 11 s left"
+    words = "the budget of 16s is spent, 0 of 1 run finished, 0 of 4 fits, about 9 s left"
     with pytest.raises(OutOfTime, match=words):
         study.main(parse(study, [*flags, "--yes"]))
-    assert "  budget 16s: halving, about 11 s for what is not finished, by measured speed" in capsys.readouterr().out
+    assert "  budget 16s: halving, about 9 s for what is not finished, by measured speed" in capsys.readouterr().out
     study.main(parse(study, [*flags, "--plan"]))
-    assert "estimated time  11 s" in (planned := capsys.readouterr().out) and "as decided before" in planned
+    assert "estimated time  9 s" in (planned := capsys.readouterr().out) and "as decided before" in planned
     study.main(parse(study, [*flags, "--status"]))
     said = capsys.readouterr()
     assert "0 of 1 run finished" in said.out and "as decided before" in said.err

@@ -1,5 +1,6 @@
 """Successive halving: who goes on, what it costs, and that its last trials are the full grid's."""
 
+import dataclasses
 import types
 
 import pytest
@@ -139,7 +140,8 @@ def test_searches_by_another_schedule_are_other_runs(rows):
     spec = rows["halving"]["spec"]
     assert spec["rungs"] == RUNGS and "rungs" not in rows["grid"]["spec"]
     earlier = {name: value for name, value in spec.items() if name != "rungs"}
-    one, other = budgets.runs_of([rows["halving"], rows["halving"] | {"spec": earlier, "key": key_of(earlier)}])
+    before = dataclasses.replace(rows["halving"], spec=earlier, key=key_of(earlier))
+    one, other = budgets.runs_of([rows["halving"], before])
     assert "by an earlier version's successive halving" in other.text
     assert budgets.split([one, other]) == ([other], [one])
 
