@@ -41,7 +41,7 @@ HALF = 2  # bytes: of activations in 16 bits, and of a test image's probabilitie
 RULES = (
     "  estimates: weights, momenta and gradients in float32; of the batch what gradients need, by the root of the",
     "  multiply-adds, over --devices. --accumulate=K divides it by K, and holds a sum of gradients. Host: splits of up",
-    "  to 2 GB, batches; for regressions twice the features in float32, 28 bytes × examples × classes and × width")
+    "  to 2 GB, batches; for regressions twice the features in float32, 28 bytes × examples × classes, and by width")
 FITS = "fits"
 FITTING = (
     "  flags of the programs, such as --finetune=--accumulate=4: batch norm then sees a part of the batch at once, and",
