@@ -1,5 +1,6 @@
 """A study that several processes share: its parts, who works on a run, and what becomes of a dead owner's."""
 
+import dataclasses
 import json
 import pathlib
 import subprocess
@@ -111,13 +112,15 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 
 def test_a_run_that_another_process_finishes_is_not_run_again(tmp_path, monkeypatch):
     spec = {"schema": 6, "regime": "finetune", "network": "resnet_50", "dataset": "pets"}
-    ran, record = [], {}
+    ran, record, own = [], {}, types.SimpleNamespace(trials=[], selected={}, get=lambda name: None)
     config = types.SimpleNamespace(
         results_dir=str(tmp_path), keep_model=False, trial=ALL, trial_number=None, regime="finetune", model="resnet_50",
-        dataset="pets", kind=types.SimpleNamespace(search=None, run=lambda inputs, progress: ran.append(1) or "own"))
+        dataset="pets", track=None,
+        kind=types.SimpleNamespace(search=None, run=lambda inputs, progress: ran.append(inputs.tracker) or own))
     progress = types.SimpleNamespace(lines=[], expect=lambda images: None)
     progress.line = progress.lines.append
-    monkeypatch.setattr(run, "resolve", lambda config, progress: types.SimpleNamespace(spec=spec, config=config))
+    inputs = dataclasses.make_dataclass("Inputs", ["config", "spec", "tracker"])
+    monkeypatch.setattr(run, "resolve", lambda config, progress: inputs(config, spec, None))
     monkeypatch.setattr(run.plan, "images_of", lambda inputs: 1)
     monkeypatch.setattr(store, "finished", lambda folder, spec: record.get("it"))
     found = []
@@ -130,7 +133,7 @@ def test_a_run_that_another_process_finishes_is_not_run_again(tmp_path, monkeypa
     thread.join()
     assert found == [("the other's", False)] and not ran and "works on it since" in progress.lines[0]
     record.clear()
-    assert run.execute(config, progress) == ("own", True) and ran == [1]
+    assert run.execute(config, progress) == (own, True) and len(ran) == 1
     assert list((tmp_path / "rows").iterdir()) == []
 
 
