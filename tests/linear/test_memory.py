@@ -42,7 +42,7 @@ def rise(*arguments) -> int:
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_fit_takes_the_features_once_more(dtype):
-    """205 MB of features; measured were 1.1 to 1.33 times that, with blocks and buffers. In float64 it would be twice."""
+    """205 MB of features; measured were 1.1 to 1.33 times that, with blocks. In float64 it would be twice."""
     features = 4 * 200_000 * 256
     assert 0.9 * features < rise(dtype, 200_000, 256, 4) < 1.6 * features
 
