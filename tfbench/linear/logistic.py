@@ -284,15 +284,16 @@ def _optimal_bias(problem: Problem, scores, bias):
     Returns:
       (bias, sum of losses).
     """
-    value, gradient, hessian = _by_bias(problem, scores, bias)
+    value, gradient = _by_bias(problem, scores, bias)
     for _ in range(BIAS_NEWTON_STEPS):
         if np.abs(gradient).max() <= 1e-11 * len(scores):
             break
-        step = np.linalg.lstsq(hessian, gradient, rcond=1e-12)[0]  # softmax: a common shift changes nothing
+        # In softmax a common shift of the bias changes nothing: the Hessian is singular, so least squares.
+        step = np.linalg.lstsq(_hessian(problem, scores, bias), gradient, rcond=1e-12)[0]
         while step.any():
-            new_value, new_gradient, new_hessian = _by_bias(problem, scores, bias - step)
+            new_value, new_gradient = _by_bias(problem, scores, bias - step)
             if new_value <= value:
-                bias, value, gradient, hessian = bias - step, new_value, new_gradient, new_hessian
+                bias, value, gradient = bias - step, new_value, new_gradient
                 break
             step = step / 2 if np.abs(step).max() > 1e-12 else np.zeros_like(step)
         else:
@@ -301,12 +302,20 @@ def _optimal_bias(problem: Problem, scores, bias):
 
 
 def _by_bias(problem: Problem, scores, bias):
-    """The sum of losses at scores + bias, its gradient [classes] and its Hessian [classes, classes] by the bias."""
-    value, gradient, hessian = 0.0, np.zeros(problem.classes), np.zeros((problem.classes, problem.classes))
+    """The sum of losses at scores + bias, and its gradient [classes] by the bias."""
+    value, gradient = 0.0, np.zeros(problem.classes)
     for part in slices(len(scores)):
-        more, score_gradient, more_hessian = LOSSES[problem.kind](scores[part] + bias, problem.labels[part])
-        value, gradient, hessian = value + more, gradient + score_gradient.sum(axis=0), hessian + more_hessian()
-    return value, gradient, hessian
+        more, score_gradient, _ = LOSSES[problem.kind](scores[part] + bias, problem.labels[part])
+        value, gradient = value + more, gradient + score_gradient.sum(axis=0)
+    return value, gradient
+
+
+def _hessian(problem: Problem, scores, bias):
+    """The Hessian [classes, classes] of the same sum by the bias."""
+    hessian = np.zeros((problem.classes, problem.classes))
+    for part in slices(len(scores)):
+        hessian += LOSSES[problem.kind](scores[part] + bias, problem.labels[part])[2]()
+    return hessian
 
 
 def _softmax(scores, labels):
