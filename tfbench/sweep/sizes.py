@@ -117,7 +117,7 @@ def memory(config: RunConfig, network: Network, dataset: Dataset, images: int) -
     features = FLOAT * (dataset.train + dataset.validation) * network.feature_width  # of all, also on few examples
     tested = dataset.test * (FLOAT * network.feature_width + DOUBLE * dataset.classes)
     return Memory(weights, round(activations * FORWARD), host + features + max(data + scores + more, tested), batches,
-                  at_once, solver=min(data, BLOCK_BYTES) + round(2 / SCORES * scores))
+                  at_once, solver=min(data, BLOCK_BYTES) + 2 * DOUBLE * fitted * dataset.classes)
 
 
 def regression(examples: int, width: int, classes: int) -> tuple[int, int, int]:
