@@ -1,6 +1,6 @@
-"""Seconds of the regression path, beside scikit-learn's LogisticRegression: run to the same gap, and in the sweep of
+"""Seconds of the regression path, beside scikit-learn's LogisticRegression run to the same gap, and ssl-transfer's way.
 
-ssl-transfer (linusericsson/ssl-transfer, linear.py), which stops it after scikit-learn's 100 iterations.
+That is a sweep by the same class, stopped after 100 iterations (linear.py of linusericsson/ssl-transfer).
 """
 
 import functools
