@@ -39,8 +39,7 @@ def measure(rounds: int, network: str, batch_size: int, image_size: int | None, 
 
     def make_our_model():
         model = make_model()
-        facts = NETWORKS[network]
-        set_batch_norm(model, momentum=facts.bn_momentum, fused=facts.fused_batch_norm)
+        set_batch_norm(model, momentum=NETWORKS[network].bn_momentum)
         return model
 
     trainer = Trainer(strategy, make_our_model, Step(batch_size, scale_loss=precision == "mixed_float16"))

@@ -140,19 +140,18 @@ def _dtype_policy(policy: str):
         keras.config.set_dtype_policy(before)
 
 
-def set_batch_norm(model: keras.Model, *, momentum: float, synchronized: bool = False, fused: bool = True) -> None:
-    """Sets how every batch-norm layer trains (before a step is traced).
+def set_batch_norm(model: keras.Model, *, momentum: float, synchronized: bool = False) -> None:
+    """Sets how every batch-norm layer trains (before a step is traced): by one operation, where that can
+    (models/batch_norm.py).
 
     Args:
       momentum: decay of the moving statistics in a step.
       synchronized: whether the statistics are those of all devices' images, not of each device's own.
-      fused: whether one operation does it where it can (models/batch_norm.py).
     """
     for layer in all_layers(model):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum, layer.synchronized = momentum, synchronized
-            if fused:
-                batch_norm.fuse(layer)
+            batch_norm.fuse(layer)
 
 
 def decayed_kernels(model: keras.Model) -> list[keras.Variable]:

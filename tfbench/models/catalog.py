@@ -134,12 +134,6 @@ class Network:
         return self.builder not in ("untouched", "miniature")
 
     @property
-    def fused_batch_norm(self) -> bool:
-        """Whether batch norm trains by the fused operation (models/batch_norm.py). It rounds otherwise than Keras's
-        operations, by which the published figures of the miniature were measured: its networks keep these."""
-        return self.builder != "miniature"
-
-    @property
     def public_top1(self) -> float | None:
         """Published ImageNet top-1 accuracy in [0, 1] of the public weights that are taken unless told otherwise:
         TF-Slim's, as in the paper's table, else Keras's; None without any."""

@@ -94,8 +94,7 @@ def make_engine(inputs: RunInputs, momentum: float) -> Engine:
             dropout=network.dropout if config.dropout else 0.0, auxiliary_head=config.auxiliary_head,
             drop_path=config.drop_path, seed=config.seed, precision=config.precision)
         # Micro-batches update the moving statistics once each: together they decay as one step does.
-        set_batch_norm(model, momentum=momentum ** (1 / config.accumulate), synchronized=config.sync_batch_norm,
-                       fused=network.fused_batch_norm)
+        set_batch_norm(model, momentum=momentum ** (1 / config.accumulate), synchronized=config.sync_batch_norm)
         return model
 
     value_range = spec["value_range"]
