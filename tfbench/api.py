@@ -147,7 +147,7 @@ def load_dataset(name: str, data_dir="~/tensorflow_datasets", *, split_seed: int
     >>> from tfbench import load_dataset
     >>> digits = load_dataset("digits", "data")
     >>> {split: examples.labels.shape for split, examples in digits.items()}
-    {'train': (1078,), 'validation': (360,), 'test': (359,)}
+    {'train': (400,), 'validation': (200,), 'test': (1197,)}
     >>> digits.class_names[:3]
     ('0', '1', '2')
     >>> import tensorflow as tf
@@ -196,7 +196,7 @@ def extract_features(network: str, examples: Examples, *, weights: str | None, i
     >>> test = load_dataset("digits", "data")["test"]
     >>> features = extract_features("mobilenet_v1", test, weights=None, image_size=32)
     >>> features.shape, features.dtype
-    ((359, 1024), dtype('float32'))
+    ((1197, 1024), dtype('float32'))
     """
     _check_types(network=(network, str), weights=(weights, str | None), image_size=(image_size, int | None),
                  batch_size=(batch_size, int))

@@ -35,8 +35,8 @@ def test_the_folder_has_models_that_answer_as_the_run_and_a_card_whose_code_runs
     assert set(facts["formats"]) == set(formats.FORMATS) and facts["formats"]["tflite"]["quantized"]
     assert facts["formats"]["keras"]["check"]["difference"] < formats.TOLERANCE
     accuracy = facts["accuracy"]
-    assert accuracy["low"] < accuracy["value"] < accuracy["high"] and accuracy["n_test"] == 359
-    assert facts["dataset"]["images"] == {"train": 1078, "validation": 360, "test": 359}
+    assert accuracy["low"] < accuracy["value"] < accuracy["high"] and accuracy["n_test"] == 1197
+    assert facts["dataset"]["images"] == {"train": 400, "validation": 200, "test": 1197}
     assert all(entry in card for entry in facts["deviations"]) and facts["deviations"]
     Image.new("RGB", (20, 30), (200, 10, 99)).save(tmp_path / "photo.jpg")
     code = re.findall(r"```python\n(.*?)```", card, re.DOTALL)

@@ -133,7 +133,7 @@ def test_every_regime_writes_a_row(dataset, results, weights, folders):
         assert row["seconds"] >= sum(trial["seconds"] for trial in row["trials"]) + row["refit"]["seconds"]
     for row in written:
         kept = np.load(store.record_path(results, row["spec"]).with_suffix(".npz"))
-        assert len(kept["keys"]) == row["n_test"] == {"digits": 359}.get(dataset, 1000)
+        assert len(kept["keys"]) == row["n_test"] == {"digits": 1197}.get(dataset, 1000)
         assert 0 < row["accuracy"] <= 1 and 0 < row["validation_accuracy"] <= 1
         assert row["validation_accuracy"] == max(trial["validation_accuracy"] for trial in row["trials"])
         if dataset == "digits":
@@ -157,7 +157,7 @@ def test_curves_are_runs_of_their_own(results, weights, folders):
     for found in (tuned, fixed):
         assert [(row["spec"]["examples_per_class"], row["spec"]["subset_seed"]) for row in found] == [
             (1, 0), (1, 5), (3, 0), (3, 5)]
-        assert len({row["key"] for row in found}) == 4 and {row["n_test"] for row in found} == {359}
+        assert len({row["key"] for row in found}) == 4 and {row["n_test"] for row in found} == {1197}
     assert [row["refit"]["images"] for row in tuned] == [10, 10, 30, 30]
     flagfile = store.record_path(results, tuned[2]["spec"]).with_suffix(".flags")
     again, = execute_all(parse(finetune, [f"--flagfile={flagfile}"]))

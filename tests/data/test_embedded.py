@@ -17,7 +17,7 @@ from tfbench.data.prepare import prepare
 CONTENT = {
     "glyphs": "63efd0e7ee5230b0eb8a65fc5a1c466943b759b34554a55cfbdec3c7e138e151",
     "digits": "2f13c5c2661bc0cbe1faf374fbba5aa7fb033362f1e05a78f0f1618ae7277d3e",
-    "digits_grid": "8df9c54fb03f2d42c1eda7619796c283e76e35da0b0a70484934e25de588343a",
+    "digits_grid": "da6537390a57671d3b4403cfc84d4870b37f7f99daa9182d69e7cfca88730d25",
     "diacritics": "f7ccfe67af44a2737eb2c65d05825d28e614df02d2580dab30ee6065132476f5",
 }
 

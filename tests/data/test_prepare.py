@@ -44,9 +44,9 @@ def flip(data_dir):
 
 
 def test_folder_is_tfdss():
-    assert manifests.folder(DIGITS, "/d") == pathlib.Path("/d/digits/1.0.0")
+    assert manifests.folder(DIGITS, "/d") == pathlib.Path("/d/digits/2.0.0")
     assert manifests.folder(DATASETS["voc2007"], "/d") == pathlib.Path("/d/voc/2007/5.0.0")
-    assert manifests.folder(DIGITS, "~/d") == pathlib.Path.home() / "d/digits/1.0.0"
+    assert manifests.folder(DIGITS, "~/d") == pathlib.Path.home() / "d/digits/2.0.0"
 
 
 def test_preparing_twice_gives_the_same_content(data_dir, tmp_path, capsys):
@@ -126,7 +126,7 @@ def test_a_folder_that_lacks_only_the_manifest_gets_it_again(copied):
 ])
 def test_missing_and_cut_shards_are_told(copied, use, damage, found):
     damage(shard(copied))
-    with pytest.raises(UserError, match=f"digits/1.0.0 is half written or damaged .*{found}.*{CURE}"):
+    with pytest.raises(UserError, match=f"digits/2.0.0 is half written or damaged .*{found}.*{CURE}"):
         use(DIGITS, copied)
 
 
@@ -184,15 +184,15 @@ def test_another_split_than_the_manifests_is_told(copied):
     manifest = json.loads(path.read_text())
     manifest["splits"]["train"]["sha256"] = "0" * 64
     path.write_text(json.dumps(manifest))
-    with pytest.raises(UserError, match="1,078 train examples of its manifest"):
+    with pytest.raises(UserError, match="400 train examples of its manifest"):
         examples.load_split(DIGITS, "train", copied)
     examples.load_split(DIGITS, "test", copied)
 
 
 def test_counts_must_be_the_catalogs(copied):
     (manifests.folder(DIGITS, copied) / manifests.MANIFEST).unlink()
-    with pytest.raises(UserError, match="expected 1,079 train examples, found 1,078"):
-        prepare.prepare(dataclasses.replace(DIGITS, train=1079), copied)
+    with pytest.raises(UserError, match="expected 401 train examples, found 400"):
+        prepare.prepare(dataclasses.replace(DIGITS, train=401), copied)
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path):
@@ -238,7 +238,7 @@ def test_the_loser_of_a_race_uses_the_winners_files(data_dir, tmp_path, monkeypa
 
     monkeypatch.setattr(digits.Digits, "_generate_examples", overtaken)
     assert prepare.prepare(DIGITS, tmp_path) == manifests.read(DIGITS, data_dir)
-    assert [path.name for path in target.parent.iterdir()] == ["1.0.0"]  # no incomplete folder stays
+    assert [path.name for path in target.parent.iterdir()] == ["2.0.0"]  # no incomplete folder stays
 
 
 @pytest.mark.parametrize("name, seed", [("digits", 0), ("diacritics", 0), ("diacritics", 1)])

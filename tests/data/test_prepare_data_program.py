@@ -192,7 +192,7 @@ def test_of_several_sets_the_rest_goes_on(tmp_path, hosts, capsys):
     arguments = ["--dataset=cars,flowers,dtd,digits", f"--data_dir={tmp_path / 'data'}"]
     assert prepare_data.main(parse(prepare_data, arguments)) == 1
     printed, errors = capsys.readouterr()
-    assert "dtd: " in printed and "digits: 1,078 / 360 / 359 images" in printed
+    assert "dtd: " in printed and "digits: 400 / 200 / 1,197 images" in printed
     assert "missing: cars: cars needs cars_train.tgz" in errors and "which cannot be fetched" in errors
     assert "missing: flowers: cannot fetch http://127.0.0.1:9/102flowers.tgz (" in errors
     assert "2 of 4 data sets there, 2 missing; the same command fetches only what is missing" in errors
@@ -232,7 +232,7 @@ def test_missing_birds_are_refused_or_counted(tmp_path):
 
 def test_embedded_sets_are_prepared_too(tmp_path, run_program):
     output = run_program(prepare_data, "--dataset=digits", f"--data_dir={tmp_path}")
-    assert "digits: 1,078 / 360 / 359 images" in output
+    assert "digits: 400 / 200 / 1,197 images" in output
 
 
 def test_another_aircraft_archive_is_refused_by_the_builder(tmp_path):

@@ -57,7 +57,7 @@ def test_features_are_those_of_the_network(folder, monkeypatch):
     images = np.stack([pipeline.resize(pipeline.decode(image), 32, "bicubic")
                        for image in test.images[:8]]).clip(0, 255)
     np.testing.assert_allclose(features[:8], model(images)["features"], rtol=1e-3, atol=1e-6)
-    assert features.shape == (359, 1024) and features[0].std() > 0
+    assert features.shape == (1197, 1024) and features[0].std() > 0
 
 
 def test_correlation_is_that_of_the_log_odds(folder):

@@ -199,7 +199,7 @@ def test_a_study_there_is_seen_analysed_and_exported(remote, data_dir, tmp_path,
     address, folder, *_ = remote
     flags = [*MATRIX, f"--results_dir={address}", f"--data_dir={data_dir}"]
     said = run_program(study, *flags, "--status")
-    assert "3 of 3 runs finished" in said and "test 359 of 359" in said
+    assert "3 of 3 runs finished" in said and "test 1,197 of 1,197" in said
     before = outcomes(folder)
     said = run_program(study, *flags, "--yes")
     assert said.count("finished before") == 3 and f"report: {address}/report/index.html" in said

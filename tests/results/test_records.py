@@ -94,7 +94,7 @@ def test_deviations_and_edges_are_declared():
     assert [mixed in make(image_size=size, source=source)["deviations"] for size in (224, 299)] == [True, False]
     assert row["verification"] == {"archives": "UNKNOWN", "counts": "PASS", "labels": "UNKNOWN", "keys": "UNKNOWN",
                                    "images": "UNKNOWN", "leakage": "UNKNOWN"}
-    assert row["test_split"]["expected"] == 359
+    assert row["test_split"]["expected"] == 1197
     assert "objects that VOC calls difficult count" in " ".join(make(data={"difficult": "negative"})["deviations"])
     grids = {"learning_rate": [0.1, 0.2, 0.3], "weight_decay": [0.0]}
     assert records.edge_warnings(grids, {"learning_rate": 0.2, "weight_decay": 0.0}) == []

@@ -42,7 +42,7 @@ def test_plan_counts_runs_and_images():
     by_regime = {run.config.regime: run.cost for run in runs}
     assert by_regime["pretrain"].trained == 15 * 32
     assert by_regime["finetune"].trained == 2 * 3 * 32  # one point and the refit
-    assert by_regime["finetune"].evaluated == 2 * 360 + 359  # validation at two crops
+    assert by_regime["finetune"].evaluated == 2 * 200 + 1197  # validation at two crops
     assert by_regime["logistic_regression"].evaluated == 1797
     text = plan.describe(parse(study, MATRIX), runs)
     assert "2 networks × 1 data set × 3 regimes: 6 runs, after 2 pretrainings on glyphs" in text
@@ -153,7 +153,7 @@ def test_study_from_plan_to_report_and_again(tmp_path, data_dir):
 
     code, there = processes.run(*command[:-1], "--status")
     assert code == 0 and "8 of 8 runs finished" in there
-    assert there.count("features mini_") == 2 and "test 359 of 359" in there
+    assert there.count("features mini_") == 2 and "test 1,197 of 1,197" in there
     path = next(tmp_path.glob("rows/finetune-mini_mobilenet_v2-*.json"))
     path.rename(tmp_path / "aside.json")
     _, there = processes.run(*command[:-1], "--status")

@@ -194,9 +194,9 @@ SOURCE_DATASETS = (
 EMBEDDED_DATASETS = (
     Dataset("glyphs", "Glyphs", "glyphs:2.0.0", 37, "top1", 10000, 1000, 2000, official_validation=True,
             builder="tfbench.data.embedded.glyphs:Glyphs", embedded=True, mirror=False),
-    Dataset("digits", "Digits", "digits:1.0.0", 10, "top1", 1078, 360, 359, official_validation=True,
+    Dataset("digits", "Digits", "digits:2.0.0", 10, "top1", 400, 200, 1197, official_validation=True,
             builder="tfbench.data.embedded.digits:Digits", embedded=True, mirror=False),
-    Dataset("digits_grid", "Digits grid", "digits_grid:1.0.0", 10, VOC_MAP, 1000, 500, 1000, official_validation=True,
+    Dataset("digits_grid", "Digits grid", "digits_grid:2.0.0", 10, VOC_MAP, 1000, 500, 1000, official_validation=True,
             builder="tfbench.data.embedded.digits_grid:DigitsGrid", embedded=True, mirror=False, multi_label=True),
     Dataset("diacritics", "Diacritics", "diacritics:1.0.0", 12, "mean_per_class", 1000, 250, 1000,
             builder="tfbench.data.embedded.diacritics:Diacritics", embedded=True, mirror=False),

@@ -68,8 +68,9 @@ def _doubled(small: np.ndarray) -> np.ndarray:
 class DigitsGrid(tfds.core.GeneratorBasedBuilder):
     """Images of up to four handwritten digits with VOC's two label fields."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "First version: 1,000, 500 and 1,000 images."}
+    VERSION = tfds.core.Version("2.0.0")
+    RELEASE_NOTES = {"1.0.0": "First version: 1,000, 500 and 1,000 images.",
+                     "2.0.0": "Of the digits of digits:2.0.0."}
 
     def _info(self) -> tfds.core.DatasetInfo:
         names = [str(digit) for digit in range(10)]
