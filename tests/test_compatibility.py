@@ -27,7 +27,7 @@ ROWS = [json.loads(path.read_text()) for path in sorted(STUDY.glob("rows/*.json"
 # Facts that specifications got after the study was made, where outcomes changed (tests/compatibility/README.md).
 NEW_FACTS = {"resize": "bilinear",
              "update": "Nesterov momentum as TensorFlow 1's, the learning rate outside the velocity"}
-TODAYS_DATA = {spec["dataset"]: spec["data"] for spec in (entry["spec"] for entry in SPECS)}  # of the sets' versions now
+TODAYS_DATA = {spec["dataset"]: spec["data"] for spec in (entry["spec"] for entry in SPECS)}  # versions now
 REPEATABLE = [row for row in ROWS if row["regime"] in ("pretrain", "train_from_scratch")]  # others need the weights
 
 
