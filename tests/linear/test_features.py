@@ -41,7 +41,7 @@ class Progress:
 
 @pytest.fixture(scope="module")
 def digits(data_dir):
-    return load_split(DATASETS["digits"], "validation", data_dir)
+    return load_split(DATASETS["digits"], "train", data_dir)
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def test_classifier_of_the_weights_takes_the_features(digits, weights_file):
 
 @pytest.fixture
 def fixed(tmp_path, weights_file, monkeypatch):
-    """Features of 360 images in shards of 100."""
+    """Features of 400 images in shards of 100."""
     monkeypatch.setattr(features, "SHARD_EXAMPLES", 100)
     return features.FixedFeatures(lambda precision: extractor(weights_file, 1, precision), "float32",
                                   cache.FeatureCache(tmp_path / "features"), SIZE, 64, Progress())
