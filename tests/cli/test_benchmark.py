@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+import time
 
 import numpy as np
 import PIL.Image
@@ -10,6 +11,7 @@ import pytest
 
 from tfbench import benchmark
 from tfbench.benchmarks import analysis, features, input, linear
+from tfbench.benchmarks.timing import ratios_of_rounds, say_ratio, seconds_of_rounds
 from tfbench.benchmarks.torch_peer import TorchPeer
 from tfbench.linear import logistic
 
@@ -57,6 +59,29 @@ def test_sweep_of_ssl_transfer_ends_above_the_optimum_where_classes_can_be_separ
     assert linear.sweep(problems, 1e-9)["fits"] == 1
 
 
+class Elsewhere:
+    """A call whose processor in another process takes one second, then two, then three, and so on."""
+
+    processor_seconds = 0.0
+    calls = 0
+
+    def __call__(self):
+        self.calls += 1
+        self.processor_seconds += self.calls
+
+
+def test_waiting_takes_time_on_the_wall_and_none_of_the_processor():
+    wall, processor = seconds_of_rounds({"waits": lambda: time.sleep(0.05), "elsewhere": Elsewhere()}, rounds=3)
+    assert min(wall["waits"]) >= 0.05 > 0.04 > max(processor["waits"])
+    assert processor["elsewhere"] == [2, 3, 4]  # the first round warms up
+
+
+def test_ratios_are_of_the_same_round():
+    ratios = ratios_of_rounds({"ours": [1.0, 2.0, 4.0], "theirs": [3.0, 4.0, 6.0]}, {"theirs": ("ours", "theirs")})
+    assert ratios == {"ratios": {"theirs": 2.0}, "ratio_ranges": {"theirs": [1.5, 3.0]}}
+    assert say_ratio(ratios, "theirs") == "2.00 (1.50 to 3.00)"
+
+
 WORK = {"train": True, "batch_size": 2, "image_size": 32, "steps": 1, "precision": "float32", "classes": 2,
         "learning_rate": 0.1, "momentum": 0.9, "l2": 0.0}
 
@@ -72,12 +97,14 @@ def speaker(folder, afterwards):
 
 def test_peer_takes_turns_in_its_own_process(tmp_path):
     done = tmp_path / "done"
-    peer = TorchPeer(speaker(tmp_path, f"while read line; do echo $line >> {done}; echo; done"), "mobilenet_v1", **WORK)
+    peer = TorchPeer(speaker(tmp_path, f"while read line; do echo $line >> {done}; echo 2.5; done"), "mobilenet_v1",
+                     **WORK)
     for _ in range(3):
         peer.loops["PyTorch + timm"]()
     process = peer.process
     peer.close()
     assert done.read_text() == 3 * "loop\n" and process.returncode == 0 and not peer.loops
+    assert peer.processor_seconds == 2.5
     assert peer.lines() == ["  PyTorch 2.0, timm 1.0: 3,206,976 parameters without the classifier, 1 threads"]
 
 
@@ -118,7 +145,7 @@ def test_features_are_timed_beside_keras(monkeypatch):
 
 @pytest.mark.slow
 def test_training_is_timed_beside_keras(run_program, tmp_path):
-    python = speaker(tmp_path, "while read line; do echo; done")
+    python = speaker(tmp_path, "n=0; while read line; do n=$((n + 1)); echo $n; done")  # one second each
     said = run_program(benchmark, "--what=training", "--model=mobilenet_v1", "--batch_size=4", "--image_size=32",
                        "--rounds=1", "--steps=3", f"--torch_python={python}", f"--output={tmp_path}/speed.json")
     result, = json.loads((tmp_path / "speed.json").read_text())
@@ -126,8 +153,11 @@ def test_training_is_timed_beside_keras(run_program, tmp_path):
     assert set(rates) == {"keras fit", "tfbench", "PyTorch + timm"} and min(rates.values()) > 0
     for peer in ("keras fit", "PyTorch + timm"):
         assert result["ratios"][peer] == pytest.approx(rates["tfbench"] / rates[peer])
+    ours, = result["processor_seconds"]["tfbench"]
+    assert ours > 0 and result["by_processor"]["ratios"]["PyTorch + timm"] == pytest.approx(1 / ours)
     assert 0 <= result["second_trial_seconds"] < 5
     assert " of keras fit, " in said and " of PyTorch + timm; a second trial begins within" in said
+    assert "by seconds of the processor at" in said
     assert "PyTorch 2.0, timm 1.0: 3,206,976 parameters" in said
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfbench.benchmarks.input import photographs
-from tfbench.benchmarks.timing import medians, ratios_of_rounds, seconds_of_rounds
+from tfbench.benchmarks.timing import medians, ratios_of_rounds, say_ratio, seconds_of_rounds
 from tfbench.benchmarks.torch_peer import TorchPeer
 from tfbench.data.examples import Examples
 from tfbench.data.pipeline import evaluation_batches
@@ -56,7 +56,7 @@ def measure(rounds: int, network: str, batch_size: int, image_size: int | None =
         precision=precision, classes=1, learning_rate=0.0, momentum=0.0, l2=0.0) for precision in features.PRECISIONS}
     runs |= {name: peer for name, peer in peers.items() if peer.loops}
     try:
-        seconds = seconds_of_rounds(runs, rounds)
+        seconds, processor_seconds = seconds_of_rounds(runs, rounds)
     finally:
         for peer in peers.values():
             peer.close()
@@ -68,6 +68,7 @@ def measure(rounds: int, network: str, batch_size: int, image_size: int | None =
         compared |= {model_only: (model_only, "keras predict"), from_files: (from_files, model_only)}
     return {"network": network, "batch_size": batch_size, "image_size": size, "images_per_second": rates,
             "seconds": seconds, **ratios_of_rounds(seconds, compared),
+            "processor_seconds": processor_seconds, "by_processor": ratios_of_rounds(processor_seconds, compared),
             "peer": peers[f"PyTorch + timm, {features.PRECISIONS[0]}"].lines(),
             "bfloat16_relative_error": float(np.linalg.norm(reduced - exact) / np.linalg.norm(exact))}
 
@@ -79,7 +80,7 @@ def report(result: dict) -> list[str]:
     for name, rate in result["images_per_second"].items():
         line = f"  {name:<28} {rate:7.1f} images/s"
         if name in result["ratios"]:
-            times = "{:.2f} ({:.2f} to {:.2f})".format(result["ratios"][name], *result["ratio_ranges"][name])
+            times = f"{say_ratio(result, name)}, {say_ratio(result['by_processor'], name)} by the processor's seconds,"
             if name.startswith("PyTorch"):
                 line += f"   our model runs at {times} of it"
             else:

@@ -2,13 +2,14 @@
 
 The parent starts this file by its path, with an interpreter that has torch and timm and need not have tfbench. The
 child builds the network, says what it is in a line of JSON, then computes one loop for each line that it reads and
-answers with a line. So the rounds of both can take turns.
+answers with the seconds of the processor that it took so far. So the rounds of both can take turns.
 """
 
 import json
 import pathlib
 import subprocess
 import sys
+import time
 from typing import Any
 
 # Networks of the catalog that timm has: the same layers. Parameters without the classifier are equal, but for the
@@ -26,11 +27,13 @@ class TorchPeer:
     Attributes:
       says: dict of the child's first line: "torch" and "timm" (versions), "threads", "parameters" without the
         classifier; or "missing", why there is nothing to compare with.
+      processor_seconds: that all threads of the child have computed until the end of the last loop.
     """
 
     def __init__(self, python: str | None, network: str, **work):
         """Starts `python` (None: this interpreter). `work` are the arguments of `loop` but for the network."""
         self.process: Any = None
+        self.processor_seconds = 0.0
         self.says = {"missing": f"timm does not have {network} in {work['precision']}"}
         if network not in TIMM or work["precision"] not in PRECISIONS:
             return
@@ -48,9 +51,11 @@ class TorchPeer:
     def __call__(self) -> None:
         self.process.stdin.write("loop\n")
         self.process.stdin.flush()
-        if not self.process.stdout.readline():
+        line = self.process.stdout.readline()
+        if not line:
             raise RuntimeError(f"PyTorch ended in the middle of a loop, with code {self.process.wait()}: what it said "
                                "stands above")
+        self.processor_seconds = float(line)
 
     @property
     def loops(self) -> dict:
@@ -127,7 +132,7 @@ def main(work: dict) -> None:
                        "threads": torch.get_num_threads()}))
     for _ in sys.stdin:
         run()
-        answer("done")
+        answer(str(time.process_time()))
 
 
 if __name__ == "__main__":

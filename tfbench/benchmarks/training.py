@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfbench import paper
-from tfbench.benchmarks.timing import medians, ratios_of_rounds, seconds_of_rounds
+from tfbench.benchmarks.timing import medians, ratios_of_rounds, say_ratio, seconds_of_rounds
 from tfbench.benchmarks.torch_peer import TorchPeer
 from tfbench.models.build import build_network, set_batch_norm
 from tfbench.models.catalog import NETWORKS
@@ -48,7 +48,7 @@ def measure(rounds: int, network: str, batch_size: int, image_size: int | None, 
     try:
         loops = {"keras fit": keras_loop(make_model(), batch, steps), "tfbench": our_loop(trainer, batch, steps),
                  **peer.loops}
-        seconds = seconds_of_rounds(loops, rounds)
+        seconds, processor_seconds = seconds_of_rounds(loops, rounds)
     finally:
         peer.close()
     rates = {name: steps * batch_size / median for name, median in medians(seconds).items()}
@@ -56,6 +56,7 @@ def measure(rounds: int, network: str, batch_size: int, image_size: int | None, 
     first_steps = [seconds_to_first_step(trainer, batch, steps) for _ in range(2)]
     return {"network": network, "batch_size": batch_size, "image_size": size, "precision": precision,
             "seconds": seconds, "images_per_second": rates, **ratios_of_rounds(seconds, pairs), "peer": peer.lines(),
+            "processor_seconds": processor_seconds, "by_processor": ratios_of_rounds(processor_seconds, pairs),
             "second_trial_seconds": max(first_steps[1] - batch_size / rates["tfbench"], 0.0)}
 
 
@@ -97,7 +98,8 @@ def report(result: dict) -> list[str]:
     lines = [f"{result['network']}, random weights, {result['batch_size']} images of {result['image_size']} pixels, "
              f"{result['precision']}"]
     lines += [f"  {name:<18} {rate:7.1f} images/s" for name, rate in result["images_per_second"].items()]
-    ratios = ", ".join("{:.2f} ({:.2f} to {:.2f}) of {}".format(ratio, *result["ratio_ranges"][name], name)
-                       for name, ratio in result["ratios"].items())
+    ratios, by_processor = (", ".join(f"{say_ratio(found, name)} of {name}" for name in found["ratios"])
+                            for found in (result, result["by_processor"]))
     return [*lines, f"  tfbench trains at {ratios}; a second trial begins within "
-            f"{result['second_trial_seconds']:.2f} s", *result["peer"]]
+            f"{result['second_trial_seconds']:.2f} s", f"  by seconds of the processor at {by_processor}",
+            *result["peer"]]
