@@ -178,7 +178,7 @@ def main(options) -> None:
     path = as_path(options.output or as_path(options.results_dir) / "tsne" / slug)
     svg, png = tsne_plot.draw(points, titles, numbers, names)
     table = tsne_plot.csv(points, [(panel.network, panel.weights) for panel in panels], numbers, names,
-                          [examples.keys[position] for position in positions])
+                          [examples.keys[int(position)] for position in positions])
     for ending, content in (("svg", svg), ("png", png), ("csv", table.encode())):
         file = as_path(f"{path}.{ending}")
         atomic.write_atomically(file, content, cure=atomic.make_writable())

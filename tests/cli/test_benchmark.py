@@ -21,16 +21,38 @@ def test_photographs_are_jpegs_of_the_stated_size():
     assert len(images) == 20 and images[0] == images[16]
     picture = PIL.Image.open(io.BytesIO(images[0]))
     assert (picture.format, picture.size, picture.mode) == ("JPEG", (500, 375), "RGB")
-    assert 30_000 < len(images[0]) < 200_000 and np.asarray(picture).std() > 30
+    assert np.mean([len(image) for image in images]) == pytest.approx(110_000, rel=0.03) and np.asarray(picture).std() > 30
 
 
 def test_input_ratios_are_of_the_rates(monkeypatch):
     monkeypatch.setattr(input, "IMAGES", 128)
+    monkeypatch.setattr(input, "PROCESSES", 1)
     result = input.measure(rounds=1)
     rates = result["images_per_second"]
-    assert set(rates) == {"decode_jpeg", "training", "evaluation"} and min(rates.values()) > 10
+    assert set(rates) == {"decode_jpeg", "training", "evaluation", "training_from_files", "files_alone"}
+    assert min(rates.values()) > 10 and result["processes"] == {"1": pytest.approx(rates)}
+    assert set(result["ratio_to_decode_jpeg"]) == {"training", "evaluation", "training_from_files"}
     for name, ratio in result["ratio_to_decode_jpeg"].items():
         assert ratio == pytest.approx(rates[name] / rates["decode_jpeg"])
+    assert all("2 processes" not in line for line in input.report(result))
+
+
+def test_record_files_hold_the_images(tmp_path):
+    images = input.photographs(20)
+    input.write_records(images, tmp_path)
+    made = input.feeds(tmp_path)
+    (_, labels), = made["files_alone"].unbatch().batch(20).enumerate().as_numpy_iterator()
+    assert sorted(labels) == sorted(map(len, images))
+    assert {path.name for path in tmp_path.iterdir()} > {"tfbench_index.npz"} and len(list(tmp_path.iterdir())) == 9
+
+
+@pytest.mark.slow
+def test_input_is_timed_in_processes_side_by_side(run_program, monkeypatch, tmp_path):
+    monkeypatch.setattr(input, "IMAGES", 64)
+    said = run_program(benchmark, "--what=input", "--rounds=1", f"--output={tmp_path}/input.json")
+    result, = json.loads((tmp_path / "input.json").read_text())
+    assert result["processes"].keys() == {"1", "2"} and min(result["processes"]["2"].values()) > 10
+    assert "images/s in 2 processes" in said and "training_from_files" in said
 
 
 def test_regression_is_timed_beside_scikit_learn_run_to_the_same_gap():

@@ -10,7 +10,8 @@ import pytest
 import tensorflow as tf
 
 from tfbench.data import pipeline
-from tfbench.data.examples import Examples
+from tfbench.data.catalog import DATASETS
+from tfbench.data.examples import Examples, StoredImages, load_split, select
 from tfbench.data.pipeline import (
     InputShard,
     decode,
@@ -91,6 +92,28 @@ def test_resumed_training_sees_what_an_uninterrupted_one_sees(color_distortion, 
         np.testing.assert_array_equal(mirrored, again[0][1])
         np.testing.assert_array_equal(labels, again[1])
     assert whole[0][0][0].shape == (4, 16, 16, 3) and whole[0][0][0].dtype == np.float32
+
+
+@pytest.mark.parametrize("shard", [InputShard(), InputShard(host=1, num_hosts=2, num_batches=2)])
+@pytest.mark.parametrize("at_once", [1, 3, 1000])
+def test_images_read_from_records_make_the_batches_of_those_in_memory_from_any_step_on(at_once, shard, data_dir,
+                                                                                      monkeypatch):
+    monkeypatch.setattr(pipeline, "READ_AT_ONCE", at_once)
+    chosen = np.arange(5, 42)
+    held, stored = (select(load_split(DATASETS["digits"], "test", data_dir, memory=memory), chosen)
+                    for memory in (1 << 30, 0))
+    assert isinstance(held.images, np.ndarray) and isinstance(stored.images, StoredImages)
+    settings = {**AUGMENTATION, "batch_size": 8, "image_size": 12, "steps": 10, "shard": shard}
+    for first_step in (0, 7):
+        batches, again = (list(training_batches(part, first_step=first_step, **settings).as_numpy_iterator())
+                          for part in (held, stored))
+        assert len(batches) == (10 - first_step) * shard.num_batches
+        for batch, other in zip(tf.nest.flatten(batches), tf.nest.flatten(again), strict=True):
+            np.testing.assert_array_equal(batch, other)
+    batches, again = (list(evaluation_batches(part, batch_size=8, image_size=12, shard=shard).as_numpy_iterator())
+                      for part in (held, stored))
+    for batch, other in zip(tf.nest.flatten(batches), tf.nest.flatten(again), strict=True):
+        np.testing.assert_array_equal(batch, other)
 
 
 @pytest.mark.parametrize("hosts, num_batches", [(1, 4), (2, 1), (2, 2)])

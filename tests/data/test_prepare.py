@@ -211,7 +211,9 @@ def test_an_unprepared_set_is_told(tmp_path):
 def test_images_from_the_disk_are_those_in_memory(data_dir):
     held, stored = (examples.join(*(examples.load_split(GRID, split, data_dir, memory=memory)
                                     for split in ("train", "validation"))) for memory in (1 << 30, 0))
-    assert held.keys == stored.keys
+    assert held.keys == list(stored.keys) and held.split_sha256 == stored.split_sha256
+    assert stored.keys[7] == held.keys[7] and stored.keys[:9] == held.keys[:9]
+    np.testing.assert_array_equal(held.labels, stored.labels)
     assert isinstance(stored.images, examples.StoredImages) and len(stored.images) == len(held.images)
     assert [stored.images[i] for i in range(1500)] == held.images.tolist()
 
@@ -242,8 +244,9 @@ def test_the_loser_of_a_race_uses_the_winners_files(data_dir, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("name, seed", [("digits", 0), ("diacritics", 0), ("diacritics", 1)])
-def test_all_splits_are_loaded_with_one_look_at_the_disk(name, seed, data_dir, monkeypatch):
-    """One reading of manifest and index, one ranking of the keys by SHA-256, whatever is asked for and how often."""
+def test_all_splits_are_loaded_with_one_look_at_the_disk(name, seed, data_dir, tmp_path, monkeypatch):
+    """One reading of the index, one ranking of the keys by SHA-256, whatever is asked for, how often, and by how many
+    runs in one process; a manifest is read and compared with the files once a run. Another index is read anew."""
     calls = collections.Counter()
 
     def count(module, function):
@@ -258,11 +261,21 @@ def test_all_splits_are_loaded_with_one_look_at_the_disk(name, seed, data_dir, m
     for module, function in ((atomic, "read_json"), (arrays, "read"), (index, "held_out"), (splits, "_ranked")):
         count(module, function)
     dataset = dataclasses.replace(DATASETS[name], split_seed=seed)
-    prepared = examples.open_dataset(dataset, data_dir)
-    loaded = {split: prepared.load(split) for split in manifests.SPLITS * 2}
+    examples.forget_indices()
+    for _ in range(2):
+        prepared = examples.open_dataset(dataset, data_dir)
+        loaded = {split: prepared.load(split) for split in manifests.SPLITS * 2}
     assert [len(part.keys) for part in loaded.values()] == [getattr(dataset, split) for split in manifests.SPLITS]
     held_out = name == "diacritics"  # digits comes with its own validation split
-    assert calls == {"read_json": 1, "read": 1} | ({"held_out": 1, "_ranked": dataset.classes} if held_out else {})
+    expected = {"read_json": 2, "read": 1} | ({"held_out": 1, "_ranked": dataset.classes} if held_out else {})
+    assert calls == expected
+    shutil.copytree(prepared.folder, manifests.folder(dataset, tmp_path))
+    path = manifests.folder(dataset, tmp_path) / index.FILE
+    for number in range(2):
+        (tmp_path / "another").write_bytes(path.read_bytes())
+        os.replace(tmp_path / "another", path)
+        examples.open_dataset(dataset, tmp_path).load("test")
+        assert calls["read"] == 2 + number
 
 
 @pytest.mark.parametrize("name, first", [("glyphs", "A"), ("digits", "0"), ("digits_grid", "0"),

@@ -6,6 +6,7 @@ record tell it (stats/pairs.py).
 
 import copy
 import json
+import os
 import pathlib
 import random
 import shutil
@@ -147,14 +148,17 @@ def files(folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [
-    "record", "predictions", "trial", "manifest", "index", "metadata", "shard", "cache"])
-def test_damage_is_refused_in_one_line_or_changes_no_meaning(name, tmp_path):
-    path, read, is_same = files(tmp_path)[name]
+    "record", "predictions", "trial", "manifest", "index", "mapped index", "metadata", "shard", "cache"])
+def test_damage_is_refused_in_one_line_or_changes_no_meaning(name, tmp_path, monkeypatch):
+    if name == "mapped index":
+        monkeypatch.setattr(index, "MAP_FROM", 0)
+    path, read, is_same = files(tmp_path)[name.removeprefix("mapped ")]
     content, before, draw, refused = path.read_bytes(), read(), random.Random(name), 0
     for number in range(400):
         is_json = path.suffix == ".json" and number % 2
         damaged = (damaged_json if is_json else damaged_bytes)(draw, content)
-        path.write_bytes(damaged)
+        (path.parent / "damaged").write_bytes(damaged)
+        os.replace(path.parent / "damaged", path)  # as tfbench writes: what is mapped stays
         start = time.thread_time()
         try:
             after = read()

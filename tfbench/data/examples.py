@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import os
 import pathlib
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from tfbench.data.splits import per_class, split_hash
 from tfbench.errors import UserError
 
 MEMORY_BYTES = 2 << 30  # of encoded images, up to which a split is held in memory
+KEPT = 32  # indices and choices of splits that a process keeps: a study asks for each once a run
+_BLOCK = 4096  # keys that are read at a time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +41,37 @@ class StoredImages:
     def __getitem__(self, position: int) -> bytes:
         return index.read_image(self.folder, self.entries, self.rows[position])
 
+    def records(self, positions: np.ndarray) -> np.ndarray:
+        """[k] object, the records that hold some of the images, as index.read_record gives them."""
+        read = np.empty(len(positions), object)
+        for number, position in enumerate(positions):
+            read[number] = index.read_record(self.folder, self.entries, self.rows[position])
+        return read
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredKeys(Sequence[str]):
+    """The keys of some rows of an index, each read when it is asked for: a million of them take 100 MB as a list.
+
+    Attributes:
+      entries: the index.
+      rows: [n] int64, rows of the index.
+    """
+
+    entries: index.Index
+    rows: np.ndarray
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, position):
+        """One key, or the list of those of a slice."""
+        return self.entries.keys[self.rows[position]].tolist()
+
+    def __iter__(self) -> Iterator[str]:
+        for first in range(0, len(self), _BLOCK):
+            yield from self[first:first + _BLOCK]
+
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
@@ -47,41 +81,49 @@ class Examples:
       images: [n] object, encoded bytes, or StoredImages.
       labels: [n] int64, the classes; for a multi-label set [n, classes] float32: +1 where an example of
         the class is present, 0 where only difficult ones are (neither right nor wrong), -1 where none is.
-      keys: n strings, ascending.
+      keys: n strings, ascending: a list, or StoredKeys beside StoredImages.
       split_sha256: splits.split_hash of the keys.
       crop_bottom_rows: rows of pixels at the lower edge of every image that are not to be seen.
     """
 
     images: np.ndarray | StoredImages
     labels: np.ndarray
-    keys: list[str]
+    keys: Sequence[str]
     split_sha256: str
     crop_bottom_rows: int = 0
 
 
 def join(train: Examples, validation: Examples) -> Examples:
     """Both splits as one, in the order of the keys."""
-    keys = train.keys + validation.keys
-    order = np.array(sorted(range(len(keys)), key=keys.__getitem__))
+    images: np.ndarray | StoredImages
+    keys: Sequence[str]
     if isinstance(train.images, np.ndarray) and isinstance(validation.images, np.ndarray):
-        images = np.concatenate([train.images, validation.images])[order]
+        joined = [*train.keys, *validation.keys]
+        order = np.array(sorted(range(len(joined)), key=joined.__getitem__))
+        images, keys = np.concatenate([train.images, validation.images])[order], [joined[i] for i in order]
     else:
         stored = next(images for images in (train.images, validation.images) if isinstance(images, StoredImages))
-        rows = np.searchsorted(stored.entries.keys, [keys[i] for i in order])
-        images = StoredImages(stored.folder, stored.entries, rows)
-    return Examples(images=images, labels=np.concatenate([train.labels, validation.labels])[order],
-                    keys=[keys[i] for i in order], split_sha256=split_hash(keys),
-                    crop_bottom_rows=train.crop_bottom_rows)
+        rows = np.concatenate([part.images.rows if isinstance(part.images, StoredImages) else
+                               np.searchsorted(stored.entries.keys, part.keys) for part in (train, validation)])
+        order = np.argsort(rows)  # those of the index are in the order of the keys
+        images, keys = stored_rows(stored.folder, stored.entries, rows[order])
+    return Examples(images=images, labels=np.concatenate([train.labels, validation.labels])[order], keys=keys,
+                    split_sha256=split_hash(keys), crop_bottom_rows=train.crop_bottom_rows)
+
+
+def stored_rows(folder: str, entries: index.Index, rows: np.ndarray) -> tuple[StoredImages, StoredKeys]:
+    """Images and keys of some rows of an index, to be read when they are asked for."""
+    return StoredImages(folder, entries, rows), StoredKeys(entries, rows)
 
 
 def select(examples: Examples, positions: np.ndarray) -> Examples:
     """The examples at some positions, [n] int64, ascending."""
-    images = examples.images
+    images: np.ndarray | StoredImages = examples.images
+    keys: Sequence[str]
     if isinstance(images, StoredImages):
-        images = StoredImages(images.folder, images.entries, images.rows[positions])
+        images, keys = stored_rows(images.folder, images.entries, images.rows[positions])
     else:
-        images = images[positions]
-    keys = [examples.keys[i] for i in positions]
+        images, keys = images[positions], [examples.keys[i] for i in positions]
     return dataclasses.replace(examples, images=images, labels=examples.labels[positions], keys=keys,
                                split_sha256=split_hash(keys))
 
@@ -106,7 +148,8 @@ def _in_subset(keys, labels, number: int, seed: int) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PreparedDataset:
-    """A data set that lies prepared on the disk. Its index and its splits are computed once, when first asked for.
+    """A data set that lies prepared on the disk. Its index is read and its splits are computed when first asked for,
+    once in a process as long as the file stays the same.
 
     Attributes:
       dataset: with its options of reading (data/lookup.py).
@@ -126,12 +169,21 @@ class PreparedDataset:
     @functools.cached_property
     def entries(self) -> index.Index:
         """The index: what is known of every example but its image."""
-        return index.load(self.folder)
+        return _load_index(self.folder, self._state)
 
     @functools.cached_property
     def membership(self) -> dict[str, np.ndarray]:
         """{"train", "validation", "test"}: [n] int64, ascending, rows of the index."""
-        return index.membership(self.dataset, self.entries)
+        return _membership(self.dataset, self.folder, self._state)
+
+    @functools.cached_property
+    def _state(self) -> tuple[int, ...] | None:
+        """What tells the file of the index from one that takes its place; None where there is none."""
+        try:
+            facts = (self.folder / index.FILE).stat()
+        except OSError:
+            return None
+        return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns
 
     @functools.cached_property
     def class_names(self) -> tuple[str, ...]:
@@ -158,13 +210,13 @@ class PreparedDataset:
           KeyError: another split.
         """
         rows, expected = self.membership[split], self.manifest["splits"][split]
-        keys, labels = self.entries.keys[rows].tolist(), self._labels(split)
+        stored, keys = stored_rows(str(self.folder), self.entries, rows)
         if (len(keys), split_hash(keys)) != (expected["n"], expected["sha256"]):
             raise manifests.damaged(self.folder, f"expected the {expected['n']:,} {split} examples of its manifest, "
                                     f"found {len(keys):,} or others")
-        stored = StoredImages(str(self.folder), self.entries, rows)
-        images = self._read_all(stored) if self.entries.sizes[rows].sum() <= memory else stored
-        return Examples(images=images, labels=labels, keys=keys, split_sha256=expected["sha256"],
+        in_memory = self.entries.sizes[rows].sum() <= memory
+        return Examples(images=self._read_all(stored) if in_memory else stored, labels=self._labels(split),
+                        keys=list(keys) if in_memory else keys, split_sha256=expected["sha256"],
                         crop_bottom_rows=self.dataset.banner if self.dataset.crop_banner else 0)
 
     def _labels(self, split: str) -> np.ndarray:
@@ -200,6 +252,23 @@ class PreparedDataset:
         for position in np.lexsort((self.entries.offset[stored.rows], self.entries.shard[stored.rows])):
             images[position] = stored[position]
         return images
+
+
+@functools.lru_cache(maxsize=KEPT)
+def _load_index(folder: pathlib.Path, state: tuple[int, ...] | None) -> index.Index:
+    del state  # part of the cache's key
+    return index.load(folder)
+
+
+@functools.lru_cache(maxsize=KEPT)
+def _membership(dataset: Dataset, folder: pathlib.Path, state: tuple[int, ...] | None) -> dict[str, np.ndarray]:
+    return index.membership(dataset, _load_index(folder, state))
+
+
+def forget_indices() -> None:
+    """Lets indices be read anew that this process has read."""
+    _load_index.cache_clear()
+    _membership.cache_clear()
 
 
 def open_dataset(dataset: Dataset, data_dir) -> PreparedDataset:

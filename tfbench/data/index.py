@@ -28,9 +28,10 @@ FILE = "tfbench_index.npz"
 SCHEMA = 1  # version of its layout; the first files do not say theirs
 FORMATS = ("tfrecord", "array_record")  # of TFDS's files
 ARRAY_RECORD = ".array_record"  # in the names of files
+MAP_FROM = 1 << 20  # bytes of a column from which on it stays in the file: ImageNet's have 11 to 149 MB
 _one_at_a_time = threading.Lock()  # readers of array records are not for several threads
 PIXELS = "pixels_sha256"  # feature of examples whose image tfbench encoded
-_HEADER_BYTES, _FOOTER_BYTES = 12, 4  # around each record of a TFRecord file: its length and checksums
+HEADER_BYTES, FOOTER_BYTES = 12, 4  # around each record of a TFRecord file: its length and checksums
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Index:
 
 
 def load(folder) -> Index:
-    """The index that lies in a prepared folder.
+    """The index that lies in a prepared folder. Large columns are the file's own pages (files/arrays.py).
 
     Raises:
       UserError: it is damaged.
@@ -77,7 +78,7 @@ def load(folder) -> Index:
     path = pathlib.Path(folder) / FILE
     cure = (f"move {FILE} and the manifest beside it elsewhere and prepare the data set again, which reads the files "
             f"in {folder} anew")
-    columns: dict[str, Any] = arrays.read(path, _COLUMNS, cure=cure)
+    columns: dict[str, Any] = arrays.read(path, _COLUMNS, cure=cure, map_from=MAP_FROM)
     atomic.check_schema(path, int(columns.pop("schema", SCHEMA)), SCHEMA, cure=cure)
     image_key, files = columns.pop("image_key", "image"), columns.pop("files")
     keys, hashes = columns["keys"], {columns["sha256"].shape, columns["records"].shape}
@@ -151,10 +152,10 @@ def _read_file(dataset: Dataset, builder, split: str, path: str, number: int) ->
     by_number = ARRAY_RECORD in os.path.basename(path)
     for record in read_records(path):
         key, label, image, sha256 = _parse(dataset, builder, split, record)
-        position = len(rows) if by_number else offset + _HEADER_BYTES
+        position = len(rows) if by_number else offset + HEADER_BYTES
         rows.append((key, label, position, len(record), len(image), sha256,
                      hashlib.sha256(record).digest()))
-        offset += _HEADER_BYTES + len(record) + _FOOTER_BYTES
+        offset += HEADER_BYTES + len(record) + FOOTER_BYTES
     keys, labels, offsets, lengths, sizes, sha256, records = zip(*rows, strict=True) if rows else [()] * 7
     label_type, shape = (np.float32, (-1, dataset.classes)) if dataset.multi_label else (np.int64, -1)
     return {"keys": np.array(keys, str), "labels": np.array(labels, label_type).reshape(shape),
@@ -263,7 +264,8 @@ def membership(dataset: Dataset, index: Index) -> dict[str, np.ndarray]:
         # A copy of which images are missing holds out as large a fraction as the whole would.
         fraction = dataset.validation / (dataset.train + dataset.validation)
         held = np.zeros(len(test), bool)
-        held[rest] = held_out(index.keys[rest].tolist(), strata[rest], round(fraction * len(rest)), seed)
+        if number := round(fraction * len(rest)):  # keys of a source are not looked at
+            held[rest] = held_out(index.keys[rest].tolist(), strata[rest], number, seed)
     return {"train": np.flatnonzero(~test & ~held), "validation": np.flatnonzero(held & ~test),
             "test": np.flatnonzero(test)}
 
@@ -276,18 +278,31 @@ def read_image(folder, index: Index, row: int) -> bytes:
     """
     import tensorflow as tf
 
-    path = pathlib.Path(folder) / str(index.files[index.shard[row]])
+    record = read_record(folder, index, row)
+    return tf.train.Example.FromString(record).features.feature[index.image_key].bytes_list.value[0]
+
+
+def read_record(folder, index: Index, row: int) -> bytes:
+    """The record of one example, a serialised tf.train.Example.
+
+    Raises:
+      UserError: it is not the one that was there when the index was made.
+    """
+    name = str(index.files[index.shard[row]])
+    path, offset = os.path.join(folder, name), int(index.offset[row])
     try:
-        if ARRAY_RECORD in path.name:
+        if ARRAY_RECORD in name:
             with _one_at_a_time:
-                record = _array_reader(str(path)).read([int(index.offset[row])])[0]
+                record = _array_reader(path).read([offset])[0]
         else:
-            with path.open("rb") as file:
-                file.seek(int(index.offset[row]))
-                record = file.read(int(index.length[row]))
+            file = os.open(path, os.O_RDONLY)
+            try:
+                record = os.pread(file, int(index.length[row]), offset)
+            finally:
+                os.close(file)
     except (OSError, IndexError, ValueError, RuntimeError):
         record = b""
     if hashlib.sha256(record).digest() != index.records[row].tobytes():
-        raise UserError(f"the data folder {folder} is damaged ({path.name} does not hold the example "
+        raise UserError(f"the data folder {folder} is damaged ({name} does not hold the example "
                         f"{index.keys[row]} as it was prepared): move it elsewhere and prepare the data set again")
-    return tf.train.Example.FromString(record).features.feature[index.image_key].bytes_list.value[0]
+    return record

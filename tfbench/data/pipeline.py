@@ -20,7 +20,7 @@ import struct
 import numpy as np
 import tensorflow as tf
 
-from tfbench.data.examples import Examples
+from tfbench.data.examples import Examples, StoredImages
 from tfbench.errors import UserError
 
 # Per-channel statistics of ImageNet: Caffe's mean (B, G, R; 0 to 255), torchvision's (R, G, B; 0 to 1).
@@ -32,6 +32,7 @@ TORCH_STD = (0.229, 0.224, 0.225)
 ASPECT_RATIOS = (3 / 4, 4 / 3)  # of random crops, as in Inception's training
 MAX_BRIGHTNESS, SATURATION = 32.0, (0.5, 1.5)  # of distort_color: added, of 255; factor
 
+READERS, READ_AT_ONCE = 8, 16  # threads that read stored images, and images that each reads at a time
 PIXEL_BYTES = 1 << 28  # of decoded images, up to which a training decodes each once
 
 as_written = tf.autograph.experimental.do_not_convert  # loops and conditions are Python's; converting them takes time
@@ -151,9 +152,9 @@ def training_batches(examples: Examples, *, image_size: int, batch_size: int, se
     encoded, jpeg = reader(examples.images), all_jpeg(examples.images)
 
     @as_written
-    def load(index, position):
+    def load(index, position, *record):
         draw = tf.stack([tf.constant(seed, tf.int64), position])
-        image = random_crop(encoded(index), image_size, min_crop_area, draw, method=method, jpeg=jpeg,
+        image = random_crop(encoded(index, *record), image_size, min_crop_area, draw, method=method, jpeg=jpeg,
                             crop_bottom_rows=examples.crop_bottom_rows)
         if color_distortion:
             image = distort_color(image, draw)
@@ -171,7 +172,7 @@ def training_batches(examples: Examples, *, image_size: int, batch_size: int, se
     if shard.num_hosts > 1:
         elements = elements.filter(lambda index, position: position % batch_size // local == shard.host)
     if pixels is None:
-        return _batched(elements, load, size, finish)
+        return _batched(with_records(elements, examples.images), load, size, finish)
     held = tf.constant(pixels)
 
     @as_written
@@ -215,17 +216,38 @@ def all_jpeg(images) -> bool:
     return isinstance(images, np.ndarray) and all(image[:2] == b"\xff\xd8" for image in images)
 
 
-def reader(images):
-    """A function from the number of an example, scalar int64, to its encoded image, scalar string.
+def with_records(elements: tf.data.Dataset, images) -> tf.data.Dataset:
+    """Elements of which the first part is the number of an example, with the example's record as the last part.
+
+    READERS threads read READ_AT_ONCE records each, in the order of the elements: called once an image, Python takes
+    longer than reading does. Images in memory have no records; their elements stay as they are.
 
     Args:
-      images: of Examples, in memory or stored.
+      images: of Examples. A negative number is read as 0.
     """
-    if isinstance(images, np.ndarray):
+    if not isinstance(images, StoredImages):
+        return elements
+
+    @as_written
+    def read(numbers, *rest):
+        records = tf.numpy_function(images.records, [tf.maximum(numbers, 0)], tf.string)
+        return numbers, *rest, tf.ensure_shape(records, [None])
+
+    return elements.batch(READ_AT_ONCE).map(read, num_parallel_calls=READERS, deterministic=True).unbatch()
+
+
+def reader(images):
+    """A function to the encoded image of an example, scalar string, from its number, scalar int64, and its record.
+
+    Args:
+      images: of Examples; those in memory have no records.
+    """
+    if not isinstance(images, StoredImages):
         held = tf.constant(images)
         return lambda index: held[index]
-    return lambda index: tf.ensure_shape(
-        tf.numpy_function(lambda number: images[int(number)], [index], tf.string), [])
+    name = images.entries.image_key
+    feature = {name: tf.io.FixedLenFeature([], tf.string)}
+    return lambda index, record: tf.io.parse_single_example(record, feature)[name]
 
 
 def decode(encoded, *, crop_bottom_rows: int = 0, jpeg: bool = False):
@@ -350,8 +372,9 @@ def evaluation_batches(examples: Examples, *, image_size: int, batch_size: int, 
     indices = indices.reshape(-1, shard.num_hosts, shard.local_batch_size(batch_size))[:, shard.host].ravel()
 
     @as_written
-    def load(index):
-        image = decode(encoded(tf.maximum(index, 0)), crop_bottom_rows=examples.crop_bottom_rows, jpeg=jpeg)
+    def load(index, *record):
+        image = decode(encoded(tf.maximum(index, 0), *record), crop_bottom_rows=examples.crop_bottom_rows, jpeg=jpeg)
         return resize(central_crop(image, central_fraction), image_size, method), index
 
-    return _batched(tf.data.Dataset.from_tensor_slices(indices), load, shard.per_replica_batch_size(batch_size))
+    elements = with_records(tf.data.Dataset.from_tensor_slices(indices), examples.images)
+    return _batched(elements, load, shard.per_replica_batch_size(batch_size))

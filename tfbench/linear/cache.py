@@ -12,6 +12,7 @@ import dataclasses
 import importlib.metadata
 import io
 import re
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -58,7 +59,7 @@ class FeatureCache:
     folder: Path
     expected: arrays.Expected = FEATURES
 
-    def read(self, split: str, number: int, keys: list[str]) -> np.ndarray | None:
+    def read(self, split: str, number: int, keys: Sequence[str]) -> np.ndarray | None:
         """Features of a shard, [len(keys), …]; None if it is missing, damaged or of other examples."""
         try:
             shard = arrays.read(self._path(split, number), {"keys": arrays.Expected("U"), "features": self.expected},
@@ -66,9 +67,9 @@ class FeatureCache:
         except (UserError, OSError):
             return None
         features = shard["features"]
-        return features if shard["keys"].tolist() == keys and len(features) == len(keys) else None
+        return features if shard["keys"].tolist() == list(keys) and len(features) == len(keys) else None
 
-    def write(self, split: str, number: int, keys: list[str], features: np.ndarray) -> None:
+    def write(self, split: str, number: int, keys: Sequence[str], features: np.ndarray) -> None:
         """Writes a shard; features [len(keys), …].
 
         Raises:

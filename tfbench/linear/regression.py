@@ -163,7 +163,7 @@ def labelled(fixed: FixedFeatures, train: Examples, validation: Examples,
     4.7); features are computed, and cached, of all.
     """
     values = fixed.of_splits([(train, "train"), (validation, "validation")])
-    index = {key: position for position, key in enumerate(train.keys + validation.keys)}
+    index = {key: position for position, key in enumerate([*train.keys, *validation.keys])}
     both = join(train, validation)
     if spec["examples_per_class"]:
         train = both = subset(train, spec["examples_per_class"], spec["subset_seed"] or 0)
