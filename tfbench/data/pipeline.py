@@ -33,6 +33,7 @@ ASPECT_RATIOS = (3 / 4, 4 / 3)  # of random crops, as in Inception's training
 MAX_BRIGHTNESS, SATURATION = 32.0, (0.5, 1.5)  # of distort_color: added, of 255; factor
 
 READERS, READ_AT_ONCE = 8, 16  # threads that read stored images, and images that each reads at a time
+CORES_PER_COPIER = 16  # of which one copies images into batches
 PIXEL_BYTES = 1 << 28  # of decoded images, up to which a training decodes each once
 
 as_written = tf.autograph.experimental.do_not_convert  # loops and conditions are Python's; converting them takes time
@@ -199,9 +200,11 @@ def whole_images(examples: Examples) -> np.ndarray | None:
 
 def _batched(elements: tf.data.Dataset, load, batch_size: int, finish=None) -> tf.data.Dataset:
     """Elements loaded in parallel, in order, in full batches, `finish` applied to each; without `load` as they are."""
+    cores = os.cpu_count() or 1
     if load is not None:
-        elements = elements.map(load, num_parallel_calls=4 * (os.cpu_count() or 1), deterministic=True)
-    batches = elements.batch(batch_size, drop_remainder=True)
+        elements = elements.map(load, num_parallel_calls=4 * cores, deterministic=True)
+    # One thread copies some 10,000 images of 224 pixels a second into batches: more only where so many can be decoded.
+    batches = elements.batch(batch_size, drop_remainder=True, num_parallel_calls=cores // CORES_PER_COPIER or None)
     if finish is not None:
         batches = batches.map(finish)
     batches = batches.prefetch(2)
