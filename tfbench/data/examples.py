@@ -49,7 +49,7 @@ class StoredImages:
         return read
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class StoredKeys(Sequence[str]):
     """The keys of some rows of an index, each read when it is asked for: a million of them take 100 MB as a list.
 

@@ -20,8 +20,6 @@ from tfbench.errors import UserError
 from tfbench.files import paths
 
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-
-
 _LOCAL_HEADER = 30  # bytes before a member of an archive; the last four tell how long a name and an extra field follow
 
 
@@ -70,8 +68,8 @@ def read(path, expected: Mapping[str, Expected], *, cure: str, map_from: float =
       UserError: the file is missing or damaged, an array is not as expected, or memory does not suffice.
     """
     paths.size_of_regular(path, cure)
-    source = paths.readable(path)
     try:
+        source = paths.readable(path)
         with (source.open("rb") if isinstance(source, pathlib.Path) else source) as file, \
                 zipfile.ZipFile(file) as archive:
             names = archive.namelist()
