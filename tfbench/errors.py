@@ -8,6 +8,10 @@ class UserError(Exception):
     """
 
 
+class Unwritable(UserError):
+    """A file or folder cannot be written for a reason that may pass: its disk is full, read-only or away."""
+
+
 class Preempted(BaseException):
     """The run is cut from outside, by SIGTERM or the loss of another host; the same command continues it.
 

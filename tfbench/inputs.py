@@ -11,7 +11,7 @@ from tfbench.data.examples import PreparedDataset, find_dataset, open_dataset
 from tfbench.data.lookup import get_dataset
 from tfbench.data.prepare import prepare
 from tfbench.errors import UserError
-from tfbench.files.atomic import check_writable, make_writable
+from tfbench.files.atomic import check_writable, make_writable, patiently
 from tfbench.files.paths import as_path
 from tfbench.models.catalog import Network
 from tfbench.models.lookup import check_image_size, check_switches, get_network, is_custom, weights_metadata
@@ -48,10 +48,13 @@ class RunInputs:
                                 self.subset_images)
 
 
-def resolve(config: RunConfig, progress) -> RunInputs:
+def resolve(config: RunConfig, progress, *, patient: bool = False) -> RunInputs:
     """Looks up what a single run names; prepares a data set that is drawn or a folder.
 
     A config that is refused leaves nothing behind.
+
+    Args:
+      patient: whether to wait for a results folder that cannot be written (atomic.patiently).
 
     Raises:
       UserError: something is not there or does not go together, or a folder cannot be written. TensorFlow is not
@@ -63,7 +66,8 @@ def resolve(config: RunConfig, progress) -> RunInputs:
     dataset = dataset_of(config)
     data = (find_dataset if dataset.prepared_on_demand else open_dataset)(dataset, config.data_dir)
     weights, metadata = weights_of(config, network)
-    check_writable(as_path(config.results_dir) / "rows", cure=make_writable("--results_dir"))
+    check = functools.partial(check_writable, as_path(config.results_dir) / "rows", cure=make_writable("--results_dir"))
+    patiently(check) if patient else check()
     data = data or prepare_data(config, dataset, progress)
     config, images = settle(config, data)
     return RunInputs(config, network, data, weights, metadata, images)

@@ -19,6 +19,6 @@ def disk(folder, *options):
         subprocess.run(["umount", str(folder)], check=True)
 
 
-def resize(folder, size: str) -> None:
-    """Makes a disk larger, as who deletes files does."""
-    subprocess.run(["mount", "-o", f"remount,size={size}", str(folder)], check=True)
+def remount(folder, option: str) -> None:
+    """Makes a disk larger, as who deletes files does ("size=300m"), or writable ("rw")."""
+    subprocess.run(["mount", "-o", f"remount,{option}", str(folder)], check=True)

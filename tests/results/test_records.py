@@ -1,7 +1,9 @@
 """Rows on disk: names, atomic writing, damage."""
 
 import dataclasses
+import errno
 import json
+import math
 import pathlib
 
 import numpy as np
@@ -73,6 +75,31 @@ def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     atomic.check_writable(tmp_path / "new", cure=store.CURE)
     assert not (tmp_path / "new").exists()
     assert sorted(file.name for file in tmp_path.iterdir()) == ["file.json", "taken"]
+
+
+def test_what_is_computed_waits_for_a_folder_that_cannot_be_written(monkeypatch, capsys):
+    now, failed = [0.0], []
+    monkeypatch.setattr(atomic.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(atomic.time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+
+    def write(number, until):
+        if now[0] < until:
+            failed.append(now[0])
+            raise atomic.cannot_write("x.json", OSError(number, "why"), store.CURE)
+        return "written"
+
+    assert atomic.patiently(lambda: write(errno.ENOSPC, 60.0)) == "written" and len(failed) == 10
+    told = capsys.readouterr().err.splitlines()
+    assert told == ["warning: cannot write x.json (why): make the folder writable and free some space, or choose "
+                    "another with --results_dir=DIR; this waits for it, 10 min at most", "written after 1 min 6 s"]
+    start = now[0]
+    with pytest.raises(UserError, match="cannot write x.json"):
+        atomic.patiently(lambda: write(errno.EROFS, math.inf))
+    assert 590 < now[0] - start <= 600
+    failed.clear()
+    with pytest.raises(UserError, match="cannot write x.json"):  # no waiting mends it
+        atomic.patiently(lambda: write(errno.ENOTDIR, math.inf))
+    assert len(failed) == 1
 
 
 def test_deviations_and_edges_are_declared():

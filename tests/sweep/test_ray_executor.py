@@ -12,7 +12,7 @@ import time
 
 import pytest
 import ray
-from helpers.disks import disk, resize
+from helpers.disks import disk, remount
 from helpers.outcomes import outcomes
 from helpers.programs import parse
 from ray.cluster_utils import Cluster
@@ -241,6 +241,18 @@ def test_impossible_resources_are_refused(two_cores):
         ray_cluster.check_resources(ray_cluster.Resources(gpus=3))
 
 
+@pytest.mark.parametrize("address, told", [
+    (None, "Ray did not start on this machine .timed out.*same command again"),
+    ("auto", "there is no Ray cluster at --ray_address=auto .timed out.: start one")])
+def test_a_cluster_that_does_not_start_is_told(address, told, monkeypatch):
+    def init(*arguments, **more):
+        raise Exception("timed out\nand more")
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(UserError, match=told), ray_cluster.cluster(address, ray_cluster.Resources()):
+        pass
+
+
 # ---- whole studies -------------------------------------------------------------------------------
 
 
@@ -337,19 +349,19 @@ def test_what_the_user_must_mend_is_set_aside_and_the_rest_is_done(whole, data_d
 
 
 @pytest.mark.slow
-def test_a_full_disk_sets_aside_what_it_stops(whole, data_dir, tmp_path):
-    """A checkpoint of the network does not fit, so both trials stop; with more room the same command finishes."""
+def test_jobs_wait_for_a_full_disk(whole, data_dir, tmp_path):
+    """A checkpoint of the network does not fit: the command says so, and finishes when there is more room."""
     results = tmp_path / "results"
     results.mkdir()
-    flags = [*SCRATCH, "--executor=ray"]
-    with disk(results, "size=8m"):
-        code, output = finish(results, data_dir, *flags)
-        assert code == 1 and "No space left on device" in output and "Traceback" not in output, output
-        assert "trial 1/2 is set aside: cannot write" in output and "trial 2/2 is set aside: cannot write" in output
-        assert "3 jobs set aside" in output and not outcomes(results)
-        resize(results, "300m")
-        code, output = finish(results, data_dir, *flags)
-        assert code == 0 and outcomes(results) == scratch_only(whole), output
+    with disk(results, "size=8m"), start(results, data_dir, *SCRATCH, "--executor=ray") as running:
+        lines = []
+        while not lines or "cannot write" not in lines[-1]:
+            lines.append(running.stdout.readline())
+            assert lines[-1], lines
+        assert "No space left on device" in lines[-1] and "jobs that end wait for it" in lines[-1]
+        remount(results, "size=300m")
+        output, _ = running.communicate(timeout=300)
+        assert running.returncode == 0 and outcomes(results) == scratch_only(whole), output
 
 
 @pytest.mark.slow

@@ -1,6 +1,8 @@
 """A whole study, small: plan, pretraining, three regimes, report; again; and what the plan says."""
 
 import dataclasses
+import errno
+import os
 import pathlib
 import re
 import signal
@@ -14,7 +16,7 @@ from helpers.outcomes import outcomes
 from helpers.programs import parse, plan_runs
 
 from tfbench import UserError, prepare_models, pretrain, study
-from tfbench.files import downloads
+from tfbench.files import atomic, downloads
 from tfbench.models import weights
 from tfbench.models.build import build_network
 from tfbench.models.catalog import NETWORKS
@@ -183,6 +185,47 @@ def test_networks_side_by_side_come_to_the_same_records_also_after_an_interrupti
 
 
 # ---- a run that fails -----------------------------------------------------------------------------
+
+
+# A network's runs, of which one is being trained.
+AT_WORK = """
+import multiprocessing, time
+from tfbench.sweep.executors import local
+
+class Runs:
+    def __iter__(self):
+        print("begun", flush=True)
+        time.sleep(600)
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("spawn")
+    todo, results = context.Queue(), context.Queue()
+    todo.put(Runs())
+    context.Process(target=local._work, args=(todo, results), daemon=True).start()
+    time.sleep(600)
+"""
+
+
+def test_a_killed_study_leaves_no_process_at_work(tmp_path):
+    (tmp_path / "at_work.py").write_text(AT_WORK)
+    with subprocess.Popen([sys.executable, tmp_path / "at_work.py"], stdout=subprocess.PIPE, text=True,
+                          env=os.environ | {"PYTHONPATH": str(ROOT)}) as study_:
+        assert study_.stdout.readline() == "begun\n"
+        study_.kill()
+        study_.communicate(timeout=120)  # to the end of what both print
+
+
+def test_reasons_that_cannot_be_written_are_said_and_the_rest_goes_on(tmp_path, monkeypatch, capsys):
+    def full(path, value):
+        raise atomic.cannot_write(path, OSError(errno.ENOSPC, "No space left on device"), "free some space")
+
+    monkeypatch.setattr(atomic, "write_json", full)
+    monkeypatch.setattr(local, "one_after_another", lambda runs, progress: (
+        local.Result(run.title, "no data", set_aside=True) for run in runs))
+    runs = plan_runs(study, MATRIX)
+    for task in ([], ["--task=1/1"]):
+        assert local.run(parse(study, [*MATRIX, f"--results_dir={tmp_path}", *task]), runs) == 1
+        assert capsys.readouterr().err.count(": no data") == len(runs) > 1
 
 
 def test_what_needs_a_failed_pretraining_is_set_aside_and_the_rest_goes_on(tmp_path, monkeypatch, capsys):

@@ -1,5 +1,6 @@
 """Runs killed, pre-empted and sabotaged: the identical row in the end, or a clear error with all else intact."""
 
+import errno
 import json
 import os
 import pathlib
@@ -11,13 +12,18 @@ import subprocess
 import sys
 import time
 
+import orbit
 import pytest
 import tensorflow as tf
-from helpers.disks import disk
+from helpers.disks import disk, remount
 from helpers.outcomes import outcomes
 from helpers.processes import Program, run
+from helpers.programs import execute
 
-from tfbench import UserError
+from tfbench import UserError, logistic_regression, train_from_scratch
+from tfbench.files import atomic
+from tfbench.models import weights
+from tfbench.models.build import build_network
 from tfbench.results import store
 from tfbench.training import checkpoints
 
@@ -130,19 +136,87 @@ def test_damaged_checkpoints_fall_back(damaged, whole, cut, data_dir):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("what, options, reason", [
-    ("trial2/checkpoints", ["size=300k"], "No space left"), ("trial2", ["ro"], "Read-only")])
-def test_full_and_read_only_disks_lose_nothing(what, options, reason, whole, cut, data_dir):
-    """A folder of the running trial is a disk that is full, or cannot be written: what is elsewhere is kept."""
+@pytest.mark.parametrize("what, options, reason, later", [
+    ("trial2/checkpoints", "size=300k", "No space left", "size=300m"), ("trial2", "ro", "Read-only", None)])
+def test_full_and_read_only_disks_lose_nothing(what, options, reason, later, whole, cut, data_dir):
+    """A folder of the running trial is a disk that is full, and has room `later`; or cannot be written, and while the
+    program waits it is pre-empted."""
     results, _ = cut
     folder, = results.glob("work/*")
     kept = store.read_trials(folder)
-    with disk(folder / what, *options):
+    with disk(folder / what, options):
+        process = start(results, data_dir)
+        warning = next(line for line in process.lines() if "cannot write" in line)
+        assert reason in warning and "make the folder writable and free some space" in warning
+        assert store.read_trials(folder) == kept
+        if later:
+            remount(folder / what, later)
+        else:
+            process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == (0 if later else 75) and "Traceback" not in output, output
+    if not later:
         code, output = finish(results, data_dir)
-    assert code == 2 and "error: cannot write" in output and reason in output, output
-    assert "Traceback" not in output and store.read_trials(folder) == kept
-    code, output = finish(results, data_dir)
-    assert code == 0 and outcome(results) == whole, output
+        assert code == 0, output
+    assert outcome(results) == whole
+
+
+@pytest.fixture
+def refusing(monkeypatch):
+    """From its call on, a disk is full whenever something is first written to it; gives what was refused."""
+    monkeypatch.setattr(atomic, "FIRST_PAUSE", 0.001)
+    refused, replace, write = [], os.replace, tf.train.Checkpoint.write
+
+    def refuse_first(path, error) -> None:
+        if str(path) not in refused:
+            refused.append(str(path))
+            raise error
+
+    def replace_(source, target):
+        refuse_first(target, OSError(errno.ENOSPC, "No space left on device"))
+        replace(source, target)
+
+    def write_(self, prefix, *more):
+        refuse_first(prefix, tf.errors.ResourceExhaustedError(None, None, "No space left on device"))
+        return write(self, prefix, *more)
+
+    def flush(self):
+        refuse_first("summaries", tf.errors.ResourceExhaustedError(None, None, "No space left on device"))
+
+    def begin():
+        monkeypatch.setattr(os, "replace", replace_)
+        monkeypatch.setattr(tf.train.Checkpoint, "write", write_)
+        monkeypatch.setattr(orbit.utils.SummaryManager, "flush", flush)
+        return refused
+
+    return begin
+
+
+@pytest.mark.parametrize("program, flags, endings", [
+    (train_from_scratch, ["--model=helpers.tiny_networks:tiny", "--batch_size=16", "--steps=6",
+                          "--learning_rate=0.02,0.05", "--weight_decay=0", "--checkpoint_every=5", "--keep_model"],
+     ["/trial1.json", "/trial2.json", "/refit/checkpoints/step-00000005", "/refit/checkpoints/step-00000006",
+      "summaries", ".h5", ".npz", ".flags"]),
+    (logistic_regression, ["--model=mini_vgg", "--l2=1,100", "--max_iterations=20", "--keep_model"],
+     ["/train-00000.npz", "/speed.json", ".h5", ".flags"])])
+def test_each_file_that_a_run_writes_may_be_refused_for_a_while(program, flags, endings, refusing, data_dir, tmp_path,
+                                                                capsys):
+    if program is logistic_regression:
+        weights.save(build_network("mini_vgg", image_size=32), tmp_path / "w.weights.h5", {
+            "network": "mini_vgg", "dataset": "glyphs", "accuracy": 0.5, "n_test": 10, "value_range": "inception"})
+        flags = [*flags, f"--weights={tmp_path}/w.weights.h5"]
+    flags = ["--dataset=digits", "--image_size=32", "--deterministic", *flags, f"--data_dir={data_dir}"]
+    execute(program, [*flags, f"--results_dir={tmp_path / 'whole'}"])
+    refused = refusing()
+    execute(program, [*flags, f"--results_dir={tmp_path / 'refused'}"])
+    assert outcome(tmp_path / "refused") == outcome(tmp_path / "whole")
+    files = {str(path) for path in (tmp_path / "refused").rglob("*") if path.suffix in (
+        ".json", ".npz", ".flags", ".h5")} - set(refused)
+    assert {path.rpartition("/")[2] for path in files} <= {"key.json"}  # written before anything is computed
+    known = "".join(f"{path}\n" for path in refused)
+    for ending in endings:
+        assert f"{ending}\n" in known
+    assert "No space left on device): make the folder writable" in capsys.readouterr().err
 
 
 def test_a_checkpoint_that_cannot_be_written_leaves_the_earlier_ones(tmp_path, monkeypatch, capsys):

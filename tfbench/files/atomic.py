@@ -1,17 +1,30 @@
 """Files that are either whole or not there, JSON, and what their bytes hash to."""
 
 import collections
+import contextlib
+import errno
 import hashlib
 import json
 import os
 import tempfile
+import time
+from collections.abc import Callable
+from typing import TypeVar
 
-from tfbench.errors import UserError
+from tfbench.errors import Unwritable, UserError
 from tfbench.files import paths
 from tfbench.files.fields import COUNT, short, wrong
 from tfbench.files.paths import as_path
+from tfbench.wording import duration, say
+
+T = TypeVar("T")
 
 MAX_JSON_BYTES = 1 << 28  # of a file that tfbench wrote; most have some kB, a manifest with its names some MB
+PATIENCE_SECONDS = 600.0  # for which what is computed waits for a folder that cannot be written
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0  # seconds between attempts meanwhile; each pause is twice the one before
+MAY_PASS = {  # why a folder cannot be written that could be: full or no quota, write-protected, its server away
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ETIMEDOUT,
+    errno.ENOTCONN, errno.EHOSTDOWN, errno.EHOSTUNREACH}
 
 
 def file_sha256(path) -> str:
@@ -34,7 +47,39 @@ def make_writable(flag: str = "") -> str:
 
 def cannot_write(path, error: OSError, cure: str) -> UserError:
     """The error for a file or folder that cannot be written."""
-    return UserError(f"cannot write {path} ({error.strerror or error}): {cure}")
+    kind = Unwritable if error.errno in MAY_PASS else UserError
+    return kind(f"cannot write {path} ({error.strerror or error}): {cure}")
+
+
+def patiently(write: Callable[[], T]) -> T:
+    """What write() returns. It writes what was computed: where it raises Unwritable it is called again.
+
+    A line on stderr says what to do.
+
+    Raises:
+      Unwritable: it raises that for PATIENCE_SECONDS. Any other error at once.
+    """
+    start, pause = time.monotonic(), FIRST_PAUSE
+    while True:
+        try:
+            written = write()
+        except Unwritable as error:
+            if time.monotonic() + pause > start + PATIENCE_SECONDS:
+                raise
+            if pause == FIRST_PAUSE:
+                say(f"warning: {error}; this waits for it, {PATIENCE_SECONDS / 60:.0f} min at most", error=True)
+            time.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+            continue
+        if pause > FIRST_PAUSE:
+            say(f"written after {duration(time.monotonic() - start)}", error=True)
+        return written
+
+
+def delete(path) -> None:
+    """Deletes a file that is of no more use, if it is there; one that cannot be deleted stays."""
+    with contextlib.suppress(OSError):
+        as_path(path).unlink(missing_ok=True)
 
 
 def check_writable(folder, *, cure: str) -> None:

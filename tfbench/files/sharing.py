@@ -3,6 +3,8 @@
 import contextlib
 import datetime
 import fcntl
+import functools
+import io
 import json
 import os
 import socket
@@ -81,12 +83,7 @@ def owned(lock, what: str, say) -> Iterator[bool]:
         yield False
         return
     while True:
-        try:
-            lock.parent.mkdir(parents=True, exist_ok=True)
-            file = open(lock, "a")  # noqa: SIM115  it is closed below, or with the process
-        except OSError as error:
-            raise atomic.cannot_write(lock, error, atomic.make_writable("--results_dir")) from error
-        with file:
+        with atomic.patiently(functools.partial(_open, lock)) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -99,15 +96,25 @@ def owned(lock, what: str, say) -> Iterator[bool]:
                 return
             if not _is_still(file, lock):  # its owner has just ended and taken it away
                 continue
-            file.truncate(0)
-            file.write(json.dumps({"host": socket.gethostname(), "process": os.getpid(),
-                                   "since": datetime.datetime.now(datetime.timezone.utc).isoformat("T", "seconds")}))
-            file.flush()
+            owner = {"host": socket.gethostname(), "process": os.getpid(),
+                     "since": datetime.datetime.now(datetime.timezone.utc).isoformat("T", "seconds")}
+            with contextlib.suppress(OSError):  # a full disk: it is locked all the same
+                file.truncate(0)
+                file.write(json.dumps(owner).encode())
             try:
                 yield waited
             finally:
-                lock.unlink(missing_ok=True)
+                atomic.delete(lock)  # where it stays, nobody holds it
             return
+
+
+def _open(lock) -> io.FileIO:
+    """Opens a file for adding to it, without a buffer; makes its folder. Raises Unwritable or UserError."""
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        return open(lock, "ab", buffering=0)
+    except OSError as error:
+        raise atomic.cannot_write(lock, error, atomic.make_writable("--results_dir")) from error
 
 
 def owner_of(lock) -> dict | None:

@@ -77,8 +77,8 @@ class FeatureCache:
         """
         buffer = io.BytesIO()
         np.savez(buffer, keys=np.array(keys), features=features)
-        atomic.write_atomically(self._path(split, number), buffer.getvalue(),
-                                cure=atomic.make_writable("--results_dir"))
+        atomic.patiently(lambda: atomic.write_atomically(self._path(split, number), buffer.getvalue(),
+                                                         cure=atomic.make_writable("--results_dir")))
 
     def _path(self, split: str, number: int) -> Path:
         return self.folder / f"{split}-{number:05d}.npz"
@@ -93,7 +93,8 @@ def open_cache(results_dir, key: dict) -> FeatureCache:
     name = "-".join(re.sub(r"[^\w.]+", "_", key[field]) for field in ("network", "dataset"))
     folder = as_path(results_dir) / "features" / f"{name}-{config.key_of(key)}"
     if not (folder / "key.json").exists():
-        atomic.write_json(folder / "key.json", key, cure=atomic.make_writable("--results_dir"))
+        atomic.patiently(lambda: atomic.write_json(folder / "key.json", key,
+                                                   cure=atomic.make_writable("--results_dir")))
     return FeatureCache(folder)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from tfbench.config import name_of
 from tfbench.data.catalog import VOC_MAP
 from tfbench.errors import UserError
+from tfbench.files import atomic
 from tfbench.files.fields import COUNT, GROUP, SWITCH, TEXT, wrong
 from tfbench.files.paths import Path, as_path, beside
 from tfbench.inputs import RunInputs
@@ -56,7 +57,7 @@ def save(model, inputs: RunInputs, record: records.Record, accuracy: float, *, r
       UserError: it cannot be written.
     """
     path, dataset = path_of(inputs.config.results_dir, record.spec), inputs.data.dataset
-    weights.save(model, path, {
+    metadata = {
         "network": record.network, "dataset": dataset.name, "metric": dataset.metric, "accuracy": accuracy,
         "n_test": record.n_test, "value_range": inputs.spec["value_range"], "spec": record.spec,
         "regime": record.regime, "key": record.key, "image_size": inputs.spec["image_size"], "resize": resize,
@@ -65,7 +66,8 @@ def save(model, inputs: RunInputs, record: records.Record, accuracy: float, *, r
             "title": dataset.title, "splits": inputs.data.manifest["splits"],
             "crop_bottom_rows": dataset.banner if dataset.crop_banner else 0},
         "selected": record.selected, "deviations": list(record.deviations or ()), "source": record.source,
-        "versions": records.versions()}, cure=CURE)
+        "versions": records.versions()}
+    atomic.patiently(lambda: weights.save(model, path, metadata, cure=CURE))
     return path
 
 

@@ -113,7 +113,7 @@ def await_trials(work, numbers, spec: dict | None = None) -> dict[int, dict]:
 def delete_trials(work) -> None:
     """Deletes the results of a work folder's trials: the record has them."""
     for path in _trial_files(work).values():
-        path.unlink(missing_ok=True)
+        atomic.delete(path)
 
 
 # ---- records of finished runs ----------------------------------------------------------------------
@@ -276,7 +276,9 @@ def write_record(results_dir, record: Record, predictions: dict[str, np.ndarray]
         return record
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **predictions)  # type: ignore[arg-type]
-    atomic.write_atomically(path.with_suffix(".npz"), buffer.getvalue(), cure=CURE)
-    atomic.write_atomically(path.with_suffix(".flags"), flagfile.encode(), cure=CURE)
-    atomic.write_json(path, record.to_json(), cure=CURE)
+    arrays_ = buffer.getvalue()
+    for write in (lambda: atomic.write_atomically(path.with_suffix(".npz"), arrays_, cure=CURE),
+                  lambda: atomic.write_atomically(path.with_suffix(".flags"), flagfile.encode(), cure=CURE),
+                  lambda: atomic.write_json(path, record.to_json(), cure=CURE)):
+        atomic.patiently(write)
     return record

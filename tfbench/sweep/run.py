@@ -32,7 +32,8 @@ def execute(config: RunConfig, progress, *, by_hand: bool = False, keep_model: b
     """Runs, continues or finds a single run, or the part of it that config.trial names.
 
     Args:
-      by_hand: whether a person waits: how long a search is is said first.
+      by_hand: whether a person waits: how long a search is is said first, and a results folder that cannot be written
+        is refused at once.
       keep_model: whether to keep the network where config.keep_model is not set. A finished run is only trained again
         where it is.
       cost: of the run, to say how long it is; None: an estimate.
@@ -43,7 +44,7 @@ def execute(config: RunConfig, progress, *, by_hand: bool = False, keep_model: b
     Raises:
       UserError: what the program refuses.
     """
-    inputs = resolve(config, progress)
+    inputs = resolve(config, progress, patient=not by_hand)
     if record := store.finished(config.results_dir, inputs.spec):
         if not config.keep_model or kept_models.is_kept(config.results_dir, inputs.spec):
             return record, False

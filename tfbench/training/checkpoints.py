@@ -7,11 +7,12 @@ ignored. Every tensor has a checksum, so damage is found when it is read. tf.tra
 does not fall back from a damaged checkpoint to the one before, and leaves what a failed write has written.
 """
 
+import contextlib
 import re
 
 import tensorflow as tf
 
-from tfbench.errors import UserError
+from tfbench.errors import Unwritable
 from tfbench.wording import say
 
 MAX_TO_KEEP = 2
@@ -21,7 +22,7 @@ def save(state: tf.train.Checkpoint, folder, step: int) -> None:
     """Writes `state` as the checkpoint of `step`, then deletes all but the MAX_TO_KEEP latest.
 
     Raises:
-      UserError: it cannot be written; the earlier ones are as they were.
+      Unwritable: it cannot be written; the earlier ones are as they were.
     """
     prefix = _prefix(folder, step)
     try:
@@ -60,14 +61,15 @@ def saved_steps(folder) -> list[int]:
 
 
 def delete_all(folder) -> None:
-    """Deletes a folder of checkpoints, if it is there."""
-    if tf.io.gfile.isdir(str(folder)):
-        tf.io.gfile.rmtree(str(folder))
+    """Deletes a folder of checkpoints that are of no more use, if it is there; what cannot be deleted stays."""
+    with contextlib.suppress(tf.errors.OpError):
+        if tf.io.gfile.isdir(str(folder)):
+            tf.io.gfile.rmtree(str(folder))
 
 
-def unwritable(what, error: Exception) -> UserError:
+def unwritable(what, error: Exception) -> Unwritable:
     """The error, with its remedy, where a file of a trial cannot be written."""
-    return UserError(f"cannot write {what} ({_reason(error)}): make the folder writable and free some space; the same "
+    return Unwritable(f"cannot write {what} ({_reason(error)}): make the folder writable and free some space; the same "
                      "command then goes on from the last checkpoint")
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from tfbench.data.examples import Examples, PreparedDataset, join, select
 from tfbench.data.splits import held_out
 from tfbench.errors import UserError
+from tfbench.files.atomic import patiently
 from tfbench.inputs import RunInputs
 from tfbench.models import weights
 from tfbench.results import store
@@ -83,10 +84,12 @@ def run(inputs: RunInputs, progress) -> Record:
         refit=outcome._asdict() | {"images": len(train.labels)},
         seconds=sum(score["seconds"] for score in trials) + outcome.seconds + other_seconds + time.monotonic() - start)
     if task.chief:
-        weights.save(task.engine.trainer.model, store.weights_path(config.results_dir, spec), {
+        metadata = {
             "network": inputs.network.name, "dataset": data.dataset.name, "metric": data.dataset.metric,
             "accuracy": accuracy, "crop": crop, "n_test": len(test.labels), "value_range": spec["value_range"],
-            "spec": spec, "versions": versions()}, cure=store.CURE)
+            "spec": spec, "versions": versions()}
+        patiently(lambda: weights.save(task.engine.trainer.model, store.weights_path(config.results_dir, spec),
+                                       metadata, cure=store.CURE))
     record = store.write_record(config.results_dir, record, test_predictions(logits, test), config.flagfile(),
                                 task.chief)
     for folder in (FOLDER, SELECTION):

@@ -16,7 +16,7 @@ from tfbench.config import ALL, REFIT
 from tfbench.data.examples import Examples, join, subset
 from tfbench.data.pipeline import evaluation_batches, training_batches
 from tfbench.errors import UserError
-from tfbench.files.atomic import write_json
+from tfbench.files.atomic import patiently, write_json
 from tfbench.files.paths import Path
 from tfbench.inputs import RunInputs
 from tfbench.results import kept_models, store
@@ -105,7 +105,7 @@ class Task:
     def write(self, path, value) -> None:
         """Writes JSON, on one host only."""
         if self.chief:
-            write_json(path, value, cure=store.CURE)
+            patiently(lambda: write_json(path, value, cure=store.CURE))
 
     def forget(self, name: str) -> None:
         """Deletes the checkpoints of a trial whose result is recorded."""

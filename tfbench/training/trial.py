@@ -1,7 +1,8 @@
 """One trial: trains from given weights with given settings, and resumes where it was interrupted."""
 
 import contextlib
-import os
+import functools
+import io
 import time
 from typing import Any, NamedTuple
 
@@ -11,9 +12,11 @@ import tensorflow as tf
 from tensorboard.plugins.hparams import api as hp
 
 from tfbench.errors import Preempted, UserError
+from tfbench.files import atomic
 from tfbench.files.paths import Path, Remote
 from tfbench.training import checkpoints
 from tfbench.training.devices import distribute, is_chief, on_all_hosts
+from tfbench.wording import say
 
 LOOP_SECONDS = 3.0  # of Orbit's inner loop, about: after each, progress shows and signals are heard
 
@@ -90,53 +93,64 @@ def _train_loop(trainer, make_batches, first_step: int, steps: int, folder, chec
     trainer.train_dataset = distribute(trainer.strategy, lambda shard: make_batches(first_step, shard),
                                        trainer.step.accumulate)
     trainer.elapsed.assign_add(time.monotonic() - start)
-    with _quiet_controller(trainer, folder, steps) as controller:
-        try:
-            while step < steps and finite:
-                start = time.monotonic()
-                target = min(step + _loop_steps(trainer), steps, (step // checkpoint_every + 1) * checkpoint_every)
-                loss = controller(target)
-                seconds = time.monotonic() - start
-                trainer.elapsed.assign_add(seconds)
-                finite, wait = bool(np.isfinite(loss)), float(trainer.input_wait_seconds.numpy())
-                loop_steps, step = target - step, target
-                train_seconds, input_wait_seconds = train_seconds + seconds, input_wait_seconds + wait
-                trainer.seconds_per_step = seconds / loop_steps
-                if finite and (step % checkpoint_every == 0 or step == steps and (keep or steps > checkpoint_every)):
-                    _save(trainer, folder, step)
-                    saved_step = step
-                report(step=step, loss=loss, images=loop_steps * batch_size,
-                       images_per_second=loop_steps * batch_size / seconds, input_wait=min(wait / seconds, 1))
-        except (KeyboardInterrupt, Preempted):  # they come between two steps, never within one
-            step = int(trainer.global_step.numpy())
-            if finite and step > saved_step:
+    controller = _quiet_controller(trainer, folder, steps)
+    try:
+        while step < steps and finite:
+            start = time.monotonic()
+            target = min(step + _loop_steps(trainer), steps, (step // checkpoint_every + 1) * checkpoint_every)
+            loss = controller(target)
+            seconds = time.monotonic() - start
+            trainer.elapsed.assign_add(seconds)
+            finite, wait = bool(np.isfinite(loss)), float(trainer.input_wait_seconds.numpy())
+            loop_steps, step = target - step, target
+            train_seconds, input_wait_seconds = train_seconds + seconds, input_wait_seconds + wait
+            trainer.seconds_per_step = seconds / loop_steps
+            if finite and (step % checkpoint_every == 0 or step == steps and (keep or steps > checkpoint_every)):
+                atomic.patiently(functools.partial(_save, trainer, folder, step))
+                saved_step = step
+            report(step=step, loss=loss, images=loop_steps * batch_size,
+                   images_per_second=loop_steps * batch_size / seconds, input_wait=min(wait / seconds, 1))
+    except (KeyboardInterrupt, Preempted):  # they come between two steps, never within one
+        step = int(trainer.global_step.numpy())
+        if finite and step > saved_step:
+            try:
                 _save(trainer, folder, step)
-            raise
+            except UserError as error:  # there is no time to wait
+                say(f"warning: {error}", error=True)
+        raise
     return Outcome(finite, float(trainer.elapsed.numpy()), (step - first_step) * batch_size / train_seconds,
                    min(input_wait_seconds / train_seconds, 1.0))
 
 
-@contextlib.contextmanager
 def _quiet_controller(trainer, folder, steps: int):
-    """Context manager that yields Orbit's loop, step to train up to → mean loss; what Orbit prints goes into a file."""
-    losses: list[float] = []
-    chief = is_chief(trainer.strategy)
-    folder.mkdir(parents=True, exist_ok=True)
-    logged = chief and not isinstance(folder, Remote)  # objects in a bucket cannot be added to
-    with open(folder / "orbit.log" if logged else os.devnull, "a") as log:
-        controller = None
+    """Orbit's loop, step to train up to → mean loss; what Orbit prints goes into a file.
 
-        def run(target: int) -> float:
-            nonlocal controller
-            with contextlib.redirect_stdout(log):
+    That file and the summaries are for people: where they cannot be written, training goes on without.
+    """
+    losses: list[float] = []
+    controller, chief = None, is_chief(trainer.strategy)
+    logged = chief and not isinstance(folder, Remote)  # objects in a bucket cannot be added to
+
+    def run(target: int) -> float:
+        nonlocal controller
+        done, printed = len(losses), io.StringIO()
+        try:
+            with contextlib.redirect_stdout(printed):
                 controller = controller or orbit.Controller(
                     global_step=trainer.global_step, trainer=trainer, strategy=trainer.strategy, steps_per_loop=steps,
                     train_actions=[lambda output: losses.append(float(output["loss"]))],
                     summary_dir=str(folder / "summaries") if chief else None)
                 controller.train(target, checkpoint_at_completion=False)
-            return losses[-1]
+        except (tf.errors.OpError, OSError):
+            if len(losses) == done:
+                raise
+            controller = None  # it trained, but could not write its summaries: the next one begins a new file
+        if logged:
+            with contextlib.suppress(OSError), open(folder / "orbit.log", "a") as log:
+                log.write(printed.getvalue())
+        return losses[-1]
 
-        yield run
+    return run
 
 
 def _loop_steps(trainer) -> int:
@@ -154,9 +168,11 @@ def _save(trainer, folder, step: int) -> None:
 def summarise(folder: Path, step: int, values: dict[str, float], hyperparameters: dict[str, Any]) -> None:
     """Adds scalars to the trial's TensorBoard summaries, beside those that Orbit writes of its training.
 
-    TensorBoard's HParams plugin lists the trial by `hyperparameters`, with the scalars as its metrics.
+    TensorBoard's HParams plugin lists the trial by `hyperparameters`, with the scalars as its metrics. What
+    cannot be written is left out.
     """
-    with tf.summary.create_file_writer(str(folder / "summaries" / "validation")).as_default():
+    with contextlib.suppress(tf.errors.OpError), tf.summary.create_file_writer(
+            str(folder / "summaries" / "validation")).as_default():
         hp.hparams(hyperparameters, trial_id=f"{folder.parent.name}/{folder.name}")
         for name, value in values.items():
             tf.summary.scalar(name, value, step=step)

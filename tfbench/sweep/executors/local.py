@@ -3,13 +3,15 @@
 import contextlib
 import dataclasses
 import multiprocessing
+import os
 import queue
 import signal
+import threading
 from collections.abc import Iterator
 
 from tfbench.cli import app
 from tfbench.cli.progress import Display, Silent
-from tfbench.errors import Preempted, UserError
+from tfbench.errors import Preempted, Unwritable, UserError
 from tfbench.files import atomic, sharing
 from tfbench.inputs import dataset_of, prepare_data
 from tfbench.regimes import PRETRAIN
@@ -49,7 +51,7 @@ def run(options, runs: list[jobs.Run]) -> int | None:
           Display(sum(costs.values()), stages=False) as progress):
         if not part:
             for path in (jobs.report_path(options.results_dir), jobs.set_aside_path(options.results_dir)):
-                path.unlink(missing_ok=True)  # an earlier study's
+                atomic.delete(path)  # an earlier study's
         results = one_after_another(runs, progress) if processes < 2 else side_by_side(chains, processes, progress)
         for number, result in enumerate(results, start=1):
             if processes > 1:  # nothing was told before
@@ -133,6 +135,7 @@ def _work(todo, results) -> None:
     app.quiet()
     app.hear_preemption()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's ^C: the process that started this one ends it
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     with contextlib.suppress(Preempted):  # the process that started this one says so
         while runs := todo.get():
             for result in one_after_another(runs, Silent()):
@@ -140,11 +143,23 @@ def _work(todo, results) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # done: the results are on their way
 
 
+def _end_with_parent() -> None:
+    """Stops this process, as SIGTERM does, when the one that started it is gone: killed, it could not."""
+    parent = multiprocessing.parent_process()
+    assert parent
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def _keep(options, set_aside: dict[str, str], shared: bool) -> None:
-    """Writes why runs are set aside, for --status; `shared`: beside what other tasks of the study wrote."""
+    """Writes why runs are set aside, for --status; `shared`: beside what other tasks of the study wrote.
+
+    Where it cannot be written the rest of the study goes on: the reasons are said at its end too.
+    """
     path = jobs.set_aside_path(options.results_dir)
-    if not shared:
-        atomic.write_json(path, set_aside)
-        return
-    with sharing.exclusive_lock(options.results_dir, lambda line: None, "-of-what-is-set-aside"):
-        atomic.write_json(path, jobs.read_set_aside(options.results_dir) | set_aside)
+    with contextlib.suppress(Unwritable):
+        if not shared:
+            atomic.write_json(path, set_aside)
+            return
+        with sharing.exclusive_lock(options.results_dir, lambda line: None, "-of-what-is-set-aside"):
+            atomic.write_json(path, jobs.read_set_aside(options.results_dir) | set_aside)

@@ -5,7 +5,7 @@ import importlib.util
 
 from tfbench.cli.progress import Display
 from tfbench.errors import UserError
-from tfbench.files import sharing
+from tfbench.files import atomic, sharing
 from tfbench.sweep import jobs
 from tfbench.wording import count, say
 
@@ -35,7 +35,7 @@ def _run(options, runs: list[jobs.Run]) -> int | None:
         for line in finished:
             progress.line(line)
         report = jobs.report_path(options.results_dir)
-        jobs.set_aside_path(options.results_dir).unlink(missing_ok=True)  # an earlier study's, in one process
+        atomic.delete(jobs.set_aside_path(options.results_dir))  # an earlier study's, in one process
         if left:
             with ray_cluster.cluster(options.ray_address, resources) as dashboard:
                 if dashboard:
@@ -43,7 +43,7 @@ def _run(options, runs: list[jobs.Run]) -> int | None:
                 failures = ray_cluster.run(lambda: jobs.make(runs, progress)[0], decisive, report, dashboard,
                                            resources, progress)
         else:
-            report.unlink(missing_ok=True)
+            atomic.delete(report)
     for failure in failures:
         say(f"set aside: {failure.title}: {failure.reason}")
     if not failures:

@@ -262,6 +262,7 @@ class Scheduler:
         self.flags, self.jobs, self.lines, self.done, self.failures = None, [], [], 0, None
         self.lock = threading.Lock()
         self.begun_jobs, self.written = {}, -math.inf  # items of "running" by index; when the last report was written
+        self.unwritable = False  # the results folder, when that was
 
     def begin(self, flags: list[str], code: str, jobs: list[Job], resources: Resources, report: str,
               dashboard: str | None) -> str | None:
@@ -324,8 +325,11 @@ class Scheduler:
         self.written = time.monotonic()
         try:
             atomic.write_json(self.report, report)
-        except UserError as error:  # the work goes on: jobs that cannot write fail by themselves
-            self.lines.append(f"warning: {error}")
+            self.unwritable = False
+        except UserError as error:  # the work goes on: jobs that cannot write wait by themselves
+            if not self.unwritable:
+                self.lines.append(f"warning: {error}; jobs that end wait for it")
+            self.unwritable = True
 
     def look(self, since: int) -> tuple[list[str], int, int, list[Failure] | None]:
         """Lines from number `since` on, jobs done, jobs in all, and what is set aside (None before the end)."""
@@ -398,13 +402,16 @@ def cluster(address: str | None, resources: Resources):
       address: of the cluster; None for one on this machine, which ends with the context.
 
     Raises:
-      UserError: there is no cluster, or no node of it can ever run a job.
+      UserError: there is no cluster, it does not start, or no node of it can ever run a job.
     """
     try:
         context = ray.init(address or "local", namespace="tfbench", log_to_driver=False, logging_level="ERROR",
                            include_dashboard=None if address else False)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except Exception as error:  # Ray raises many kinds, Exception itself where it starts too slowly
         reason = (str(error).splitlines() or [""])[0]
+        if address is None:
+            raise UserError(f"Ray did not start on this machine ({reason}): expected it to within half a minute; stop "
+                            "other work and type the same command again, or take --executor=local") from error
         raise UserError(f"there is no Ray cluster at --ray_address={address} ({reason}): start one with `ray start "
                         "--head`, or leave --ray_address out to use this machine alone") from error
     try:
