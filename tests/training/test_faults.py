@@ -165,7 +165,7 @@ def test_full_and_read_only_disks_lose_nothing(what, options, reason, later, who
 def refusing(monkeypatch):
     """From its call on, a disk is full whenever something is first written to it; gives what was refused."""
     monkeypatch.setattr(atomic, "FIRST_PAUSE", 0.001)
-    refused, replace, write = [], os.replace, tf.train.Checkpoint.write
+    refused, replace, write, make_writer = [], os.replace, tf.train.Checkpoint.write, tf.summary.create_file_writer
 
     def refuse_first(path, error) -> None:
         if str(path) not in refused:
@@ -180,12 +180,17 @@ def refusing(monkeypatch):
         refuse_first(prefix, tf.errors.ResourceExhaustedError(None, None, "No space left on device"))
         return write(self, prefix, *more)
 
+    def make_writer_(folder, *more, **options):
+        refuse_first(folder, tf.errors.PermissionDeniedError(None, None, "Read-only file system"))
+        return make_writer(folder, *more, **options)
+
     def flush(self):
         refuse_first("summaries", tf.errors.ResourceExhaustedError(None, None, "No space left on device"))
 
     def begin():
         monkeypatch.setattr(os, "replace", replace_)
         monkeypatch.setattr(tf.train.Checkpoint, "write", write_)
+        monkeypatch.setattr(tf.summary, "create_file_writer", make_writer_)
         monkeypatch.setattr(orbit.utils.SummaryManager, "flush", flush)
         return refused
 
@@ -196,7 +201,7 @@ def refusing(monkeypatch):
     (train_from_scratch, ["--model=helpers.tiny_networks:tiny", "--batch_size=16", "--steps=6",
                           "--learning_rate=0.02,0.05", "--weight_decay=0", "--checkpoint_every=5", "--keep_model"],
      ["/trial1.json", "/trial2.json", "/refit/checkpoints/step-00000005", "/refit/checkpoints/step-00000006",
-      "summaries", ".h5", ".npz", ".flags"]),
+      "summaries", "/trial1/summaries/", ".h5", ".npz", ".flags"]),
     (logistic_regression, ["--model=mini_vgg", "--l2=1,100", "--max_iterations=20", "--keep_model"],
      ["/train-00000.npz", "/speed.json", ".h5", ".flags"])])
 def test_each_file_that_a_run_writes_may_be_refused_for_a_while(program, flags, endings, refusing, data_dir, tmp_path,

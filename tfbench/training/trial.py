@@ -131,15 +131,22 @@ def _quiet_controller(trainer, folder, steps: int):
     controller, chief = None, is_chief(trainer.strategy)
     logged = chief and not isinstance(folder, Remote)  # objects in a bucket cannot be added to
 
+    def make(summary_dir: str | None) -> orbit.Controller:
+        made = orbit.Controller(
+            global_step=trainer.global_step, trainer=trainer, strategy=trainer.strategy, steps_per_loop=steps,
+            train_actions=[lambda output: losses.append(float(output["loss"]))], summary_dir=summary_dir)
+        try:
+            made.summary_manager.summary_writer()  # makes its folder
+        except tf.errors.OpError:
+            return make(None)
+        return made
+
     def run(target: int) -> float:
         nonlocal controller
         done, printed = len(losses), io.StringIO()
         try:
             with contextlib.redirect_stdout(printed):
-                controller = controller or orbit.Controller(
-                    global_step=trainer.global_step, trainer=trainer, strategy=trainer.strategy, steps_per_loop=steps,
-                    train_actions=[lambda output: losses.append(float(output["loss"]))],
-                    summary_dir=str(folder / "summaries") if chief else None)
+                controller = controller or make(str(folder / "summaries") if chief else None)
                 controller.train(target, checkpoint_at_completion=False)
         except (tf.errors.OpError, OSError):
             if len(losses) == done:
