@@ -120,7 +120,7 @@ def test_a_run_that_another_process_finishes_is_not_run_again(tmp_path, monkeypa
     progress = types.SimpleNamespace(lines=[], expect=lambda images: None)
     progress.line = progress.lines.append
     inputs = dataclasses.make_dataclass("Inputs", ["config", "spec", "tracker"])
-    monkeypatch.setattr(run, "resolve", lambda config, progress: inputs(config, spec, None))
+    monkeypatch.setattr(run, "resolve", lambda config, progress, patient: inputs(config, spec, None))
     monkeypatch.setattr(run.plan, "images_of", lambda inputs: 1)
     monkeypatch.setattr(store, "finished", lambda folder, spec: record.get("it"))
     found = []
