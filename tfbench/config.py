@@ -24,7 +24,7 @@ SCHEMA = 6  # version of the layout of records and specifications
 READING = "JPEG by the accurate integer transform, resized as TensorFlow 1 did"  # data/pipeline.py
 SUBSET = 'by SHA-256 of "subset|SEED|KEY"; no refit on train + validation'  # of runs on few examples
 FIRST_METRICS = ("top1", VOC_MAP)  # of own data with one label and with several, before there were others
-RUNGS = "learning rates for a tenth of the steps, the best at every weight decay in full"  # training/halving.py
+RUNGS = "learning rates for a tenth of the steps, the best two in full, the better at all weight decays"  # of `search`
 UPDATE = "Nesterov momentum as TensorFlow 1's, the learning rate outside the velocity"  # training/trainer.py
 
 WHAT, SEARCH, TRAINING, EXAMPLES, READS, MACHINE, FOLDERS = (
@@ -118,7 +118,7 @@ class RunConfig:
         "over its grid", SEARCH)
     search: str | None = setting(
         "grid", "choice", "grid: every point is trained in full, as in the paper; halving: successive halving over the "
-        "same grid: all learning rates for a tenth of the steps, the best one at every weight decay in full",
+        "same grid: learning rates for a tenth of the steps, the best two in full, the better at every weight decay",
         SEARCH, choices=("grid", HALVING), in_spec=True)
     learning_rate: Any = setting(
         None, "numbers", "initial learning rates to try instead of the paper's; unset: as --grid says", SEARCH, above=0)

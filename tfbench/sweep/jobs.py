@@ -315,8 +315,7 @@ def _trials_left(search: dict, recorded: dict[int, dict]) -> list[dict[int, str]
     points = halving.points_of(search)
     left: list[dict[int, str]] = []
     for rung, (steps, _) in enumerate(halving.rungs(search)):
-        numbers: Iterable[int] = halving.entrants(recorded, rung, search) if not any(left) else (
-            range(rung * points + 1, (rung + 1) * points + 1))
+        numbers = halving.candidates(rung, search) if any(left) else halving.entrants(recorded, rung, search)
         length = f" of {steps} steps" if search["search"] != "grid" else ""
         left.append({number: f"{number - rung * points}/{points}{length}"
                      for number in numbers if number not in recorded})

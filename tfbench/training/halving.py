@@ -1,19 +1,20 @@
-"""Successive halving over a grid in two rungs: learning rates in short trainings, weight decays in full ones.
+"""Successive halving over a grid: learning rates in short trainings, then in full ones, then weight decays.
 
 1. Every learning rate, at the middle weight decay, is trained for a tenth of the steps.
-2. The best learning rate is trained in full, at every weight decay.
+2. The best two, of two the better one, are trained in full, at the middle weight decay.
+3. The better one is trained in full at every other weight decay.
 
-Jamieson and Talwalkar (arXiv 1502.07943) let single points go on. Here it is learning rates: what one is worth shows
-early, while short trainings choose among weight decays by chance (docs/measurements.md), as what a weight decay takes
-from the weights grows with the number of steps. In each step it takes the same share at every learning rate, by which
-it is divided: so one can be chosen after the other.
+The best of the full trainings counts. Jamieson and Talwalkar (arXiv 1502.07943) let single points go on. Here it is
+learning rates: what one is worth shows early, up to its neighbour, while short trainings choose among weight decays by
+chance (docs/measurements.md), as what a weight decay takes from the weights grows with the number of steps. In each
+step it takes the same share at every learning rate, by which it is divided: so one can be chosen after the other.
 
 Each rung trains its points anew, by a schedule that ends with it: finished short trainings are compared. (To continue
-the long training, whose learning rate has hardly fallen by then, favours small rates.) The last rung's trials are those
-of the full grid, bit for bit.
+the long training, whose learning rate has hardly fallen by then, favours small rates.) The full trainings are those of
+the full grid, bit for bit.
 
 Trials are numbered through the rungs, from 1: one number for each point of the grid in the first rung, then in the
-second. A search of the full grid has one rung.
+second, and so on. A search of the full grid has one rung.
 
 A rung's trials are all finished before any goes on, so the choice does not depend on which machine was done first.
 """
@@ -46,7 +47,13 @@ def rungs(spec: dict) -> list[Rung]:
     rates, steps = len(spec["learning_rate"]), spec["steps"]
     if spec["search"] == "grid" or rates == 1:
         return [Rung(steps, points_of(spec))]
-    return [Rung(max(steps // SHARE, 1), rates), Rung(steps, len(spec["weight_decay"]))]
+    others = len(spec["weight_decay"]) - 1
+    return [Rung(max(steps // SHARE, 1), rates), Rung(steps, _finalists(spec)), *[Rung(steps, others)] * (others > 0)]
+
+
+def _finalists(spec: dict) -> int:
+    """How many learning rates are trained in full."""
+    return min(2, len(spec["learning_rate"]) - 1)
 
 
 def points_of(spec: dict) -> int:
@@ -71,14 +78,21 @@ def entrants(trials: dict[int, dict], rung: int, spec: dict) -> list[int]:
       rung: from 0.
       spec: as of rungs.
     """
-    decays, points = len(spec["weight_decay"]), points_of(spec)
-    if len(rungs(spec)) == 1:
-        return list(range(1, points + 1))
-    first = range(1 + decays // 2, points + 1, decays)
+    numbers, points, decays = candidates(rung, spec), points_of(spec), len(spec["weight_decay"])
     if rung == 0:
-        return list(first)
-    rates = {(number - 1) // decays for number in best({n: trials[n]["validation_accuracy"] for n in first})}
-    return [points + number for number in range(1, points + 1) if (number - 1) // decays in rates]
+        return numbers
+    before = {number: trials[number]["validation_accuracy"] for number in entrants(trials, rung - 1, spec)}
+    rates = {(number - 1) % points // decays for number in best(before, _finalists(spec) if rung == 1 else 1)}
+    return [number for number in numbers if (number - 1) % points // decays in rates]
+
+
+def candidates(rung: int, spec: dict) -> list[int]:
+    """Numbers of all trials that may come into a rung, ascending; `rung` and `spec` as of entrants."""
+    points, decays = points_of(spec), len(spec["weight_decay"])
+    numbers = range(rung * points + 1, (rung + 1) * points + 1)
+    if len(rungs(spec)) == 1:
+        return list(numbers)
+    return [number for number in numbers if ((number - 1) % decays == decays // 2) == (rung < 2)]
 
 
 def rung_of(number: int, points: int) -> int:
@@ -86,13 +100,14 @@ def rung_of(number: int, points: int) -> int:
     return (number - 1) // points
 
 
-def best(accuracies: dict[int, float]) -> list[int]:
-    """Numbers of the best trials, ascending: of equally good ones all, so that no order decides.
+def best(accuracies: dict[int, float], count: int = 1) -> list[int]:
+    """Numbers of the best `count` trials, ascending, and of those as good as the last of them: no order decides.
 
     Args:
       accuracies: on validation, by the trial's number.
     """
-    return sorted(number for number, accuracy in accuracies.items() if accuracy == max(accuracies.values()))
+    least = sorted(accuracies.values())[-count]
+    return sorted(number for number, accuracy in accuracies.items() if accuracy >= least)
 
 
 def is_not_needed(spec: dict, work, number: int) -> bool:
