@@ -14,8 +14,8 @@ IMAGENET = ("imagenet", "imagenet2012")  # as a source: the public weights, or I
 
 # Figures: docs/measurements.md, "Successive halving".
 HALVING = ("hyperparameters searched by successive halving instead of training every point of the grid in full: short "
-           "trainings choose two learning rates, full ones between them; in eighteen searches of the miniature it took a "
-           "quarter of the steps and chose the grid's point each time")
+           "trainings choose two learning rates, full ones between them; in eighteen searches of the miniature it took "
+           "a quarter of the steps and chose the grid's point each time")
 
 OWN_NETWORK = "the user's own network instead of one of the paper's"
 PUBLIC_WEIGHTS = ("public ImageNet weights (the paper trained all networks anew, with batch-norm scale, without label "
