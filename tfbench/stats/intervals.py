@@ -9,6 +9,7 @@ from scipy import special, stats
 from statsmodels.stats.proportion import proportion_confint
 
 RESAMPLES = 2000  # of mean per-class accuracy
+MANY_CLASSES = 1000  # from which its draws are not made: the percentiles follow from their moments
 PRECISION_RESAMPLES = 100  # of mean average precision, of which only a standard error is taken
 
 
@@ -36,7 +37,9 @@ def mean_per_class_interval(labels, predictions, *, seed: int = 0) -> tuple[floa
     A class with all or no examples right would never vary if its examples were drawn again, and a share of n examples
     drawn again varies by (n - 1) / n of what it should. So a class's share is drawn from the Beta distribution around
     (k + 1/2) / (n + 1) with the unbiased variance of a share; then the draws are moved to the accuracy itself. The
-    interval covered the truth in 94 to 98 % of simulations, in 99 % and more where hardly any answer is wrong.
+    interval covered the truth in 94 to 98 % of simulations, in 99 % and more where hardly any answer is wrong. Of
+    MANY_CLASSES or more the mean of the draws is so nearly normal that its percentiles come from its moments, closer
+    than 2,000 draws give them.
 
     Args:
       labels, predictions: [n] int.
@@ -55,10 +58,30 @@ def mean_per_class_interval(labels, predictions, *, seed: int = 0) -> tuple[floa
     present = examples > 0
     k, n = right[present], examples[present]
     accuracy, smoothed, weight = (k / n).mean(), (k + 0.5) / (n + 1), np.maximum(n - 2, 1)
-    shape = (RESAMPLES, len(k))
-    drawn = np.random.default_rng(seed).beta(smoothed * weight, (1 - smoothed) * weight, size=shape).mean(axis=1)
-    low, high = np.percentile(drawn, [2.5, 97.5]) + (accuracy - smoothed.mean())
+    percentiles = percentiles_by_moments if len(k) >= MANY_CLASSES else percentiles_by_draws
+    low, high = percentiles(smoothed, weight, seed) + (accuracy - smoothed.mean())
     return float(np.clip(low, 0, accuracy)), float(np.clip(high, accuracy, 1))
+
+
+def percentiles_by_draws(means, weights, seed: int) -> np.ndarray:
+    """The 2.5th and the 97.5th percentile of the mean of independent Beta variables, [2], from RESAMPLES draws.
+
+    Args:
+      means: [C], in (0, 1). weights: [C], sums of both parameters.
+    """
+    shape = (RESAMPLES, len(means))
+    drawn = np.random.default_rng(seed).beta(means * weights, (1 - means) * weights, size=shape)
+    return np.percentile(drawn.mean(axis=1), [2.5, 97.5])
+
+
+def percentiles_by_moments(means, weights, seed: int = 0) -> np.ndarray:
+    """The same from mean, variance and skewness, by the first terms of Cornish and Fisher's expansion."""
+    del seed
+    variances = means * (1 - means) / (weights + 1)
+    thirds = variances * 2 * (1 - 2 * means) / (weights + 2)  # third central moments
+    deviation = np.sqrt(variances.sum())
+    z = stats.norm.ppf([0.025, 0.975])
+    return means.mean() + (z * deviation + (z ** 2 - 1) / 6 * thirds.sum() / deviation ** 2) / len(means)
 
 
 def voc_interval(labels, scores, *, seed: int = 0) -> tuple[float, float]:
