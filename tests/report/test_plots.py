@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 from helpers.figures import hovers
+from matplotlib.figure import Figure
 from scipy import special
 
 from tfbench.report import plots, scatter_plot
@@ -101,6 +102,19 @@ def test_same_input_same_bytes_and_no_global_state():
     assert b"dc:date" not in first[0]
     code = "import tfbench.report.plots, sys; assert 'matplotlib.pyplot' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(("settled", "drawings"), [(False, 3), (True, 2)])
+def test_a_figure_is_laid_out_once_for_both_files(monkeypatch, settled, drawings):
+    figure = plots.new_figure(3, 2)
+    figure.add_subplot().set_ylabel("accuracy")
+    if settled:
+        plots.settle(figure)
+    left, draw, drawn = figure.axes[0].get_position().x0, Figure.draw, []
+    monkeypatch.setattr(Figure, "draw", lambda self, renderer: drawn.append(self) or draw(self, renderer))
+    plots.save(figure)
+    assert len(drawn) == drawings
+    assert (figure.axes[0].get_position().x0 == left) == settled  # the label has room in either case
 
 
 def test_marks_have_titles_in_svg():

@@ -17,6 +17,7 @@ from tfbench.report.plots import (
     limits,
     new_figure,
     percent_axis,
+    settle,
     shortened,
     style_axes,
     titled,
@@ -53,8 +54,7 @@ def frontier(rankings: pd.DataFrame) -> Figure | None:
         axes.set_visible(False)
     for axes, (dataset, cost, group) in zip(grid, panels, strict=False):
         _draw(axes, dataset, cost, group)
-    figure.draw_without_rendering()  # settles the layout, so that pixels are final
-    figure.set_layout_engine("none")
+    settle(figure)
     for axes, (_, cost, group) in zip(grid, panels, strict=False):
         best = group.sort_values("accuracy", ascending=False).drop_duplicates("network")  # each named once
         label_points(axes, best[cost], _height(best, "accuracy"), np.zeros(len(best)),

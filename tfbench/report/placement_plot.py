@@ -18,6 +18,7 @@ from tfbench.report.plots import (
     limits,
     new_figure,
     percent_axis,
+    settle,
     shortened,
     style_axes,
     titled,
@@ -51,8 +52,7 @@ def placement(panels: list[Panel]) -> Figure:
            ["published", "own", "least squares, published networks", "95 % confidence band",
             "95 % prediction band"],
            loc="outside lower center", ncols=5 if columns > 1 else 3, **DENSE)
-    figure.draw_without_rendering()  # settles the layout, so that pixels are final
-    figure.set_layout_engine("none")
+    settle(figure)
     for axes, panel in zip(grid, panels, strict=False):
         own = [f"{shortened(network_title(name))} (own)" if name in panel.published.networks else
                shortened(network_title(name)) for name in panel.networks]

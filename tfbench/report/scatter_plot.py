@@ -15,6 +15,7 @@ from tfbench.report.plots import (
     new_figure,
     on_hover,
     percent_axis,
+    settle,
     shortened,
     style_axes,
     titled,
@@ -125,8 +126,7 @@ def _title(correlation: Correlation, regime: str) -> str:
 
 def _label_points(axes, correlation: Correlation) -> None:
     """Writes each network's name near its point."""
-    axes.figure.draw_without_rendering()  # settles the layout, so that pixels are final
-    axes.figure.set_layout_engine("none")
+    settle(axes.figure)
     label_points(axes, correlation.source, correlation.transfer, np.nan_to_num(correlation.errors),
                  [shortened(network_title(name)) for name in correlation.networks], size=LABEL_SIZE,
                  line=_line(correlation))

@@ -262,12 +262,14 @@ def _curve(points: pd.DataFrame, along: str, caption: str, name: str, figures: d
     if not len(points):
         return ""
     values = sorted(set(points[along]))
+    of_datasets: dict[str, dict[tuple[str, str], dict]] = {}
+    for point in points.to_dict("records"):
+        of_dataset = of_datasets.setdefault(point["dataset"], {})
+        of_dataset.setdefault((point["regime"], point["network"]), {})[point[along]] = point
     body = []
-    for dataset in curves.in_order(points["dataset"], "dataset"):
-        of_dataset = points[points["dataset"] == dataset]
-        for (regime, network), curve in of_dataset.groupby(["regime", "network"], sort=False):
-            by_value = curve.set_index(along).to_dict("index")
-            cells = "".join(f'<td class="number">{_point(by_value.get(value))}</td>' for value in values)
+    for dataset in curves.in_order(of_datasets, "dataset"):
+        for (regime, network), curve in of_datasets[dataset].items():
+            cells = "".join(f'<td class="number">{_point(curve.get(value))}</td>' for value in values)
             body.append(f'<tr><th scope="row">{escape(network_title(network))}</th><td>{REGIMES[regime].title}</td>'
                         f"<td>{escape(dataset_title(dataset))}</td>{cells}</tr>")
     heading = next(row.label for row in FIGURES if row.name == name)
