@@ -68,7 +68,8 @@ SETTINGS = {
                         "job per trial; commands: print a line per job, in stages, for other schedulers", CLUSTER,
                         choices=executors.EXECUTORS),
     "processes": Setting(1, "integer", "networks at a time on --executor=local, each in a process of its own: on a "
-                         "processor small networks leave cores idle (our choice)", CLUSTER, minimum=1),
+                         "processor small networks leave cores idle (our choice); of fewer networks, where none is "
+                         "pretrained first, data sets of a network", CLUSTER, minimum=1),
     "task": Setting(None, "text", "K/N: do the K-th of N parts of the study, which N processes on whatever machines "
                     "share, such as the tasks of a job array; unset: all", CLUSTER),
     "ray_address": Setting(None, "text", "Ray's cluster: HOST:6379 of its head, or auto for the one this machine "

@@ -166,6 +166,23 @@ def test_study_from_plan_to_report_and_again(tmp_path, data_dir):
     assert code == 0 and again.count("finished before") == 8
 
 
+ALL = {"digits", "glyphs", "diacritics"}
+
+
+@pytest.mark.parametrize(("more", "processes", "chains"), [
+    ([], 2, [("mobilenet_v1", ALL), ("mobilenet_v2", ALL)]),
+    (["--models=mobilenet_v1"], 2, [("mobilenet_v1", ALL)]),
+    (["--models=mobilenet_v1", "--source=imagenet"], 2, [
+        ("mobilenet_v1", {"digits"}), ("mobilenet_v1", {"diacritics"})]),
+    (["--models=mobilenet_v1", "--source=imagenet"], 1, [("mobilenet_v1", ALL - {"glyphs"})])])
+def test_processes_take_networks_or_where_these_are_fewer_their_data_sets(more, processes, chains):
+    runs = planned("--datasets=digits,diacritics", *more)
+    found = local.chains_of(runs, processes)
+    assert [(chain[0].config.model, {run.config.dataset for run in chain}) for chain in found] == chains
+    assert sorted(run.title for chain in found for run in chain) == sorted(run.title for run in runs)
+    assert all({run.config.model for run in chain} == {chain[0].config.model} for chain in found)
+
+
 @pytest.mark.slow
 def test_networks_side_by_side_come_to_the_same_records_also_after_an_interruption(tmp_path, data_dir):
     flags = [*MATRIX[1:], *SHORT, "--models=mini_vgg,mini_resnet", "--yes", "--regimes=finetune",

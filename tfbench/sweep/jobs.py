@@ -124,8 +124,7 @@ def plan_runs(options, rate: float | dict[str, float]) -> list[Run]:
 def part_of(runs: list[Run], number: int, of: int) -> list[Run]:
     """The runs of one of several tasks that share a study; they take about as long, on whatever machine this is asked.
 
-    What shares traced graphs and features, the runs of one network on one data set, stays together; where networks are
-    pretrained first, all of a network's. The longest come first, each to the task that has least so far.
+    Its parts (parts_of) stay whole. The longest come first, each to the task that has least so far.
 
     Args:
       number: of the task, from 1 to `of`.
@@ -133,19 +132,31 @@ def part_of(runs: list[Run], number: int, of: int) -> list[Run]:
     Raises:
       UserError: there are more tasks than such parts.
     """
-    pretrains = any(run.config.regime == PRETRAIN.name for run in runs)
-    parts: dict[tuple, float] = {}
-    keys = [(run.config.model, None if pretrains else run.config.dataset) for run in runs]
-    for key, run in zip(keys, runs, strict=True):
-        parts[key] = parts.get(key, 0.0) + plan.cost(run.config, NOMINAL_RATE).seconds
+    parts = parts_of(runs)
     if of > len(parts):
-        what = "a network each, with its pretraining" if pretrains else "a network on a data set each"
+        what = "a network on a data set each" if all(dataset for _, dataset in parts) else (
+            "a network each, with its pretraining")
         raise UserError(f"expected at most {len(parts):,} tasks, {what}, found --task={number}/{of}: start so many")
+    seconds = {key: sum(plan.cost(run.config, NOMINAL_RATE).seconds for run in part) for key, part in parts.items()}
     loads, task_of = [0.0] * of, {}
-    for key in sorted(parts, key=lambda key: -parts[key]):
+    for key in sorted(parts, key=lambda key: -seconds[key]):
         task_of[key] = loads.index(min(loads))
-        loads[task_of[key]] += parts[key]
-    return [run for key, run in zip(keys, runs, strict=True) if task_of[key] == number - 1]
+        loads[task_of[key]] += seconds[key]
+    mine = {id(run) for key, part in parts.items() if task_of[key] == number - 1 for run in part}
+    return [run for run in runs if id(run) in mine]
+
+
+def parts_of(runs: Iterable[Run]) -> dict[tuple[str | None, str | None], list[Run]]:
+    """Runs that may be done apart from all others, by network and data set: what shares traced graphs and features.
+
+    Where networks are pretrained first, all of a network's are together, and the data set is None.
+    """
+    runs = list(runs)
+    pretrains = any(run.config.regime == PRETRAIN.name for run in runs)
+    parts: dict[tuple[str | None, str | None], list[Run]] = {}
+    for run in runs:
+        parts.setdefault((run.config.model, None if pretrains else run.config.dataset), []).append(run)
+    return parts
 
 
 def notes(runs: list[Run]) -> list[str]:

@@ -1,4 +1,4 @@
-"""--executor=local: everything on this machine, one run after another, or networks side by side in processes."""
+"""--executor=local: everything on this machine, one run after another, or several side by side in processes."""
 
 import contextlib
 import dataclasses
@@ -42,8 +42,7 @@ def run(options, runs: list[jobs.Run]) -> int | None:
       The exit code 1 where one was.
     """
     costs = {planned.title: planned.cost.seconds for planned in runs}
-    chains = {planned.config.model: [other for other in runs if other.config.model == planned.config.model]
-              for planned in runs}
+    chains = chains_of(runs, options.processes)
     processes = min(options.processes, len(chains))
     set_aside: dict[str, str] = {}  # title -> reason
     part = f"-{options.task.replace('/', '-of-')}" if options.task else ""
@@ -73,6 +72,19 @@ def run(options, runs: list[jobs.Run]) -> int | None:
     return 1
 
 
+def chains_of(runs: list[jobs.Run], processes: int) -> list[list[jobs.Run]]:
+    """Runs to do one after another, several such chains side by side: those of a network each.
+
+    Of fewer networks than processes, those of a network on a data set each, where nothing is pretrained.
+    """
+    networks: dict[str | None, list[jobs.Run]] = {}
+    for planned in runs:
+        networks.setdefault(planned.config.model, []).append(planned)
+    if len(networks) >= processes:
+        return list(networks.values())
+    return list(jobs.parts_of(runs).values())
+
+
 def one_after_another(runs: list[jobs.Run], progress) -> Iterator[Result]:
     """Does runs in their order, in this process; each pretraining comes before what needs its weights."""
     weights: dict[str, str] = {}
@@ -95,24 +107,24 @@ def one_after_another(runs: list[jobs.Run], progress) -> Iterator[Result]:
         yield Result(planned.title, f"{summary(record)} – {spent}")
 
 
-def side_by_side(chains: dict[str, list[jobs.Run]], processes: int, progress) -> Iterator[Result]:
-    """Does the runs of each network one after another, `processes` networks at a time, each in a process of its own.
+def side_by_side(chains: list[list[jobs.Run]], processes: int, progress) -> Iterator[Result]:
+    """Does the runs of each chain one after another, `processes` chains at a time, each in a process of its own.
 
     Every process may use all cores, as it does alone: the last bits of a sum depend on how many share it.
     """
-    for config in {planned.config.dataset: planned.config for runs in chains.values() for planned in runs}.values():
+    for config in {planned.config.dataset: planned.config for runs in chains for planned in runs}.values():
         with contextlib.suppress(UserError):  # its runs will say so
             prepare_data(config, dataset_of(config), progress)
     context = multiprocessing.get_context("spawn")
     todo, results = context.Queue(), context.Queue()
-    for runs in chains.values():
+    for runs in chains:
         todo.put(runs)
     for _ in range(processes):
         todo.put(None)
     workers = [context.Process(target=_work, args=(todo, results), daemon=True) for _ in range(processes)]
     for worker in workers:
         worker.start()
-    left = sum(map(len, chains.values()))
+    left = sum(map(len, chains))
     try:
         while left:
             try:
@@ -131,7 +143,7 @@ def side_by_side(chains: dict[str, list[jobs.Run]], processes: int, progress) ->
 
 
 def _work(todo, results) -> None:
-    """Does networks until there is none left, in a process of its own."""
+    """Does chains until there is none left, in a process of its own."""
     app.quiet()
     app.hear_preemption()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's ^C: the process that started this one ends it
