@@ -59,6 +59,7 @@ NOT_RUN = {  # these are parsed, in test_docs.py
     "tsne --model=inception_v4": "needs pretrained weights",
     "logistic_regression --model=vit:vit": "fetches weights; test_custom_model.py does it with a small preset",
     "study --models=small": "needs public weights, and the paper's data",
+    "study --models=MODULE:": "needs networks of the reader's own",
     "duplicates --source=imagenet2012": "needs ImageNet",
     "analysis --results_dir=DIR": "is about a folder of made-up cells, which benchmark makes",
     "predict": "needs photographs of the reader's; tests/classify runs it",
