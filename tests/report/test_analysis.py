@@ -136,7 +136,7 @@ def test_cheaper_runs_are_drawn_as_curves_and_change_no_table(tmp_path, run_prog
     notes = [line for line in before if line.endswith("not tested")]
     new = [line for line in lines if line not in before]
     assert [line for line in lines if line not in new] == before and len(notes) == 2
-    assert new[0].startswith("90 % of the best odds are reached by training from scratch after 12 steps (0.071 epochs)")
+    assert new[0].startswith("90 % of the best odds are reached by training from scratch after 12 steps (0.11 epochs)")
     assert "by fine-tuning after 12 steps" in new[0] and "geometric means over 2 curves of each" in new[0]
     assert new[1:] == [
         "logistic regression: the table has 8 rows with 2 L2 strengths",

@@ -59,7 +59,7 @@ def test_a_run_keeps_its_probabilities_and_the_page_shows_its_mistakes(study, da
     assert f"{100 * record['accuracy']:.1f} % top-1 accuracy (95 % interval" in said
     assert page.tags.count("img") == min(wrong, 40) and not page.open
     assert all(address.startswith("data:image/jpeg;base64,") for address in page.addresses)
-    assert f"{min(wrong, 40)} of {wrong} mistakes" in page.text and "Expected calibration error" in page.text
+    assert f"{min(wrong, 40)} of {wrong:,} mistakes" in page.text and "Expected calibration error" in page.text
     table = pd.read_csv(folder / "mistakes.csv", dtype={"key": str})
     assert len(table) == wrong and table["probability"].is_monotonic_decreasing
     position = kept["keys"].tolist().index(table["key"][0])
