@@ -4,18 +4,18 @@ All is measured in one process and in two at once: networks that a study trains 
 """
 
 import concurrent.futures
+import functools
 import hashlib
 import multiprocessing
 import os
 import pathlib
 import tempfile
-import time
 
 import numpy as np
 import tensorflow as tf
 
 from tfbench import paper
-from tfbench.benchmarks.timing import median_seconds, medians
+from tfbench.benchmarks.timing import medians, seconds_of_rounds
 from tfbench.data import index, pipeline
 from tfbench.data.examples import Examples, StoredImages
 
@@ -101,20 +101,16 @@ def seconds(folder, rounds: int) -> dict[str, tuple[float, float]]:
     """
     if _meet:
         tf.config.set_visible_devices([], "GPU")  # which one process alone can hold
-    processor: dict[str, list[float]] = {}
 
-    def go_through(name: str, feed) -> None:
-        start = time.process_time()
+    def go_through(feed) -> None:
         for _ in feed:
             pass
-        processor.setdefault(name, []).append(time.process_time() - start)
         if _meet:
             _meet.wait()
 
-    clock = median_seconds({name: lambda name=name, feed=feed: go_through(name, feed)
-                            for name, feed in feeds(folder).items()}, rounds)
-    used = medians({name: times[1:] for name, times in processor.items()})
-    return {name: (clock[name], used[name]) for name in clock}
+    calls = {name: functools.partial(go_through, feed) for name, feed in feeds(folder).items()}
+    clock, processor = map(medians, seconds_of_rounds(calls, rounds))
+    return {name: (clock[name], processor[name]) for name in calls}
 
 
 def measure(rounds: int) -> dict:

@@ -80,6 +80,15 @@ class FeatureCache:
         atomic.patiently(lambda: atomic.write_atomically(self._path(split, number), buffer.getvalue(),
                                                          cure=atomic.make_writable("--results_dir")))
 
+    def note(self, name: str, fact: dict) -> None:
+        """Writes a JSON file beside the features.
+
+        Raises:
+          UserError: the folder cannot be written.
+        """
+        atomic.patiently(lambda: atomic.write_json(self.folder / name, fact,
+                                                   cure=atomic.make_writable("--results_dir")))
+
     def _path(self, split: str, number: int) -> Path:
         return self.folder / f"{split}-{number:05d}.npz"
 
@@ -91,11 +100,10 @@ def open_cache(results_dir, key: dict) -> FeatureCache:
       UserError: the folder cannot be written.
     """
     name = "-".join(re.sub(r"[^\w.]+", "_", key[field]) for field in ("network", "dataset"))
-    folder = as_path(results_dir) / "features" / f"{name}-{config.key_of(key)}"
-    if not (folder / "key.json").exists():
-        atomic.patiently(lambda: atomic.write_json(folder / "key.json", key,
-                                                   cure=atomic.make_writable("--results_dir")))
-    return FeatureCache(folder)
+    cache = FeatureCache(as_path(results_dir) / "features" / f"{name}-{config.key_of(key)}")
+    if not (cache.folder / "key.json").exists():
+        cache.note("key.json", key)
+    return cache
 
 
 def describe_all(results_dir) -> list[str]:

@@ -188,7 +188,7 @@ class FixedFeatures:
             yield features
         if images and images > (self._speed() or {"images": 0})["images"]:
             rate = images / max(time.monotonic() - (start or 0.0), 1e-9)
-            self._note("speed.json", {"images_per_second": rate, "images": images})
+            self.cache.note("speed.json", {"images_per_second": rate, "images": images})
 
     def _speed(self) -> dict | None:
         return self._fact("speed.json", {"images_per_second": AMOUNT, "images": COUNT})
@@ -215,14 +215,10 @@ class FixedFeatures:
             reduced, exact = (self.make_extractor(precision)(self._batches(batch), len(batch.keys), "features")
                               for precision in (self.precision, "float32"))
             error = np.linalg.norm(reduced - exact) / np.linalg.norm(exact)
-            self._note("error.json", {"relative_error": float(error), "images": len(batch.keys)})
+            self.cache.note("error.json", {"relative_error": float(error), "images": len(batch.keys)})
         fact = self._fact("error.json", {"relative_error": AMOUNT})
         assert fact
         return fact["relative_error"]
-
-    def _note(self, name: str, fact: dict) -> None:
-        atomic.patiently(lambda: atomic.write_json(self.cache.folder / name, fact,
-                                                   cure=atomic.make_writable("--results_dir")))
 
     def _fact(self, name: str, fields: dict) -> dict | None:
         """What was measured once and lies beside the features; None where it was not yet."""

@@ -276,9 +276,11 @@ def write_record(results_dir, record: Record, predictions: dict[str, np.ndarray]
         return record
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **predictions)  # type: ignore[arg-type]
-    arrays_ = buffer.getvalue()
-    for write in (lambda: atomic.write_atomically(path.with_suffix(".npz"), arrays_, cure=CURE),
-                  lambda: atomic.write_atomically(path.with_suffix(".flags"), flagfile.encode(), cure=CURE),
-                  lambda: atomic.write_json(path, record.to_json(), cure=CURE)):
-        atomic.patiently(write)
+
+    def write() -> None:
+        atomic.write_atomically(path.with_suffix(".npz"), buffer.getvalue(), cure=CURE)
+        atomic.write_atomically(path.with_suffix(".flags"), flagfile.encode(), cure=CURE)
+        atomic.write_json(path, record.to_json(), cure=CURE)
+
+    atomic.patiently(write)
     return record

@@ -146,12 +146,11 @@ def part_of(runs: list[Run], number: int, of: int) -> list[Run]:
     return [run for run in runs if id(run) in mine]
 
 
-def parts_of(runs: Iterable[Run]) -> dict[tuple[str | None, str | None], list[Run]]:
+def parts_of(runs: list[Run]) -> dict[tuple[str | None, str | None], list[Run]]:
     """Runs that may be done apart from all others, by network and data set: what shares traced graphs and features.
 
     Where networks are pretrained first, all of a network's are together, and the data set is None.
     """
-    runs = list(runs)
     pretrains = any(run.config.regime == PRETRAIN.name for run in runs)
     parts: dict[tuple[str | None, str | None], list[Run]] = {}
     for run in runs:
