@@ -256,11 +256,11 @@ def test_imagenet_has_no_validation_split_and_never_its_unlabelled_images(tmp_pa
         parts = {split: examples.load_split(IMAGENET, split, tmp_path, memory=memory) for split in manifests.SPLITS}
         for split, published in (("train", "train"), ("test", "validation")):
             labels = dict(zip(parts[split].keys, parts[split].labels.tolist(), strict=True))
-            assert labels == truth[published] and parts[split].keys == sorted(labels)
+            assert labels == truth[published] and list(parts[split].keys) == sorted(labels)
             assert all(pipeline.decode(image).shape[2] == 3 for image in parts[split].images)
-        assert parts["validation"].keys == [] and len(parts["validation"].images) == 0
+        assert not list(parts["validation"].keys) and len(parts["validation"].images) == 0
         both = examples.join(parts["train"], parts["validation"])
-        assert both.keys == parts["train"].keys and list(both.images) == list(parts["train"].images)
+        assert list(both.keys) == list(parts["train"].keys) and list(both.images) == list(parts["train"].images)
     assert not list(pipeline.evaluation_batches(parts["validation"], image_size=32, batch_size=4))
     found = index.load(manifests.folder(IMAGENET, tmp_path))
     assert set(found.splits.tolist()) == {"train", "validation"} and len(found.keys) == 19

@@ -302,7 +302,7 @@ def test_the_large_solver_is_streamed_in_blocks():
     images = 2_000_000
     large = sizes.memory(config, network, dataclasses.replace(pets, classes=1000, source=None, train=images), images)
     fitted = images + 740
-    features, scores, basis = sizes.regression(fitted, 1024, 1000)
+    features, _, scores, basis = sizes.regression(fitted, 1024, 1000)
     assert (features, scores, basis) == (4 * fitted * 1024, 28 * fitted * 1000, 8 * 1024 * (5 * 1024 + 24 * 1000))
     assert large.device == (4 << 30) + 16 * fitted * 1000  # the features have 8.2 GB
     small = sizes.memory(config, network, dataclasses.replace(pets, source=None, train=images), images)

@@ -15,7 +15,6 @@ from tfbench.config import RunConfig
 from tfbench.data.catalog import Dataset
 from tfbench.data.examples import MEMORY_BYTES
 from tfbench.inputs import dataset_of
-from tfbench.linear.logistic import BLOCK_BYTES, KEPT_BYTES
 from tfbench.models.catalog import Network
 from tfbench.models.lookup import get_network
 from tfbench.regimes import PRETRAIN, RUNS
@@ -113,24 +112,27 @@ def memory(config: RunConfig, network: Network, dataset: Dataset, images: int) -
         sums = weights if parts == 1 else 0
         return Memory(weights * (3 + bool(config.ema) + (parts > 1)), round(activations), host, batches, at_once, sums)
     fitted = images + dataset.validation
-    data, scores, more = regression(fitted, network.feature_width, dataset.classes)
+    data, held, scores, more = regression(fitted, network.feature_width, dataset.classes)
     features = FLOAT * (dataset.train + dataset.validation) * network.feature_width  # of all, also on few examples
     tested = dataset.test * (FLOAT * network.feature_width + DOUBLE * dataset.classes)
     return Memory(weights, round(activations * FORWARD), host + features + max(data + scores + more, tested), batches,
-                  at_once, solver=min(data, BLOCK_BYTES) + 2 * DOUBLE * fitted * dataset.classes)
+                  at_once, solver=held + 2 * DOUBLE * fitted * dataset.classes)
 
 
-def regression(examples: int, width: int, classes: int) -> tuple[int, int, int]:
+def regression(examples: int, width: int, classes: int) -> tuple[int, int, int, int]:
     """Bytes that logistic regression takes beside the features, where a strength needs float64.
 
     Returns:
       (the data on the device: along the axes in float32, then a copy of the features, or along the axes in float64 up
-      to KEPT_BYTES; arrays of scores; what grows with the width).
+      to KEPT_BYTES; what of it is there at once, more is streamed; arrays of scores; what grows with the width).
     """
+    from tfbench.linear import logistic  # and SciPy: --help does without
+
     rank = min(examples, width)
     kept = DOUBLE * examples * rank
-    data = max(FLOAT * examples * width, kept if kept <= KEPT_BYTES else 0)
-    return data, round(SCORES * DOUBLE) * examples * classes, DOUBLE * (BASIS * rank * width + HISTORY * rank * classes)
+    data = max(FLOAT * examples * width, kept if kept <= logistic.KEPT_BYTES else 0)
+    scores, more = round(SCORES * DOUBLE) * examples * classes, DOUBLE * rank * (BASIS * width + HISTORY * classes)
+    return data, min(data, logistic.BLOCK_BYTES), scores, more
 
 
 def parts_that_fit(sizes: Collection[Memory], device: float, *, shared: bool = False) -> int | None:
