@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import scipy.linalg.blas
 
-ROWS = 2048  # of a block: fixed, so that sums do not depend on the machine
+ROWS = 1024  # of a block: fixed, so that sums do not depend on the machine; few, so that memory is used again
 
 
 @dataclasses.dataclass(frozen=True)
