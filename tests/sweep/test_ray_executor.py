@@ -375,6 +375,19 @@ def test_a_killed_command_continues(whole, data_dir, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_cluster_that_loses_its_last_node_ends_the_command(whole, data_dir, tmp_path):
+    flags = [*SCRATCH, "--executor=ray"]
+    with start(tmp_path, data_dir, *flags) as running:
+        until(lambda: list(tmp_path.glob("work/*/trial?/checkpoints/*.index")))
+        (raylet,) = at_work("raylet/raylet\0", running.pid)
+        os.kill(raylet, signal.SIGKILL)
+        output, _ = running.communicate(timeout=180)
+    assert running.returncode == 2 and "lost its last node, this machine's: the same command" in output, output
+    code, output = finish(tmp_path, data_dir, *flags)
+    assert code == 0 and outcomes(tmp_path) == scratch_only(whole), output
+
+
+@pytest.mark.slow
 def test_on_a_cluster_copies_meet_nodes_are_lost_and_work_goes_on(whole, data_dir, tmp_path):
     with cluster_of_two() as (cluster, lost):
         flags = [*SCRATCH, "--executor=ray", f"--ray_address={cluster.address}"]

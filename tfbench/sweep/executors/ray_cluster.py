@@ -41,6 +41,7 @@ REPORT_SECONDS = 5.0  # between the reports that Scheduler writes for study --st
 OUTCOME_SECONDS = 3.0  # that a Scheduler stays after its last job, for those who watch it
 MAX_REQUESTED = 1000  # jobs for which a cluster that grows with its work is asked at once
 MAX_SCHEDULERS = 10  # that may be lost one after another
+ANSWER_SECONDS = 20.0  # without an answer, after which it is looked whether a node is left to give one
 NODE = "ray.io/node-id"  # the label that Ray gives every node
 
 
@@ -356,7 +357,8 @@ def run(make_jobs, flags: list[str], report: Path, dashboard: str | None, resour
       The jobs that are set aside.
 
     Raises:
-      UserError: a copy with other flags or code is at work, or the scheduler was lost MAX_SCHEDULERS times.
+      UserError: a copy with other flags or code is at work, the scheduler was lost MAX_SCHEDULERS times, or all nodes
+        were.
     """
     report = report.resolve()
     name = "study-" + hashlib.sha256(str(report.parent).encode()).hexdigest()[:16]
@@ -366,7 +368,7 @@ def run(make_jobs, flags: list[str], report: Path, dashboard: str | None, resour
             name=name, namespace="tfbench", lifetime="detached", get_if_exists=True,
             scheduling_strategy=here).remote()
         try:
-            if refused := ray.get(scheduler.begin.remote(flags, code_hash(), make_jobs(), resources, str(report),
+            if refused := _answer(scheduler.begin.remote(flags, code_hash(), make_jobs(), resources, str(report),
                                                          dashboard)):
                 raise UserError(refused)
             return _watch(scheduler, progress)
@@ -384,7 +386,7 @@ def _watch(scheduler, progress) -> list[Failure]:
     """Shows what happens until all is done; returns the jobs that are set aside."""
     shown = 0
     while True:
-        lines, done, total, failures = ray.get(scheduler.look.remote(shown))
+        lines, done, total, failures = _answer(scheduler.look.remote(shown))
         for line in lines:
             progress.line(line)
         shown += len(lines)
@@ -392,6 +394,21 @@ def _watch(scheduler, progress) -> list[Failure]:
         if failures is not None:
             return failures
         time.sleep(POLL_SECONDS)
+
+
+def _answer(reference):
+    """ray.get, which waits for ever where a cluster has lost every node but still knows its actors.
+
+    Raises:
+      UserError: it has. What ray.get raises.
+    """
+    while True:
+        try:
+            return ray.get(reference, timeout=ANSWER_SECONDS)
+        except ray.exceptions.GetTimeoutError:
+            if not any(node["Alive"] for node in ray.nodes()):
+                raise UserError("the Ray cluster has lost its last node, this machine's: the same command continues "
+                                "where it stopped, on a cluster of its own or one started anew") from None
 
 
 @contextlib.contextmanager
