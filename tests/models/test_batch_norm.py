@@ -37,7 +37,8 @@ def step(layer, inputs, direction):
 
 
 @pytest.mark.parametrize(("arguments", "tolerance"), [
-    ({}, 1e-5), ({"scale": False}, 1e-5), ({"center": False, "axis": 3}, 1e-5), ({"dtype": "mixed_bfloat16"}, 0.02)])
+    ({}, 1e-5), ({"scale": False}, 1e-5), ({"center": False, "axis": 3}, 1e-5), ({"dtype": "mixed_bfloat16"}, 0.02),
+    ({"dtype": "mixed_float16"}, 0.005)])
 def test_a_fused_step_is_that_of_keras(arguments, tolerance):
     plain, fused = pair(**arguments)
     expected, found = (step(layer, MAPS, DIRECTION) for layer in (plain, fused))
@@ -46,8 +47,9 @@ def test_a_fused_step_is_that_of_keras(arguments, tolerance):
         np.testing.assert_allclose(*(np.asarray(tensor, np.float32) for tensor in (value, wanted)), rtol=tolerance,
                                    atol=10 * tolerance)
     operations = [node.op for node in tf.function(lambda maps: fused(maps, training=True)).get_concrete_function(
-        MAPS).graph.as_graph_def().node]
+        tf.TensorSpec(MAPS.shape, fused.compute_dtype)).graph.as_graph_def().node]
     assert operations.count("FusedBatchNormV3") == 1
+    assert operations.count("Cast") == 1  # of the number of examples: maps go in and come out as they are
 
 
 @pytest.mark.parametrize(("inputs", "training", "change"), [
@@ -61,6 +63,11 @@ def test_elsewhere_it_is_that_of_keras(inputs, training, change):
     np.testing.assert_array_equal(fused(inputs, training=training), plain(inputs, training=training))
     for variable, twin in zip(plain.variables, fused.variables, strict=True):
         np.testing.assert_array_equal(variable, twin)
+
+
+def test_in_float64_it_is_that_of_keras():
+    plain, fused = pair(dtype="float64")
+    np.testing.assert_array_equal(fused(MAPS, training=True), plain(MAPS, training=True))
 
 
 def test_files_do_not_tell_and_other_layers_stay():
