@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfbench import UserError
 from tfbench.training import devices
@@ -60,6 +61,12 @@ def test_loss_does_not_depend_on_the_number_of_devices():
         np.testing.assert_allclose(losses, one[0], rtol=2e-5)
         np.testing.assert_allclose(statistics, one[1], rtol=1e-4, atol=1e-6)
         assert all(copy == variable[0] for variable in copies for copy in variable)  # every device has the same
+
+
+def test_input_of_one_processor_has_no_autotuner():
+    """Its thread sleeps ever longer, and who closes an iterator waits for it; a strategy's iterator has one again."""
+    batches = devices.distribute(devices.make_strategy(1), lambda shard: tf.data.Dataset.range(4))
+    assert isinstance(batches, tf.data.Dataset) and not batches.options().autotune.enabled
 
 
 def test_batch_norm_of_each_device_for_itself_is_another_training():

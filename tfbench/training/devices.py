@@ -109,6 +109,8 @@ def distribute(strategy: tf.distribute.Strategy, make_batches, micro_batches: in
         shard = InputShard(context.input_pipeline_id, context.num_input_pipelines, batches_per_step)
         return without_autotuner(make_batches(shard))
 
+    if processor() == "CPU" and kind_of(strategy) == "one_device":  # the strategy's own iterator has an autotuner again
+        return host_batches(tf.distribute.InputContext())
     # Batches are copied to accelerators ahead of time; a CPU has them already.
     input_options = tf.distribute.InputOptions(experimental_fetch_to_device=processor() != "CPU")
     return strategy.distribute_datasets_from_function(host_batches, input_options)
