@@ -2,11 +2,14 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 import resource
 import signal
 import subprocess
 import sys
+import time
+import weakref
 
 import numpy as np
 import pytest
@@ -14,9 +17,11 @@ from helpers import processes
 from helpers.programs import execute, parse
 
 from tfbench import UserError, finetune, logistic_regression, paper, pretrain, train_from_scratch
+from tfbench.cli import app
 from tfbench.cli.progress import Silent
 from tfbench.data.catalog import DATASETS
 from tfbench.data.folders import sizes_with_held_out
+from tfbench.errors import OutOfTime, Preempted
 from tfbench.files import atomic
 from tfbench.inputs import resolve
 from tfbench.results import store
@@ -319,6 +324,43 @@ def test_interrupted_search_continues_with_the_missing_trials(number, code, fold
     assert done == 0 and output.count("trial ") == 1 and "trial 40/40" in output
     row, = store.read_records(tmp_path)
     assert row["trials"][:len(before)] == before and len(row["trials"]) == 40
+
+
+class Finalised:
+    """Stands for objects of TensorFlow's, which are deleted whenever a graph is traced anew."""
+
+    def __init__(self, finalise):
+        self.finalise = finalise
+
+    def __del__(self):
+        self.finalise()
+
+
+def deleted(finalise):
+    Finalised(finalise)
+
+
+def unreferenced(finalise):
+    reference = weakref.ref(Finalised(lambda: None), lambda gone: finalise())
+    assert reference() is None
+
+
+@pytest.mark.parametrize("place", [deleted, unreferenced])
+@pytest.mark.parametrize("number, error", [(signal.SIGTERM, Preempted), (signal.SIGALRM, OutOfTime)])
+def test_a_signal_where_errors_are_lost_is_heard_after_it(number, error, place, capsys):
+    def finalise():
+        os.kill(os.getpid(), number)
+        time.sleep(0.01)  # here Python hears it
+
+    before = signal.getsignal(signal.SIGTERM)
+    app.hear_preemption()
+    try:
+        with pytest.raises(error), app.alarm(60):
+            place(finalise)
+            time.sleep(5)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert not capsys.readouterr().err
 
 
 def test_unwritable_results_folder_is_found_before_any_work(folders, tmp_path):

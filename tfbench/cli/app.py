@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -111,24 +112,37 @@ def hear_preemption() -> None:
 
 
 def _preempt(number, frame):
-    del number, frame
-    _hear_no_more()
-    raise Preempted("stopped by SIGTERM")
+    del frame
+    _raise(number, Preempted("stopped by SIGTERM"))
 
 
-def _hear_no_more() -> None:
-    """The first signal is heard, saving takes a moment."""
+def _raise(number: int, error: Exception) -> None:
+    """Raises it in the handler of a signal, the only one that is heard: saving takes a moment.
+
+    In a finaliser, or the callback of a weak reference, Python would print the error and go on, as if there had been no
+    signal: there it comes again a moment later.
+    """
     signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    before, hook = signal.signal(signal.SIGTERM, signal.SIG_IGN), sys.unraisablehook
+
+    def lost(unraisable):
+        if unraisable.exc_value is not error:
+            hook(unraisable)
+            return
+        sys.unraisablehook = hook
+        signal.signal(signal.SIGTERM, before)
+        threading.Timer(0.05, os.kill, (os.getpid(), number)).start()
+
+    sys.unraisablehook = lost
+    raise error
 
 
 @contextlib.contextmanager
 def alarm(seconds: float):
     """Context manager that raises OutOfTime in what it holds, as SIGTERM raises Preempted, after so many seconds."""
     def stop(number, frame):
-        del number, frame
-        _hear_no_more()
-        raise OutOfTime
+        del frame
+        _raise(number, OutOfTime())
 
     before = {one: signal.getsignal(one) for one in (signal.SIGALRM, signal.SIGTERM)}
     signal.signal(signal.SIGALRM, stop)
