@@ -363,6 +363,12 @@ def test_a_signal_where_errors_are_lost_is_heard_after_it(number, error, place, 
     assert not capsys.readouterr().err
 
 
+def test_an_alarm_that_was_lost_does_not_come_after_its_end():
+    with app.alarm(60):
+        deleted(lambda: (os.kill(os.getpid(), signal.SIGALRM), time.sleep(0.01)))
+    time.sleep(3 * app.AGAIN_SECONDS)  # it would end this process
+
+
 def test_unwritable_results_folder_is_found_before_any_work(folders, tmp_path):
     (tmp_path / "rows").write_text("in the way")
     code, output, seconds = call("tfbench.train_from_scratch", *SMALL, folders[1], "--dataset=digits",

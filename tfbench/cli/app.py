@@ -28,6 +28,8 @@ HELP = {"--help", "-help", "-h", "--helpshort", "-helpshort", "--helpfull"}
 CONTINUES = "the same command continues where it stopped"
 FRESH_BUDGET = f"{CONTINUES}, with a fresh budget"
 
+AGAIN_SECONDS = 0.05  # until a signal that was lost comes again
+
 
 def start(program: str, doc: str, settings: flags.Settings, main: Callable, make_config=flags.options,
           again: Callable[[Any], str] = lambda options: "") -> None:
@@ -131,7 +133,10 @@ def _raise(number: int, error: Exception) -> None:
             return
         sys.unraisablehook = hook
         signal.signal(signal.SIGTERM, before)
-        threading.Timer(0.05, os.kill, (os.getpid(), number)).start()
+        if number == signal.SIGALRM:
+            signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)  # which the end of `alarm` stops
+        else:
+            threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), number)).start()
 
     sys.unraisablehook = lost
     raise error
